@@ -1,0 +1,47 @@
+# Every target sets up .venv by itself, from requirements.txt and constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+READY := $(VENV)/ready
+export PATH := $(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup repro report verify audit bench test lint clean-checkpoints
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-18s %s\n", $$1, $$2 }'
+
+setup: $(READY) ## make .venv and install what requirements.txt names
+
+$(READY): requirements.txt constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, found " + sys.version.split()[0] + "; name one with make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	@touch $(READY)
+
+repro: $(READY) ## run the campaign, as far as anything changed
+	dvc repro
+
+verify: $(READY) ## run the committed campaign again elsewhere and compare every byte
+	python src/verify.py
+
+report: repro ## run the campaign, and say where the report is
+	@echo "open file://$(CURDIR)/reports/comparison.html"
+
+audit: $(READY) ## look for leaks in the data and in the campaign
+	python src/audit.py
+
+bench: $(READY) ## measure training, data and scaling against plain references
+	python benchmarks/throughput.py
+	python benchmarks/data.py
+	python benchmarks/scaling.py
+
+test: lint ## lint and tests
+	pytest -n 2 --dist loadfile
+
+lint: $(READY) ## ruff
+	ruff check .
+	ruff format --check .
+
+clean-checkpoints: ## forget unfinished trainings
+	rm -rf .checkpoints

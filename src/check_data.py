@@ -1,0 +1,65 @@
+"""List the bars under a directory, and what the campaign would refuse of them. For people; no stage runs it.
+
+Usage: python src/check_data.py [ROOT]    (ROOT: data.bars of params.yaml when left out)
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+import stage
+from core.bars import find_symbols
+from core.errors import CampaignError
+from generate_data import Data, Rows, assemble, check_samples, cut_times, read_rows
+
+HEAD = ("symbol", "first bar, UTC", "last bar", "bars", "gaps", "no volume", "positive")
+
+
+def survey(symbol: str, rows: Rows) -> tuple[str, ...]:
+    """One line of the table: a gap is a step over data.max_gap; positive is the share of label 1 among labelled bars."""
+    first, last = (str(time).replace("T", " ")[:16] for time in (rows.first, rows.last))
+    share = rows.y[rows.y >= 0].mean()
+    return symbol, first, last, f"{rows.bars:,}", f"{rows.gaps:,}", f"{rows.zero_volume:,}", f"{share:.1%}"
+
+
+def lay_out(lines: list[tuple[str, ...]]) -> str:
+    """Columns under each other: three of text, then numbers."""
+    text = 3  # columns; the rest are numbers
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    aligned = (
+        [cell.ljust(width) for cell, width in zip(line[:text], widths[:text], strict=True)]
+        + [cell.rjust(width) for cell, width in zip(line[text:], widths[text:], strict=True)]
+        for line in lines
+    )
+    return "\n".join("  ".join(line) for line in aligned)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("root", nargs="?", type=Path)
+    root = parser.parse_args().root
+    settings = stage.read_section("data", Data)
+    root = Path(settings.bars) if root is None else root
+
+    symbols = find_symbols(root)
+    found = dict(zip(symbols, read_rows(root, symbols, settings), strict=True))
+    good = {symbol: rows for symbol, rows in found.items() if isinstance(rows, Rows)}
+    bad = [rows for rows in found.values() if isinstance(rows, str)]
+    if good:
+        print(lay_out([HEAD, *(survey(symbol, rows) for symbol, rows in good.items())]))
+    for reason in bad:
+        print(f"refused: {reason}")
+    if good:
+        cuts = cut_times(np.concatenate([rows.timestamps for rows in good.values()]), settings.splits)
+        val, test = (str(cut).replace("T", " ")[:16] for cut in cuts)
+        print(f"validation from {val} UTC, test from {test} UTC")
+        splits = assemble(list(good.values()), cuts, lookback=settings.lookback)
+        for warning in check_samples(splits, list(good), settings.features):
+            print(f"warning: {warning}")
+    if bad:
+        raise CampaignError(f"{len(bad)} of {len(symbols)} symbols under {root} would be refused; mend or remove them")
+
+
+if __name__ == "__main__":
+    stage.run(main, takes_arguments=True)

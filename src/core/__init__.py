@@ -1,0 +1,1 @@
+"""Imported, never run: knows no DVC, no MLflow and no params file."""

@@ -1,0 +1,237 @@
+"""The door all scripts share: a params section in, artefacts out, one-line errors.
+
+Settings stop here: a script reads its own section, checked against a schema, and passes plain keyword arguments on.
+"""
+
+import csv
+import errno
+import io
+import itertools
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import pydantic
+
+from core.atomic import replacing
+from core.errors import CampaignError
+
+if TYPE_CHECKING:
+    import hashlib
+
+    import joblib
+
+PARAMS = Path("params.yaml")
+
+DISK_CURES = {
+    errno.ENOSPC: "free some disk space, then start again",
+    errno.EDQUOT: "free some disk space, then start again",
+    errno.EROFS: "make the file system writable",
+    errno.EACCES: "check the permissions",
+    errno.EPERM: "check the permissions",
+    errno.ENOENT: "run the stage that makes it: dvc repro",
+}
+
+
+class Settings(pydantic.BaseModel):
+    """A section of params.yaml: no unknown key, no missing key, no silent conversion."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+Section = TypeVar("Section", bound=Settings)
+
+
+def read_section(name: str, schema: type[Section]) -> Section:
+    """Read one section of params.yaml in the working directory.
+
+    YAML 1.2, as DVC reads it: ``1e-4`` is a number, ``"1e-4"`` is text.
+
+    Raises:
+        CampaignError: the file or section is missing or not YAML, or a value breaks the schema; names every such key.
+    """
+    from ruamel.yaml import YAML  # here and below: what a seed's process and a benchmark can do without
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        document = YAML(typ="safe").load(PARAMS.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CampaignError(f"{PARAMS} not found in {Path.cwd().name}/: start in the project's root") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise CampaignError(f"{PARAMS} is not valid YAML: {one_line(error)}") from None
+    if not isinstance(document, dict) or not isinstance(document.get(name), dict):
+        found = "nothing" if not isinstance(document, dict) or document.get(name) is None else "no mapping"
+        raise CampaignError(f"{PARAMS}: section '{name}' expected, {found} found; add '{name}:' with its keys")
+    return check(name, document[name], schema)
+
+
+def check(name: str, values: Mapping[str, Any], schema: type[Section]) -> Section:
+    """Check plain `values` against `schema`; `name` is the section named in errors. Raises CampaignError."""
+    try:
+        return schema.model_validate(values)
+    except pydantic.ValidationError as error:
+        problems = "; ".join(_explain(name, problem, schema) for problem in error.errors())
+        raise CampaignError(f"{PARAMS}: {problems}") from None
+
+
+def _explain(section: str, problem: Any, schema: type[Settings]) -> str:
+    key = ".".join([section, *(str(part) for part in problem["loc"])])
+    if problem["type"] == "missing":
+        return f"{key} is missing; add it"
+    if problem["type"] == "extra_forbidden":
+        return f"{key} is unknown; remove it (known: {', '.join(schema.model_fields)})"
+    allowed = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if not problem["loc"]:
+        return f"{section}: {allowed}"
+    value = problem["input"]
+    hint = ", not text in quotes" if isinstance(value, str) and "number" in allowed else ""
+    return f"{key} is {value!r}; it must be {allowed}{hint}"
+
+
+def run(main: Callable[[], None], *, takes_arguments: bool = False) -> None:
+    """Call `main`; end with exit code 1 and one line on what a user can cause, 2 on wrong usage, 130 on Ctrl-C.
+
+    ``--help`` prints the script's docstring. A script that takes no arguments refuses them: settings are in params.yaml.
+    """
+    script, arguments = Path(sys.argv[0]).stem, sys.argv[1:]
+    if {"-h", "--help"} & set(arguments):
+        print((sys.modules["__main__"].__doc__ or script).strip())
+        sys.exit(0)
+    if arguments and not takes_arguments:
+        print(f"{script}: takes no arguments, found {' '.join(arguments)}; settings are in {PARAMS}", file=sys.stderr)
+        sys.exit(2)
+    try:
+        main()
+    except CampaignError as error:
+        sys.exit(f"{script}: {one_line(error)}")
+    except MemoryError as error:
+        sys.exit(f"{script}: out of memory ({one_line(error) or 'no detail'}); use fewer bars, symbols or CAMPAIGN_JOBS")
+    except BrokenPipeError:  # whoever read our output has read enough, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        where = f" at {error.filename}" if error.filename else ""
+        cure = DISK_CURES.get(error.errno, "see the system's message")
+        sys.exit(f"{script}: {os.strerror(error.errno)}{where}; {cure}")
+    except KeyboardInterrupt:
+        print(f"{script}: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def one_line(text: object) -> str:
+    """Fold white space, so that any message stays one line."""
+    return " ".join(str(text).split())
+
+
+def say(text: str) -> None:
+    """A line for whoever watches; standard error, so that it never mixes with results."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def jobs(tasks: int) -> int:
+    """How many of `tasks` run side by side: ``CAMPAIGN_JOBS``, else by the cores this process may use.
+
+    Up to two tasks a core all start at once: three tasks that share two cores end after 1.5 task times, one after the
+    other pair after 2. Where and how fast something runs lives in the environment: it changes no result.
+
+    Raises:
+        CampaignError: CAMPAIGN_JOBS is not a whole number above zero.
+    """
+    wanted = os.environ.get("CAMPAIGN_JOBS", "")
+    if wanted and not (wanted.isascii() and wanted.isdigit() and int(wanted) > 0):
+        raise CampaignError(f"CAMPAIGN_JOBS is {wanted!r}; it must be a whole number above zero, or unset")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    most = int(wanted) if wanted else tasks if tasks <= 2 * cores else cores
+    return max(1, min(tasks, most))
+
+
+def parallel(tasks: int) -> "joblib.Parallel":
+    """A joblib.Parallel for `tasks`: threads of this machine, or the backend named by ``CAMPAIGN_BACKEND``.
+
+    ``ray`` sends the tasks to a Ray cluster (pip install ray); every backend gives the same results.
+
+    Raises:
+        CampaignError: the backend is unknown or not installed.
+    """
+    import joblib
+
+    backend = os.environ.get("CAMPAIGN_BACKEND") or "threading"
+    try:
+        if backend == "ray":
+            from ray.util.joblib import register_ray
+
+            register_ray()
+        return joblib.Parallel(n_jobs=jobs(tasks), backend=backend)
+    except (ImportError, ValueError) as error:
+        raise CampaignError(f"CAMPAIGN_BACKEND is {backend!r}: {one_line(error)}; install it or unset it") from None
+
+
+def read_json(path: Path) -> Any:
+    """Raises CampaignError when the file is missing or not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CampaignError(f"{path} not found; run the stage that makes it: dvc repro") from None
+    except ValueError as error:
+        raise CampaignError(f"{path} is not JSON ({one_line(error)}); restore it: dvc checkout --force") from None
+
+
+def read_array(path: Path, *, mapped: bool = False) -> np.ndarray:
+    """Read a .npy file; never unpickles. `mapped` leaves it on disk. Raises CampaignError on a missing or damaged file."""
+    try:
+        return np.load(path, allow_pickle=False, mmap_mode="r" if mapped else None)
+    except FileNotFoundError:
+        raise CampaignError(f"{path} not found; run the stage that makes it: dvc repro") from None
+    except (ValueError, EOFError) as error:
+        raise CampaignError(f"{path} is not a plain array ({one_line(error)}); restore it: dvc checkout --force") from None
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    with replacing(path) as file:
+        file.write(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Keys keep their order; NaN becomes an error, since JSON has none."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    with replacing(path) as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def write_rows(path: Path, pieces: Iterable[np.ndarray], *, rows: int, digest: "hashlib._Hash") -> None:
+    """Write `pieces` below each other as one .npy file of `rows` rows, never all at once; `digest` takes in their bytes."""
+    pieces = iter(pieces)
+    first = next(pieces)
+    header = {"descr": first.dtype.str, "fortran_order": False, "shape": (rows, *first.shape[1:])}
+    written = 0
+    with replacing(path) as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for piece in itertools.chain([first], pieces):
+            data = piece.view(np.uint8).data
+            file.write(data)
+            digest.update(data)
+            written += len(piece)
+        assert written == rows
+
+
+def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """One line a row; the first row's keys are the header. Floats keep every digit (repr), None is empty."""
+    rows = list(rows)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())

@@ -1,0 +1,28 @@
+import sys
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from core.fit import avoid_unusable_amx
+from scaffold import REAL_BARS, write_params
+
+hypothesis.settings.register_profile("reproducible", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("reproducible")
+avoid_unusable_amx()
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty directory with the default params.yaml, as working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["stage"])
+    write_params(tmp_path, data={"bars": "bars"})
+    return tmp_path
+
+
+@pytest.fixture
+def real_bars() -> Path:
+    if not REAL_BARS.is_dir():
+        pytest.skip("no real bars at shared/data/historical beside the project")
+    return REAL_BARS

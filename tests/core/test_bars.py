@@ -1,0 +1,162 @@
+"""Bars that can be read, and every kind that must be refused with the file, the finding and the cure in one line."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.bars import find_symbols, read_bars, sequences
+from core.errors import CampaignError
+from scaffold import make_frame, write_symbol
+
+
+def change(frame: pd.DataFrame, column: str, rows: slice | int, value: object) -> pd.DataFrame:
+    frame = frame.copy()
+    frame.iloc[rows, frame.columns.get_loc(column)] = value
+    return frame
+
+
+def reorder(frame: pd.DataFrame) -> pd.DataFrame:
+    order = np.arange(len(frame))
+    order[[50, 51]] = order[[51, 50]]
+    return frame.iloc[order]
+
+
+GOOD = make_frame(200)
+
+
+def at(times: pd.DatetimeIndex) -> pd.DataFrame:
+    """The good bars at other times."""
+    return GOOD.set_axis(times.rename("timestamp"))
+
+
+TWICE = pd.concat([GOOD[:50], GOOD[49:]])
+UNTIMED = GOOD.reset_index().assign(timestamp=lambda frame: frame["timestamp"].where(frame.index != 3))
+BAD_FRAMES = {
+    "no volume column": (GOOD.drop(columns="Volume"), "column Volume is missing (found: Open, High, Low, Close); add it"),
+    "two columns gone": (GOOD[["Open", "Close"]], "column High, Low, Volume is missing"),
+    "ambiguous": (GOOD.assign(close=1.0), "ambiguous (Close and close); keep one of each"),
+    "text": (GOOD.assign(Close=GOOD["Close"].astype(str)), "column Close holds str, not numbers; convert it"),
+    "NaN": (change(GOOD, "High", slice(3, 5), np.nan), "NaN in High in 2 of 200 rows, first at 2024-01-01 03:00 UTC; fill"),
+    "infinite": (change(GOOD, "Volume", 9, np.inf), "infinite Volume in 1 of 200 rows, first at 2024-01-01 09:00 UTC"),
+    "zero price": (change(GOOD, "Low", 4, 0.0), "zero or negative Low in 1 of 200 rows"),
+    "negative price": (change(GOOD, "Open", 4, -1.0), "zero or negative Open in 1 of 200 rows"),
+    "negative volume": (change(GOOD, "Volume", 4, -1.0), "negative Volume in 1 of 200 rows"),
+    "high below low": (change(GOOD, "High", 4, 1.0), "High below Low in 1 of 200 rows"),
+    "close above high": (change(GOOD, "Close", 4, 1e6), "Close outside Low..High in 1 of 200 rows"),
+    "open below low": (change(GOOD, "Open", 4, 1e-3), "Open outside Low..High in 1 of 200 rows"),
+    "twice the same hour": (TWICE, "duplicate timestamps in 1 of 201 rows, first at 2024-01-03 01:00"),
+    "decreasing": (reorder(GOOD), "decreasing timestamps in 1 of 200 rows, first at 2024-01-03 02:00 UTC; sort by time"),
+    "daily": (at(pd.date_range("2020", periods=200)), "not hourly bars: the usual step is 24 h"),
+    "minutes": (at(pd.date_range("2020", periods=200, freq="min")), "not hourly bars: the usual step is 0.0166"),
+    "one short step": (at(GOOD.index[:-1].append(GOOD.index[-2:-1] + pd.Timedelta("30min"))), "steps shorter than an hour"),
+    "fractions": (at(GOOD.index + pd.Timedelta("1ms")), "timestamps with fractions of a second"),
+    "no time": (GOOD.reset_index(drop=True), "no timestamp index or column of a date-time type"),
+    "no rows": (GOOD[:0], "the file has no rows; remove the symbol or write its bars"),
+    "empty time": (UNTIMED, "1 empty timestamps; remove those rows"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_FRAMES)
+def test_bad_bars_are_refused_with_file_finding_and_cure(tmp_path, case):
+    frame, finding = BAD_FRAMES[case]
+    path = write_symbol(tmp_path, "AAA", frame)
+    with pytest.raises(CampaignError) as error:
+        read_bars(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert finding in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("keep", [0, 3, 100, -100])
+def test_a_truncated_file_is_refused(tmp_path, keep):
+    path = write_symbol(tmp_path, "AAA", GOOD)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(CampaignError, match=r"data.parquet is not a readable parquet file \(.*\); write it again"):
+        read_bars(path)
+
+
+def test_what_is_no_parquet_file_is_refused(tmp_path):
+    path = write_symbol(tmp_path, "AAA", GOOD)
+    path.write_text("timestamp,Open\n2024-01-01,1\n")
+    with pytest.raises(CampaignError, match="is not a readable parquet file"):
+        read_bars(path)
+    path.unlink()
+    with pytest.raises(CampaignError, match="not found; put the bars there or remove the symbol's directory"):
+        read_bars(path)
+    path.mkdir()
+    with pytest.raises(CampaignError, match="is a directory, not a parquet file"):
+        read_bars(path)
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        GOOD,
+        GOOD.rename(columns=str.upper),
+        GOOD.reset_index(),
+        GOOD.reset_index().rename(columns={"timestamp": "Timestamp"}),
+        GOOD.tz_localize(None),
+        GOOD.tz_convert("America/New_York"),
+        GOOD.rename_axis(None),
+        GOOD.assign(Comment="ignored"),
+        GOOD.astype(np.float32).astype(np.float64),
+    ],
+    ids=["plain", "upper", "column", "Column", "naive", "zone", "nameless", "more", "float32"],
+)
+def test_what_callers_write_is_read_alike(tmp_path, variant):
+    bars = read_bars(write_symbol(tmp_path, "AAA", variant))
+    assert bars.timestamps[0] == np.datetime64("2024-01-01T00:00:00")
+    np.testing.assert_allclose(bars.close, GOOD["Close"], rtol=1e-6)
+    assert len(bars) == 200
+
+
+def test_integers_and_extra_columns_are_numbers(tmp_path):
+    frame = GOOD.assign(Volume=np.arange(200), sentiment=np.linspace(-1, 1, 200))
+    bars = read_bars(write_symbol(tmp_path, "AAA", frame), ["sentiment"])
+    assert bars.volume.dtype == np.float64
+    assert bars.extra["sentiment"][-1] == 1
+    assert bars[10:20].extra["sentiment"][0] == frame["sentiment"].iloc[10]
+    with pytest.raises(CampaignError, match="column mood is missing"):
+        read_bars(tmp_path / "AAA/1Hour/data.parquet", ["mood"])
+
+
+def test_a_root_without_symbols_is_refused(tmp_path):
+    with pytest.raises(CampaignError, match=r"no bars at .*nowhere: put <SYMBOL>/1Hour/data.parquet files there"):
+        find_symbols(tmp_path / "nowhere")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(CampaignError, match="no symbol directory under"):
+        find_symbols(tmp_path)
+
+
+def test_symbols_that_lead_out_of_the_root_are_refused(tmp_path):
+    outside = write_symbol(tmp_path / "elsewhere", "AAA", GOOD)
+    root = tmp_path / "bars"
+    write_symbol(root, "BBB", GOOD)
+    (root / "LINK").symlink_to(outside.parents[1])
+    with pytest.raises(CampaignError, match="LINK leads out of the directory; replace the link by the files"):
+        find_symbols(root)
+    (root / "LINK").unlink()
+    (root / "CCC" / "1Hour").mkdir(parents=True)
+    (root / "CCC" / "1Hour" / "data.parquet").symlink_to(outside)
+    with pytest.raises(CampaignError, match="CCC leads out"):
+        find_symbols(root)
+
+
+@given(st.lists(st.integers(1, 8), max_size=30), st.integers(1, 6))
+def test_sequences_break_at_long_steps_and_lose_no_row(steps, max_gap):
+    hours = np.cumsum([0, *steps])
+    parts = list(sequences(np.datetime64("2024-01-01", "s") + hours * np.timedelta64(3600, "s"), max_gap))
+    assert [row for part in parts for row in range(part.start, part.stop)] == list(range(len(hours)))
+    starts = {part.start for part in parts}
+    assert starts == {0} | {row for row in range(1, len(hours)) if hours[row] - hours[row - 1] > max_gap}
+
+
+def test_the_real_bars_are_all_usable(real_bars: Path):
+    symbols = find_symbols(real_bars)
+    assert len(symbols) == 16
+    assert sum(len(read_bars(real_bars / symbol / "1Hour" / "data.parquet")) for symbol in symbols) > 500_000

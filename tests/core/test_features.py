@@ -1,0 +1,82 @@
+"""Features: causal, scale-free, and what their names say."""
+
+import numpy as np
+import pytest
+
+from core import features
+from core.bars import Bars
+from core.features import KNOWN, WARM_UP
+from scaffold import make_frame, to_bars
+
+
+@pytest.fixture(scope="module")
+def bars() -> Bars:
+    return to_bars(make_frame(400, seed=1))
+
+
+def column(table: np.ndarray, name: str) -> np.ndarray:
+    return table[:, KNOWN.index(name)]
+
+
+def test_no_feature_changes_when_later_bars_are_cut_off(bars):
+    whole = features.compute(bars, KNOWN)
+    assert np.isfinite(whole[WARM_UP:]).all()
+    assert np.isnan(whole[:WARM_UP]).all()
+    for end in range(WARM_UP + 1, len(bars), 13):
+        np.testing.assert_array_equal(features.compute(bars[:end], KNOWN)[-1], whole[end - 1])
+
+
+def test_features_do_not_know_the_price_level_or_the_volume_level(bars):
+    scaled = Bars(bars.timestamps, *(getattr(bars, name) * 1000 for name in ("open", "high", "low", "close", "volume")))
+    np.testing.assert_allclose(features.compute(scaled, KNOWN), features.compute(bars, KNOWN), rtol=1e-6, atol=1e-9)
+
+
+def test_features_are_what_their_names_say(bars):
+    table, t = features.compute(bars, KNOWN), 333
+    close, high, low, volume = bars.close, bars.high, bars.low, bars.volume
+    hourly = close[1:] / close[:-1] - 1
+    expected = {
+        "return_1": close[t] / close[t - 1] - 1,
+        "return_24": close[t] / close[t - 24] - 1,
+        "sma_20": close[t] / close[t - 19 : t + 1].mean() - 1,
+        "range_1": np.sqrt((high[t] - low[t]) / close[t]),
+        "bollinger_bandwidth_20": np.sqrt(4 * close[t - 19 : t + 1].std() / close[t - 19 : t + 1].mean()),
+        "volatility_72": np.mean(hourly[t - 72 : t] ** 2) ** 0.25,
+        "volume_sma_20": np.log1p(volume[t] / volume[t - 19 : t + 1].mean()),
+        "obv_20": np.sum(np.sign(hourly[t - 20 : t]) * volume[t - 19 : t + 1]) / volume[t - 19 : t + 1].sum(),
+        "stochastic_k": np.mean(
+            [(close[i] - low[i - 13 : i + 1].min()) / np.ptp([low[i - 13 : i + 1].min(), high[i - 13 : i + 1].max()])
+             for i in (t - 2, t - 1, t)]
+        ),
+    }  # fmt: skip
+    for name, value in expected.items():
+        assert column(table, name)[t] == pytest.approx(value, rel=1e-9), name
+
+
+def test_the_averages_have_forgotten_their_start(bars):
+    """Wilder's and exponential averages, started 100 bars later, agree up to what WARM_UP promises."""
+    whole, late = features.compute(bars, KNOWN), features.compute(bars[100:], KNOWN)
+    spread = whole[WARM_UP:].std(axis=0)
+    assert (np.abs(late[WARM_UP] - whole[100 + WARM_UP]) <= 0.02 * spread).all()
+
+
+def test_the_calendar_is_utc_and_cyclic(bars):
+    table = features.compute(bars, KNOWN)  # 2024-01-01 was a Monday
+    monday_midnight = 24 * 7
+    assert column(table, "day_of_week_sine")[monday_midnight] == pytest.approx(0)
+    assert column(table, "hour_of_day_cosine")[monday_midnight] == pytest.approx(1)
+    assert column(table, "hour_of_day_sine")[monday_midnight + 6] == pytest.approx(1)
+
+
+def test_no_trade_in_twenty_bars_is_no_flow(bars):
+    volume = bars.volume.copy()
+    volume[250:300] = 0
+    silent = Bars(bars.timestamps, bars.open, bars.high, bars.low, bars.close, volume)
+    table = features.compute(silent, KNOWN)
+    assert np.isfinite(table[WARM_UP:]).all()
+    assert column(table, "obv_20")[280] == 0
+    assert column(table, "volume_sma_20")[280] == 0
+
+
+def test_too_few_bars_are_all_warm_up(bars):
+    assert np.isnan(features.compute(bars[:WARM_UP], KNOWN)).all()

@@ -1,0 +1,144 @@
+"""What tests are made from: bars, parameters, a stage that must refuse."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+import stage
+from core.bars import Bars
+
+PROJECT = Path(__file__).parent.parent
+REAL_BARS = PROJECT.parent / "shared" / "data" / "historical"
+
+
+def make_frame(size: int, seed: int = 0, *, start: str = "2024-01-01", volatility: float = 0.01) -> pd.DataFrame:
+    """A random walk of `size` hourly bars, volatile enough for both labels."""
+    rng = np.random.default_rng(seed)
+    close = 100 * np.exp(np.cumsum(rng.normal(0, volatility, size)))
+    opening = np.append(100.0, close[:-1])
+    wick = np.abs(rng.normal(0, volatility, (2, size)))
+    return pd.DataFrame(
+        {
+            "Open": opening,
+            "High": np.maximum(opening, close) * (1 + wick[0]),
+            "Low": np.minimum(opening, close) * (1 - wick[1]),
+            "Close": close,
+            "Volume": rng.gamma(2, 500, size),
+        },
+        index=pd.date_range(start, periods=size, freq="h", tz="UTC", name="timestamp"),
+    )
+
+
+def to_bars(frame: pd.DataFrame) -> Bars:
+    times = frame.index.tz_convert("UTC").tz_localize(None).values.astype("datetime64[s]")
+    return Bars(times, **{name.lower(): frame[name].to_numpy(np.float64) for name in ("Open", "High", "Low", "Close", "Volume")})
+
+
+def write_symbol(root: Path, symbol: str, frame: pd.DataFrame) -> Path:
+    path = root / symbol / "1Hour" / "data.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame.to_parquet(path)
+    return path
+
+
+def read_params() -> dict:
+    return YAML(typ="safe").load((PROJECT / "params.yaml").read_text())
+
+
+def write_params(directory: Path, **sections: dict) -> dict:
+    """The project's params.yaml with some keys of some sections changed."""
+    params = read_params()
+    for section, keys in sections.items():
+        params[section] |= keys
+    with (directory / "params.yaml").open("w") as file:
+        YAML(typ="safe").dump(params, file)
+    return params
+
+
+def refusal(main: Callable[[], object]) -> str:
+    """Run a stage that must end with one line; anything but that is an error of the test."""
+    with pytest.raises(SystemExit) as stop:
+        stage.run(main)
+    message = stop.value.code
+    assert isinstance(message, str), "exit code 1 with a line"
+    assert "\n" not in message
+    assert "Traceback" not in message
+    return message
+
+
+SMALL = {
+    "market": {"assets": 2, "bars": 900},
+    "data": {"profit": 0.02, "stop": 0.01},
+    "train": {"seeds": [1, 2], "epochs": 3, "batch_size": 64},
+    "mlp": {"hidden_sizes": [16, 8]},
+    "lstm": {"hidden_size": 8, "attention_size": 4},
+    "gru": {"hidden_size": 8, "attention_size": 4},
+    "cnn_lstm": {"channels": [4, 4], "hidden_size": 8, "attention_size": 4},
+    "references": {"boosting_rounds": 5, "boosting_min_leaf": 20},
+    "compare": {"draws": 200},
+}
+
+
+class Clone:
+    """A copy of the working tree in a git repository of its own, with a campaign small enough for a test."""
+
+    def __init__(self, directory: Path, **sections: dict):
+        self.directory = directory
+        files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=PROJECT, capture_output=True, text=True)
+        for name in files.stdout.splitlines():
+            if (PROJECT / name).is_file():
+                (directory / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(PROJECT / name, directory / name)
+        write_params(directory, **{name: SMALL.get(name, {}) | sections.get(name, {}) for name in {**SMALL, **sections}})
+        self.run("git init -q .")
+        self.commit()
+
+    def commit(self) -> None:
+        self.run("git add -A")
+        self.run("git -c user.name=test -c user.email=test@example.org commit -qm test")
+
+    def run(self, command: str, *, fails: bool = False, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run `command` with the project's tools first on the path; its exit code must be 0, or must not where it `fails`."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "CAMPAIGN_", "GIT_"))}
+        done = subprocess.run(
+            shlex.split(command),
+            cwd=self.directory,
+            env=inherited | {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull} | environment,
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode != 0) == fails, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def repro(self, arguments: str = "", **environment: str) -> list[str]:
+        """Stages that `dvc repro` really ran, in order."""
+        done = self.run(f"dvc repro {arguments}", **environment)
+        return re.findall(r"^Running stage '(\w+)'", done.stdout, re.MULTILINE)
+
+    def read(self, name: str) -> Any:
+        return json.loads((self.directory / name).read_text())
+
+    def params(self, **sections: dict) -> None:
+        """Change keys of the clone's params.yaml."""
+        path = self.directory / "params.yaml"
+        params = YAML(typ="safe").load(path.read_text())
+        for section, keys in sections.items():
+            params[section] |= keys
+        with path.open("w") as file:
+            YAML(typ="safe").dump(params, file)
+
+    def lock(self) -> str:
+        return (self.directory / "dvc.lock").read_text()

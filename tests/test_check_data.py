@@ -1,0 +1,47 @@
+import sys
+
+import pytest
+
+import check_data
+from scaffold import make_frame, refusal, write_params, write_symbol
+
+
+def test_it_lists_what_is_there_and_what_would_be_refused(desk, capsys, monkeypatch):
+    frame = make_frame(900, seed=1, volatility=0.015)
+    frame.iloc[5:8, frame.columns.get_loc("Volume")] = 0
+    write_symbol(desk / "elsewhere", "AAA", frame.drop(frame.index[300:500]))
+    write_symbol(desk / "elsewhere", "BBB", frame)
+    monkeypatch.setattr(sys, "argv", ["check_data", "elsewhere"])
+    check_data.main()
+    good = capsys.readouterr().out.splitlines()
+    assert good[0].split() == ["symbol", "first", "bar,", "UTC", "last", "bar", "bars", "gaps", "no", "volume", "positive"]
+    first = good[1].split()
+    assert first[:8] == ["AAA", "2024-01-01", "00:00", "2024-02-07", "11:00", "700", "1", "3"]
+    assert 5 < float(first[8].rstrip("%")) < 40
+    assert good[3].startswith("validation from 2024-")
+
+    write_symbol(desk / "elsewhere", "BAD", frame[:60])
+    (desk / "elsewhere" / "EMPTY").mkdir()
+    monkeypatch.setattr(sys, "argv", ["check_data"])
+    write_params(desk, data={"bars": "elsewhere"})
+    message = refusal(check_data.main)
+    assert "2 of 4 symbols under elsewhere would be refused; mend or remove them" in message
+    out = capsys.readouterr().out
+    assert "refused: elsewhere/BAD/1Hour/data.parquet: 60 bars" in out
+    assert "refused: elsewhere/EMPTY/1Hour/data.parquet not found" in out
+    assert "AAA" in out
+
+
+def test_without_a_root_it_looks_where_the_parameters_say(desk, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["check_data"])
+    assert "no bars at bars" in refusal(check_data.main)
+    write_symbol(desk / "bars", "AAA", make_frame(900, seed=1, volatility=0.015))
+    check_data.main()
+    assert "AAA" in capsys.readouterr().out
+
+
+def test_more_than_one_root_is_a_usage_error(desk, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["check_data", "a", "b"])
+    with pytest.raises(SystemExit) as stop:
+        check_data.main()
+    assert stop.value.code == 2

@@ -1,0 +1,230 @@
+"""The door: settings checked by key, one-line errors, files written whole."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import Field
+
+import stage
+from compare import Compare
+from core.errors import CampaignError
+from evaluate import Evaluate
+from fit_references import References
+from generate_data import Data
+from scaffold import PROJECT, read_params, refusal, write_params
+from simulate_market import Market
+from train_cnn_lstm import Settings as CNNLSTM
+from train_gru import Settings as GRU
+from train_lstm import Settings as LSTM
+from train_mlp import Settings as MLP
+from training import Train
+
+SCHEMAS = {
+    "market": Market,
+    "data": Data,
+    "train": Train,
+    "mlp": MLP,
+    "lstm": LSTM,
+    "gru": GRU,
+    "cnn_lstm": CNNLSTM,
+    "references": References,
+    "evaluate": Evaluate,
+    "compare": Compare,
+}
+
+
+class Sample(stage.Settings):
+    rate: float = Field(gt=0)
+    steps: int = Field(ge=1)
+
+
+def text(content: str) -> None:
+    Path("params.yaml").write_text(content)
+
+
+def test_the_defaults_pass_their_schemas_and_every_section_has_one(desk):
+    assert set(read_params()) == set(SCHEMAS)
+    for name, schema in SCHEMAS.items():
+        stage.read_section(name, schema)
+
+
+def test_the_baseline_is_that_of_the_design():
+    params = read_params()
+    assert params["train"] | {"seeds": None, "precision": None} == {
+        "seeds": None,
+        "epochs": 100,
+        "batch_size": 128,
+        "learning_rate": 0.001,
+        "weight_decay": 0.01,
+        "focal_alpha": 0.25,
+        "focal_gamma": 2.0,
+        "gradient_clip": 1.0,
+        "patience": 15,
+        "lr_factor": 0.5,
+        "lr_patience": 7,
+        "precision": None,
+    }
+    assert len(params["train"]["seeds"]) == 3
+    assert (params["mlp"]["hidden_sizes"], params["mlp"]["dropout"]) == ([256, 128, 64], 0.3)
+    for name in ("lstm", "gru"):
+        assert [params[name][key] for key in ("hidden_size", "layers", "attention_size")] == [128, 2, 64]
+    assert [params["cnn_lstm"][key] for key in ("channels", "hidden_size", "attention_size")] == [[32, 64], 128, 64]
+    data = params["data"]
+    assert [data[key] for key in ("lookback", "profit", "stop", "horizon")] == [24, 0.05, 0.02, 8]
+    assert data["splits"] == [0.7, 0.15, 0.15]
+    assert params["evaluate"]["cost_per_trade"] == 0.003
+
+
+@pytest.mark.parametrize("section", SCHEMAS)
+def test_in_every_section_each_key_is_needed_typed_and_known(desk, section):
+    params = read_params()[section]
+    for key in params:
+        write_params(desk, **{section: {key: {"a": "mapping"}}})
+        with pytest.raises(CampaignError, match=rf"params.yaml: {section}\.{key} is .*; it must be"):
+            stage.read_section(section, SCHEMAS[section])
+    first = next(iter(params))
+    text(json.dumps({section: {key: value for key, value in params.items() if key != first}}))
+    with pytest.raises(CampaignError, match=rf"{section}\.{first} is missing; add it"):
+        stage.read_section(section, SCHEMAS[section])
+    text(json.dumps({section: params | {"typo": 1}}))
+    with pytest.raises(CampaignError, match=rf"{section}\.typo is unknown; remove it \(known: .*{first}"):
+        stage.read_section(section, SCHEMAS[section])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("sample: {rate: '1e-4', steps: 3}", "sample.rate is '1e-4'; it must be a valid number, not text in quotes"),
+        ("sample: {rate: 0, steps: 3}", "sample.rate is 0; it must be greater than 0"),
+        ("sample: {rate: .nan, steps: 3}", "sample.rate is nan; it must be a finite number"),
+        ("sample: {rate: 1, steps: 3.0}", "sample.steps is 3.0; it must be a valid integer"),
+        ("sample: {rate: 1, steps: yes}", "sample.steps is 'yes'; it must be a valid integer"),
+        ("sample: {rate: 0, steps: 0}", "sample.rate is 0; it must be greater than 0; sample.steps is 0; it must be"),
+        ("sample:", "section 'sample' expected, nothing found; add 'sample:' with its keys"),
+        ("sample: [1, 2]", "section 'sample' expected, no mapping found"),
+        ("other: {}", "section 'sample' expected, nothing found"),
+        ("sample: {rate: 1, rate: 2}", "params.yaml is not valid YAML"),
+        ("sample: {rate: [1", "params.yaml is not valid YAML"),
+        ("", "section 'sample' expected, nothing found"),
+        ("sample: !!python/object:os.system {}", "params.yaml"),
+    ],
+)
+def test_bad_sections_are_refused_by_key(desk, content, message):
+    text(content)
+    assert message in refusal(lambda: stage.read_section("sample", Sample))
+
+
+def test_numbers_are_those_of_yaml_1_2(desk):
+    text("sample: {rate: 1e-4, steps: 3}")
+    assert stage.read_section("sample", Sample) == Sample(rate=1e-4, steps=3)
+
+
+def test_no_parameters_file_and_bytes_that_are_no_text(desk):
+    Path("params.yaml").write_bytes(b"\xff\xfe\x00sample")
+    assert "params.yaml is not valid YAML" in refusal(lambda: stage.read_section("sample", Sample))
+    Path("params.yaml").unlink()
+    assert "params.yaml not found" in refusal(lambda: stage.read_section("sample", Sample))
+
+
+def raises(error: BaseException) -> Any:
+    def main() -> None:
+        raise error
+
+    return main
+
+
+def test_errors_of_the_system_name_the_path_and_the_cure(desk):
+    assert refusal(raises(OSError(28, "x", "data/a.npy"))) == (
+        "stage: No space left on device at data/a.npy; free some disk space, then start again"
+    )
+    assert "Permission denied at models/x; check the permissions" in refusal(raises(PermissionError(13, "x", "models/x")))
+    assert "out of memory (no detail); use fewer bars" in refusal(raises(MemoryError()))
+
+
+def test_a_defect_is_not_hidden(desk):
+    with pytest.raises(ZeroDivisionError):
+        stage.run(raises(ZeroDivisionError()))
+
+
+def test_ctrl_c_is_130(desk, capsys):
+    with pytest.raises(SystemExit) as stop:
+        stage.run(raises(KeyboardInterrupt()))
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "stage: interrupted\n"
+
+
+def test_a_refusal_is_exit_code_1_and_one_line_on_standard_error(tmp_path):
+    for script in sorted((PROJECT / "src").glob("*.py")):
+        if "stage.run(" not in script.read_text():
+            continue
+        done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (1, ""), script
+        assert done.stderr.count("\n") == 1, done.stderr
+        missing = "dvc.lock" if script.stem == "verify" else "params.yaml"
+        assert done.stderr.startswith(f"{script.stem}: {missing} not found"), done.stderr
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "two", "1.5", "²"])
+def test_a_wrong_number_of_jobs_is_refused(monkeypatch, jobs):
+    monkeypatch.setenv("CAMPAIGN_JOBS", jobs)
+    with pytest.raises(CampaignError, match=r"CAMPAIGN_JOBS is .*; it must be a whole number above zero, or unset"):
+        stage.jobs(3)
+
+
+def test_jobs_are_no_more_than_tasks(monkeypatch):
+    monkeypatch.setenv("CAMPAIGN_JOBS", "8")
+    assert stage.jobs(3) == 3
+    assert stage.jobs(0) == 1
+    monkeypatch.delenv("CAMPAIGN_JOBS")
+    assert 1 <= stage.jobs(1000) <= (os.cpu_count() or 1)
+
+
+def test_an_unknown_backend_is_refused(monkeypatch):
+    monkeypatch.setenv("CAMPAIGN_BACKEND", "abacus")
+    with pytest.raises(CampaignError, match=r"CAMPAIGN_BACKEND is 'abacus'.*; install it or unset it"):
+        stage.parallel(2)
+
+
+def test_arrays_are_never_unpickled(tmp_path):
+    np.save(tmp_path / "x.npy", np.array([{"a": 1}]), allow_pickle=True)
+    with pytest.raises(CampaignError, match="is not a plain array"):
+        stage.read_array(tmp_path / "x.npy")
+    (tmp_path / "y.npy").write_bytes(b"")
+    with pytest.raises(CampaignError, match="is not a plain array"):
+        stage.read_array(tmp_path / "y.npy")
+    with pytest.raises(CampaignError, match=r"none.npy not found; run the stage that makes it: dvc repro"):
+        stage.read_array(tmp_path / "none.npy")
+    (tmp_path / "z.json").write_text("{")
+    with pytest.raises(CampaignError, match="is not JSON"):
+        stage.read_json(tmp_path / "z.json")
+
+
+def test_json_has_no_nan(tmp_path):
+    with pytest.raises(ValueError, match="Out of range float values"):
+        stage.write_json(tmp_path / "x.json", {"a": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+SCRIPTS = sorted(path.name for path in (PROJECT / "src").glob("*.py") if "stage.run(" in path.read_text())
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_script_has_help_and_refuses_what_it_does_not_know(tmp_path, script):
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, PROJECT / "src" / script, *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    shown = call("--help")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert len(shown.stdout) > 15
+    wrong = call("--epochs", "3")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    if script != "check_data.py":
+        assert wrong.stderr == f"{script[:-3]}: takes no arguments, found --epochs 3; settings are in params.yaml\n"
