@@ -1,0 +1,195 @@
+"""The one training loop.
+
+Shapes: B batch, T time, F features, N samples. A model maps x (B, T, F) and asset ids (B,) to logits (B,).
+"""
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from core.dataset import Split
+from core.errors import CampaignError
+from core.loss import focal_loss
+from core.metrics import Ranking, f1_precision_recall, sigmoid
+
+SCORING_BATCH = 512  # one size wherever a model is scored, so that the same weights give the same bits
+
+
+def be_deterministic() -> None:
+    """Make this process compute the same bits every time; call it before the first tensor is on a GPU.
+
+    One CPU thread: more change the order of sums, and slow these small models.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    avoid_unusable_amx()
+    torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms(True), without its import of the compiler
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a guard against reading it, which costs 6 % of a step
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+
+
+def avoid_unusable_amx() -> None:
+    """Have oneDNN do without AMX in this process and those it starts, where AMX is announced and does not work.
+
+    Some virtual machines hide the sizes of its tiles; every bfloat16 product then fails or ends the process (SIGILL). A child
+    process tries one, as only that tells. Call it before the first product; a value set in ONEDNN_MAX_CPU_ISA is kept.
+    """
+    if "ONEDNN_MAX_CPU_ISA" in os.environ or not torch.cpu.get_capabilities().get("amx_tile"):
+        return
+    if (child := os.fork()) == 0:
+        status = 1
+        try:
+            torch.set_num_threads(1)
+            torch.nn.Linear(64, 64, dtype=torch.bfloat16)(torch.ones(128, 64, dtype=torch.bfloat16))
+            status = 0
+        finally:
+            os._exit(status)
+    if os.waitpid(child, 0)[1] != 0:
+        os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX512_CORE_FP16"
+
+
+@dataclasses.dataclass(frozen=True)
+class Epoch:
+    """What one epoch leaves.
+
+    record: a row of the training history.
+    state: all that is needed to go on after it (``fit(state=...)``), tensors and plain values only.
+    best_epoch, best_f1: the best so far, this epoch included.
+    """
+
+    record: dict[str, float]
+    state: dict[str, Any]
+    best_epoch: int
+    best_f1: float
+
+
+def fit(
+    model: nn.Module,
+    train: Split,
+    val: Split,
+    *,
+    seed: int,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    weight_decay: float,
+    focal_alpha: float,
+    focal_gamma: float,
+    gradient_clip: float,
+    patience: int,
+    lr_factor: float,
+    lr_patience: int,
+    precision: str,
+    state: dict[str, Any] | None = None,
+) -> Iterator[Epoch]:
+    """Train `model` in place, one epoch a step of the iterator, until `epochs` or no better validation F1 for `patience`.
+
+    The monitored F1 is that of the positive class at the threshold which is best on validation: at a fixed 0.5 focal loss
+    rarely crosses the threshold on rare positives, and stopping would watch a constant. All randomness of an epoch comes
+    from (seed, epoch), so an epoch after a resume is the epoch it would have been. Each epoch takes the samples in a new
+    order and leaves out the rest that fills no batch.
+
+    Args:
+        precision: "float32", or "bfloat16" for autocast in the training step. Scoring is always float32.
+        state: `Epoch.state` to go on after; None starts afresh.
+
+    Raises:
+        CampaignError: the loss stopped being finite; names seed, epoch and step.
+    """
+    device = train.X.device
+    model.to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", factor=lr_factor, patience=lr_patience)
+    history: list[dict[str, float]] = []
+    best: dict[str, Any] = {"epoch": 0, "f1": -1.0, "threshold": 0.5, "weights": {}}
+    if state is not None:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        scheduler.load_state_dict(state["scheduler"])
+        history, best = list(state["history"]), state["best"]
+
+    train_y, val_y = train.y.cpu().numpy(), val.y.cpu().numpy()
+    batch_size = min(batch_size, len(train))
+    steps = len(train) // batch_size
+    losses = torch.empty(steps, device=device)
+    logits = torch.empty(steps, batch_size, device=device)
+
+    for number in range(len(history) + 1, epochs + 1):
+        if number - best["epoch"] > patience:
+            break
+        epoch_seed = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
+        torch.manual_seed(epoch_seed)  # dropout
+        shuffle = torch.randperm(len(train), generator=torch.Generator().manual_seed(epoch_seed))
+        order = shuffle[: steps * batch_size].view(steps, batch_size).to(device)
+
+        model.train()
+        for step in range(steps):
+            x, asset_ids, y = train.gather(order[step])
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+                output = model(x, asset_ids)
+            loss = focal_loss(output.float(), y, alpha=focal_alpha, gamma=focal_gamma)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), gradient_clip)
+            optimizer.step()
+            losses[step], logits[step] = loss.detach(), output.detach()
+        if not losses.isfinite().all():
+            raise CampaignError(_diverged(losses, seed, number, learning_rate))
+
+        val_logits = predict(model, val)
+        val_loss = focal_loss(torch.as_tensor(val_logits), val.y.cpu(), alpha=focal_alpha, gamma=focal_gamma)
+        scores = sigmoid(val_logits)
+        ranking = Ranking.of(val_y, scores)
+        threshold = ranking.best_threshold()
+        val_f1, val_precision, val_recall = f1_precision_recall(val_y, scores, threshold)
+        train_f1, *_ = f1_precision_recall(train_y[order.flatten().cpu()], sigmoid(logits.flatten().cpu()), threshold)
+        record = {
+            "epoch": number,
+            "learning_rate": optimizer.param_groups[0]["lr"],
+            "train_loss": losses.mean().item(),
+            "val_loss": val_loss.item(),
+            "train_f1": train_f1,
+            "val_f1": val_f1,
+            "val_precision": val_precision,
+            "val_recall": val_recall,
+            "val_pr_auc": ranking.pr_auc(),
+            "threshold": threshold,
+            "val_f1_at_0.5": f1_precision_recall(val_y, scores, 0.5)[0],
+        }
+        history.append(record)
+        if val_f1 > best["f1"]:
+            weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+            best = {"epoch": number, "f1": val_f1, "threshold": threshold, "weights": weights}
+        scheduler.step(val_f1)
+        state = {
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "scheduler": scheduler.state_dict(),
+            "history": history,
+            "best": best,
+        }
+        yield Epoch(record, state, best["epoch"], best["f1"])
+
+
+@torch.no_grad()
+def predict(model: nn.Module, split: Split) -> np.ndarray:
+    """Logits of all samples of `split` in their order, float32 (N,), in evaluation mode and float32."""
+    model.eval()
+    logits = torch.empty(len(split), device=split.X.device)  # collected in a list, they would pin freed windows' memory
+    for place, (x, asset_ids, _) in zip(logits.split(SCORING_BATCH), split.batches(SCORING_BATCH), strict=True):
+        place.copy_(model(x, asset_ids))
+    return logits.cpu().numpy()
+
+
+def _diverged(losses: torch.Tensor, seed: int, epoch: int, learning_rate: float) -> str:
+    step = int((~losses.isfinite()).int().argmax()) + 1
+    return (
+        f"the loss is {losses[step - 1].item()} at seed {seed}, epoch {epoch}, step {step}; likely a learning rate too high "
+        f"(train.learning_rate is {learning_rate:g}: try a tenth), gradients not clipped (train.gradient_clip) or extreme "
+        "features (data.clip); the checkpoint of the epoch before is kept"
+    )

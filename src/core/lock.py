@@ -1,0 +1,61 @@
+"""One process at a time in a directory. Needs a POSIX system (fcntl)."""
+
+import contextlib
+import fcntl
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from core.errors import CampaignError
+
+
+@contextlib.contextmanager
+def claim(directory: Path) -> Iterator[Path]:
+    """Hold `directory` for this process and yield it; the system lets go when the process ends, however it ends.
+
+    Where a live process in another working directory holds it (experiments side by side that train the very same thing),
+    the first free one of ``<directory>-2``, ``<directory>-3``, … takes its place.
+
+    Raises:
+        CampaignError: a process of this working directory holds it, or one whose parent died and left it behind; names its
+            id.
+    """
+    for number in itertools.count(1):
+        slot = directory if number == 1 else directory.with_name(f"{directory.name}-{number}")
+        with _open_lock(slot) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pid, parent, working_directory = (file.read() + "\n\n\n").split("\n")[:3]
+                if working_directory == os.getcwd() or _parent_of(pid) != parent:
+                    raise CampaignError(
+                        f"this training already runs as process {pid or 'unknown'}; wait for it, or end it (kill {pid}) and "
+                        "start again"
+                    ) from None
+                continue
+            file.seek(0)
+            file.truncate()
+            file.write(f"{os.getpid()}\n{os.getppid()}\n{os.getcwd()}")
+            file.flush()
+            yield slot
+            return
+
+
+def _open_lock(slot: Path) -> TextIO:
+    """The lock file of `slot`, made where there is none; again while another process that ends clears it away."""
+    while True:
+        slot.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            file = (slot / "lock").open("a+")
+            file.seek(0)
+            return file
+
+
+def _parent_of(pid: str) -> str | None:
+    """Process id of a process's parent, as Linux tells it; None where it does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+    except (OSError, IndexError):
+        return None

@@ -1,0 +1,386 @@
+"""What the train scripts share: settings in, seeds side by side, progress, resume, artefacts out.
+
+Each seed trains in a process of its own, so that one that dies takes no other with it; the parent watches and writes.
+"""
+
+import ctypes
+import dataclasses
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import statistics
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, field_validator
+from torch import nn
+
+import stage
+from core import checkpoint
+from core.dataset import Split
+from core.errors import CampaignError
+from core.fit import be_deterministic, fit, predict
+from core.lock import claim
+from core.metrics import f1_precision_recall, sigmoid
+from core.names import COLOURS, NAMES
+
+DATA = Path("data/training_data")
+SOURCE = Path(__file__).parent
+BESIDE = {"tracking"}  # cannot change a result, so a change of it does not outdate a checkpoint
+
+
+class Train(stage.Settings):
+    seeds: list[int] = Field(min_length=1, max_length=1000)
+    epochs: int = Field(ge=1, le=100_000)
+    batch_size: int = Field(ge=2, le=1_000_000)
+    learning_rate: float = Field(gt=0, le=1)
+    weight_decay: float = Field(ge=0, le=1)
+    focal_alpha: float = Field(gt=0, lt=1)
+    focal_gamma: float = Field(ge=0, le=10)
+    gradient_clip: float = Field(gt=0, le=1e6)
+    patience: int = Field(ge=1, le=100_000)
+    lr_factor: float = Field(gt=0, lt=1)
+    lr_patience: int = Field(ge=0, le=100_000)
+    precision: Literal["auto", "float32", "bfloat16"]
+
+    @field_validator("seeds")
+    @classmethod
+    def _once(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+            raise ValueError("a list of whole numbers from 0 up without repetition")
+        return seeds
+
+
+class Architecture(stage.Settings):
+    """What every architecture's section has."""
+
+    asset_embedding: int = Field(ge=1, le=1024)
+    dropout: float = Field(ge=0, lt=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """All that a seed's process needs."""
+
+    architecture: str
+    model_class: type[nn.Module]
+    model_arguments: dict[str, Any]
+    settings: dict[str, Any]
+    seed: int
+    lookback: int
+    directory: Path  # of checkpoints
+
+
+def train(architecture: str, model_class: type[nn.Module], schema: type[Architecture]) -> None:
+    """Run a train stage: sections `train` and `architecture` of params.yaml in; models, history, metrics and figure out.
+
+    Args:
+        architecture: name of the stage, the section and the artefacts.
+        model_class: built from the section's keys, `n_features`, `n_assets` and `lookback`; maps x (B, T, F) and asset
+            ids (B,) to logits (B,).
+        schema: of the section.
+
+    Raises:
+        CampaignError: settings or data cannot be used, or a seed failed; finished epochs are kept for the next start.
+    """
+    import joblib
+
+    settings = stage.read_section("train", Train).model_dump()
+    section = stage.read_section(architecture, schema).model_dump()
+    metadata = stage.read_json(DATA / "metadata.json")
+    settings["precision"] = resolve_precision(settings["precision"])
+    seeds = settings.pop("seeds")
+    model_arguments = section | {
+        "n_features": len(metadata["features"]),
+        "n_assets": len(metadata["assets"]),
+        "lookback": metadata["lookback"],
+    }
+    fingerprint = _fingerprint(architecture, model_arguments, settings, metadata["content_hash"])
+    with (
+        claim(_checkpoints() / architecture / fingerprint) as directory,
+        stage.parallel(len(seeds)) as parallel,
+    ):
+        tasks = [
+            Task(architecture, model_class, model_arguments, settings, seed, metadata["lookback"], directory) for seed in seeds
+        ]
+        outcomes = parallel(joblib.delayed(_supervise)(task, row) for row, task in enumerate(tasks))
+        if failed := [outcome for outcome in outcomes if isinstance(outcome, str)]:
+            kept = "; finished epochs are kept, the same command goes on after them" if _has_state(directory) else ""
+            raise CampaignError("; ".join(failed) + kept)
+        _write(architecture, settings, section, outcomes)
+        checkpoint.remove(directory)
+
+
+def resolve_precision(precision: str) -> str:
+    """`auto` is bfloat16 where the device multiplies it natively, else float32."""
+    if precision != "auto":
+        return precision
+    if torch.cuda.is_available():
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        capabilities = torch.cpu.get_capabilities()
+        native = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_tile"))
+    return "bfloat16" if native else "float32"
+
+
+def device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _fingerprint(architecture: str, *settings: Any) -> str:
+    """Of all that decides a training's bytes but its seed."""
+    sources = sorted(
+        Path(module.__file__)
+        for name, module in sys.modules.items()
+        if getattr(module, "__file__", None) and name not in BESIDE and Path(module.__file__).is_relative_to(SOURCE)
+    )
+    parts = [architecture, *settings, torch.__version__, device()]
+    parts += [(str(path.relative_to(SOURCE)), hashlib.sha256(path.read_bytes()).hexdigest()) for path in sources]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _checkpoints() -> Path:
+    """Under the project's root, also for an experiment that DVC runs in a temporary copy and deletes."""
+    return Path(os.environ.get("DVC_ROOT") or ".").resolve() / ".checkpoints"
+
+
+def _has_state(directory: Path) -> bool:
+    return any(directory.glob("seed-*/state.pt"))
+
+
+# --- a seed's own process -------------------------------------------------------------------------------------------
+
+
+def _train_seed(task: Task, parent: Connection) -> None:
+    """Train one seed; send ("note", text), ("epoch", record, best), then ("done", model bytes, history, summary)."""
+    _die_with_parent()
+    be_deterministic()
+    try:
+        with claim(task.directory / f"seed-{task.seed}") as directory:
+            _train_claimed(task, directory / "state.pt", parent)
+    except CampaignError as error:
+        parent.send(("failed", str(error)))
+    except torch.cuda.OutOfMemoryError:
+        parent.send(("failed", f"the GPU is out of memory; lower train.batch_size (now {task.settings['batch_size']})"))
+    except MemoryError:
+        parent.send(("failed", "out of memory; start fewer seeds at once (CAMPAIGN_JOBS=1)"))
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            return  # the parent is gone, and what is done is in the checkpoint
+        cure = stage.DISK_CURES.get(error.errno or 0, "see the system's message")
+        parent.send(("failed", f"{error.strerror} at {error.filename}; {cure}"))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _train_claimed(task: Task, path: Path, parent: Connection) -> None:
+    state = None
+    try:
+        state = checkpoint.load(path)
+    except checkpoint.Corrupt:
+        parent.send(("note", f"checkpoint {path} is damaged; ignored, training starts afresh"))
+    splits = {split: _load_split(split, task.lookback) for split in ("train", "val")}
+    torch.manual_seed(task.seed)
+    model = task.model_class(**task.model_arguments)
+    if state is not None:
+        parent.send(("note", f"goes on after epoch {len(state['history'])}"))
+        for record in state["history"]:
+            parent.send(("epoch", record, state["best"]["epoch"], state["best"]["f1"]))
+
+    for epoch in fit(model, splits["train"], splits["val"], seed=task.seed, state=state, **task.settings):
+        checkpoint.save(path, epoch.state)
+        parent.send(("epoch", epoch.record, epoch.best_epoch, epoch.best_f1))
+        state = epoch.state
+    parent.send(("done", *_finish(task, model, splits["train"], state)))
+
+
+def _finish(task: Task, model: nn.Module, train_split: Split, state: dict[str, Any]) -> tuple[bytes, list, dict]:
+    """The best epoch's model as bytes, the history, and a summary with the best model's F1 on train."""
+    best, history = state["best"], state["history"]
+    model.load_state_dict(best["weights"])
+    train_y, scores = train_split.y.cpu().numpy(), sigmoid(predict(model, train_split))
+    record = history[best["epoch"] - 1]
+    last = [row["val_f1"] for row in history[-10:]]
+    summary = {
+        "seed": task.seed,
+        "epochs": len(history),
+        "best_epoch": best["epoch"],
+        "stopped_early": len(history) - best["epoch"] >= task.settings["patience"],
+        "threshold": best["threshold"],
+        "val_f1_score_positive_class": best["f1"],
+        "val_pr_auc": record["val_pr_auc"],
+        "val_loss": record["val_loss"],
+        "train_f1_score_positive_class": f1_precision_recall(train_y, scores, best["threshold"])[0],
+        "val_f1_spread_last_10_epochs": max(last) - min(last),
+    }
+    content = {
+        "architecture": task.architecture,
+        "arguments": task.model_arguments,
+        "seed": task.seed,
+        "epoch": best["epoch"],
+        "threshold": best["threshold"],
+        "val_f1_score_positive_class": best["f1"],
+        "weights": {name: tensor.cpu() for name, tensor in best["weights"].items()},
+    }
+    return checkpoint.to_bytes(content), history, summary
+
+
+def _load_split(split: str, lookback: int) -> Split:
+    X, y, asset_ids = (stage.read_array(DATA / f"{split}_{name}.npy") for name in ("X", "y", "asset_ids"))
+    return Split.of(X, y, asset_ids, lookback=lookback, device=device())
+
+
+def _die_with_parent() -> None:
+    """A killed trainer leaves no orphans, where the system can see to it (Linux, prctl(2), PR_SET_PDEATHSIG)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+# --- the parent -----------------------------------------------------------------------------------------------------
+
+
+def _supervise(task: Task, row: int) -> tuple[bytes, list[dict], dict] | str:
+    """Run one seed's process to its end. Returns what it sent last, or one line on why it failed."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_train_seed, args=(task, sender), daemon=True)
+    process.start()
+    sender.close()
+    name = f"{task.architecture} seed {task.seed}"
+    outcome: tuple | None = None
+    with Progress(name, task.settings["epochs"], row) as progress:
+        while True:
+            try:
+                kind, *content = receiver.recv()
+            except EOFError:
+                break
+            if kind == "note":
+                progress.say(content[0])
+            elif kind == "epoch":
+                progress.epoch(*content)
+            else:
+                outcome = (kind, *content)
+        process.join()
+        if outcome is None:
+            return f"{name}: its process {_how_it_ended(process.exitcode)}"
+        if outcome[0] == "failed":
+            return f"{name}: {outcome[1]}"
+        progress.stopped(outcome[3], task.settings)
+        return outcome[1:]
+
+
+def _how_it_ended(code: int | None) -> str:
+    if code is not None and code < 0:
+        hint = ", often the system short of memory: fewer at once with CAMPAIGN_JOBS=1" if code == -signal.SIGKILL else ""
+        return f"was ended by {signal.Signals(-code).name}{hint}"
+    return "was interrupted" if code == 130 else f"ended with exit code {code}, see its output above"
+
+
+class Progress:
+    """One seed's training as it goes: a bar on a terminal, plain lines elsewhere."""
+
+    def __init__(self, name: str, epochs: int, row: int):
+        self.name, self.epochs = name, epochs
+        self.rate: float | None = None
+        terminal = sys.stderr.isatty()
+        from tqdm import tqdm
+
+        layout = "{desc} |{bar}| {n_fmt}/{total_fmt} {elapsed}<{remaining}{postfix}"
+        self.bar = tqdm(total=epochs, desc=name, position=row, bar_format=layout, dynamic_ncols=True) if terminal else None
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def say(self, text: str) -> None:
+        line = f"{self.name}: {text}"
+        if self.bar is not None:
+            self.bar.write(line, file=sys.stderr)
+        else:
+            stage.say(line)
+
+    def epoch(self, record: dict[str, float], best_epoch: int, best_f1: float) -> None:
+        rate = record["learning_rate"]
+        if self.rate is not None and rate < self.rate:
+            self.say(f"epoch {record['epoch']}: learning rate {self.rate:g} -> {rate:g}")
+        self.rate = rate
+        losses = f"loss {record['train_loss']:.4f}/{record['val_loss']:.4f}"
+        scores = f"F1 {record['train_f1']:.3f}/{record['val_f1']:.3f}"
+        best = f"best {best_f1:.3f} at {best_epoch}"
+        if self.bar is not None:
+            self.bar.set_postfix_str(f"{scores} {best} {losses}", refresh=False)
+            self.bar.update(record["epoch"] - self.bar.n)
+        else:
+            stage.say(f"{self.name}: epoch {record['epoch']}/{self.epochs}: train/val {losses}, {scores}, {best}")
+
+    def stopped(self, summary: dict[str, Any], settings: dict[str, Any]) -> None:
+        why = f"no better validation F1 for {settings['patience']} epochs" if summary["stopped_early"] else "all epochs done"
+        best = f"best validation F1 {summary['val_f1_score_positive_class']:.3f} at epoch {summary['best_epoch']}"
+        self.say(f"stopped after epoch {summary['epochs']}: {why}; {best}")
+
+
+# --- artefacts ------------------------------------------------------------------------------------------------------
+
+
+def _write(
+    architecture: str, settings: dict[str, Any], section: dict[str, Any], outcomes: list[tuple[bytes, list[dict], dict]]
+) -> None:
+    models = Path("models") / architecture
+    summaries = [summary for _, _, summary in outcomes]
+    best = max(range(len(summaries)), key=lambda i: summaries[i]["val_f1_score_positive_class"])
+    for model, _, summary in outcomes:
+        stage.write_bytes(models / f"seed_{summary['seed']}.pt", model)
+    stage.write_bytes(models / "best_model.pt", outcomes[best][0])
+    stage.write_bytes(models / "scalers.joblib", (DATA / "scalers.joblib").read_bytes())
+    rows = [{"seed": summary["seed"], **record} for _, history, summary in outcomes for record in history]
+    stage.write_csv(models / "training_history.csv", rows)
+
+    f1 = [summary["val_f1_score_positive_class"] for summary in summaries]
+    stage.write_json(
+        Path("metrics/train") / f"{architecture}.json",
+        {
+            "val_f1_score_positive_class": statistics.fmean(f1),
+            "val_f1_score_positive_class_std": statistics.stdev(f1) if len(f1) > 1 else 0.0,
+            "train_f1_score_positive_class": statistics.fmean(s["train_f1_score_positive_class"] for s in summaries),
+            "best_seed": summaries[best]["seed"],
+            "settings": settings,
+            "architecture": section,
+            "seeds": summaries,
+        },
+    )
+    stage.write_bytes(Path("plots/learning_curves") / f"{architecture}.png", learning_curves(architecture, rows, summaries))
+
+
+def learning_curves(architecture: str, rows: list[dict[str, Any]], summaries: list[dict[str, Any]]) -> bytes:
+    """A PNG: loss and F1 by epoch, each seed a line, a dot at its best epoch.
+
+    Args:
+        rows: the training history, `seed`, `epoch`, `train_loss`, `val_loss`, `train_f1`, `val_f1`.
+        summaries: `seed` and `best_epoch` of each seed.
+    """
+    from core.figure import plt, to_png  # 0.5 s that the seeds' processes can do without
+
+    figure, panels = plt.subplots(1, 2, figsize=(9, 3.4))
+    colour = COLOURS.get(architecture, "#000000")
+    for panel, score, unit in zip(panels, ("loss", "f1"), ("focal loss", "F1 at the tuned threshold"), strict=True):
+        for number, summary in enumerate(summaries):
+            own = [row for row in rows if row["seed"] == summary["seed"]]
+            epochs, val = [row["epoch"] for row in own], [row[f"val_{score}"] for row in own]
+            label = number == 0
+            panel.plot(epochs, [row[f"train_{score}"] for row in own], color="#7F7F7F", lw=1, label="train" if label else None)
+            panel.plot(epochs, val, color=colour, lw=1.4, alpha=0.85, label="validation" if label else None)
+            best = summary["best_epoch"] - 1
+            panel.plot(epochs[best], val[best], "o", color=colour, ms=5, label="best epoch" if label else None)
+        panel.set(xlabel="epoch", ylabel=unit)
+        panel.xaxis.get_major_locator().set_params(integer=True)
+    panels[0].set_title(f"{NAMES.get(architecture, architecture)}, {len(summaries)} seeds")
+    panels[1].legend(loc="best")
+    return to_png(figure)

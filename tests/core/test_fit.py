@@ -1,0 +1,198 @@
+"""The training loop on small data: what it watches, when it stops, and that a resume is no difference."""
+
+import subprocess
+import sys
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from core import checkpoint
+from core.dataset import Split
+from core.errors import CampaignError
+from core.fit import fit, predict
+from core.metrics import Ranking, f1_precision_recall, sigmoid
+from scaffold import PROJECT
+from train_lstm import LSTMAttention
+from train_mlp import MLP
+
+T, F = 4, 3
+SETTINGS = {
+    "seed": 5,
+    "epochs": 6,
+    "batch_size": 16,
+    "learning_rate": 0.003,
+    "weight_decay": 0.01,
+    "focal_alpha": 0.25,
+    "focal_gamma": 2.0,
+    "gradient_clip": 1.0,
+    "patience": 15,
+    "lr_factor": 0.5,
+    "lr_patience": 1,
+    "precision": "float32",
+}
+
+
+def split(seed: int, size: int = 210, signal: float = 2.0) -> Split:
+    """Positives where the last row's first feature is high, with noise."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(size, F)).astype(np.float32)
+    y = (signal * X[:, 0] + rng.normal(size=size) > 1.5).astype(np.int8)
+    y[: T - 1] = -1
+    return Split.of(X, y, rng.integers(0, 2, size), lookback=T)
+
+
+def mlp() -> MLP:
+    torch.manual_seed(0)
+    return MLP(hidden_sizes=[16], dropout=0.2, asset_embedding=2, n_features=F, n_assets=2, lookback=T)
+
+
+def lstm() -> LSTMAttention:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 8, "layers": 2, "attention_size": 4, "dropout": 0.2, "asset_embedding": 2}
+    return LSTMAttention(**sizes, n_features=F, n_assets=2, lookback=T)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Bit for bit. Not by the pickled bytes: those also tell which strings were one object."""
+    if isinstance(one, torch.Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return type(one) is type(other) and one == other
+
+
+@pytest.mark.parametrize("build", [mlp, lstm])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_resumed_training_ends_in_the_same_bytes(build, precision):
+    settings, train, val = SETTINGS | {"precision": precision}, split(1), split(2)
+    *_, never = fit(build(), train, val, **settings)
+    for stopped_after in (1, 3, 5):
+        *_, before = islice(fit(build(), train, val, **settings), stopped_after)
+        torch.manual_seed(99)  # whatever the process did before
+        read_back = checkpoint.from_bytes(checkpoint.to_bytes(before.state))
+        *_, after = fit(build(), train, val, **settings, state=read_back)
+        assert same(after.state, never.state)
+        assert [row["epoch"] for row in after.state["history"]] == [1, 2, 3, 4, 5, 6]
+
+
+def test_it_learns_and_the_record_is_the_models():
+    train, val, model = split(1, 800), split(2, 400), mlp()
+    for epoch in fit(model, train, val, **SETTINGS):
+        scores = sigmoid(predict(model, val))
+        y = val.y.numpy()
+        threshold = epoch.record["threshold"]
+        assert threshold == Ranking.of(y, scores).best_threshold()
+        assert epoch.record["val_f1"] == f1_precision_recall(y, scores, threshold)[0] == Ranking.of(y, scores).f1().max()
+        assert epoch.record["val_pr_auc"] == Ranking.of(y, scores).pr_auc()
+    assert epoch.best_f1 > 0.65  # always-positive: 0.40
+    assert epoch.best_f1 == max(row["val_f1"] for row in epoch.state["history"])
+
+
+def test_the_best_weights_are_those_of_the_best_epoch():
+    train, val, model = split(1), split(2), mlp()
+    *_, last = fit(model, train, val, **SETTINGS)
+    best = last.state["best"]
+    model.load_state_dict(best["weights"])
+    scores = sigmoid(predict(model, val))
+    assert f1_precision_recall(val.y.numpy(), scores, best["threshold"])[0] == best["f1"]
+    assert last.best_epoch == best["epoch"]
+
+
+def test_it_stops_after_patience_and_lowers_the_rate_before():
+    noise = split(3, signal=0.0)
+    records = [epoch.record for epoch in fit(mlp(), split(1, signal=0), noise, **SETTINGS | {"epochs": 200, "patience": 5})]
+    scores = [row["val_f1"] for row in records]
+    best = scores.index(max(scores))
+    assert len(records) == best + 1 + 5
+    rates = [row["learning_rate"] for row in records]
+    assert rates[0] == SETTINGS["learning_rate"]
+    for before, after in pairwise(rates):
+        assert after in (before, before * 0.5)
+    assert min(rates) < rates[0]
+
+
+def test_scoring_is_float32_whatever_training_was():
+    val, model = split(2), mlp()
+    next(fit(model, split(1), val, **SETTINGS | {"precision": "bfloat16"}))
+    x, assets, _ = val.gather(torch.arange(len(val)))
+    model.eval()
+    np.testing.assert_allclose(predict(model, val), model(x, assets).detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_every_epoch_has_its_own_order_from_seed_and_epoch_alone(monkeypatch):
+    seen: list[torch.Tensor] = []
+    gather = Split.gather
+
+    def spy(self: Split, order: torch.Tensor) -> tuple:
+        seen.append(order.clone())
+        return gather(self, order)
+
+    train, val = split(1), split(2)
+    monkeypatch.setattr(Split, "gather", spy)
+    monkeypatch.setattr("core.fit.predict", lambda model, split: np.linspace(-1, 1, len(split)))
+    for seed in (5, 5, 6):
+        list(fit(mlp(), train, val, **SETTINGS | {"epochs": 2, "seed": seed}))
+    steps = len(train) // 16
+    runs = torch.stack(seen).view(3, 2, steps * 16)
+    assert torch.equal(runs[0], runs[1])
+    assert not torch.equal(runs[0, 0], runs[0, 1])
+    assert not torch.equal(runs[0], runs[2])
+    assert all(len(set(epoch.tolist())) == steps * 16 for run in runs for epoch in run)
+
+
+@pytest.mark.parametrize("poison", [np.nan, np.inf])
+def test_a_loss_that_is_not_finite_stops_with_seed_epoch_and_step(poison):
+    train = split(1)
+    epochs = fit(mlp(), train, split(2), **SETTINGS)
+    next(epochs)
+    train.X[100] = poison
+    with pytest.raises(CampaignError, match=r"the loss is nan at seed 5, epoch 2, step \d+; likely .*train.learning_rate"):
+        next(epochs)
+
+
+def test_a_batch_larger_than_the_split_is_the_split():
+    *_, last = fit(mlp(), split(1), split(2), **SETTINGS | {"batch_size": 100_000})
+    assert last.record["epoch"] == 6
+
+
+TWICE = """
+import hashlib, sys
+sys.path[:0] = {path!r}
+import torch
+from core.dataset import Split
+from core.fit import be_deterministic, fit
+be_deterministic()
+from test_fit import SETTINGS, lstm, mlp, split
+
+for build in (mlp, lstm):
+    parts = []
+    for part in (split(1), split(2)):
+        fields = (part.X, part.y, part.asset_ids, part.ends)
+        parts.append(Split(*(tensor.to({device!r}) for tensor in fields), lookback=part.lookback))
+    *_, last = fit(build(), *parts, **SETTINGS)
+    digest = hashlib.sha256()
+    for tensor in last.state["model"].values():
+        digest.update(tensor.cpu().numpy().tobytes())
+    print(digest.hexdigest(), last.state["history"][-1])
+"""
+
+
+def train_in_a_process(device: str) -> str:
+    code = TWICE.format(path=[str(PROJECT / "src"), str(PROJECT / "tests"), str(Path(__file__).parent)], device=device)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_two_processes_train_the_same_bytes():
+    assert train_in_a_process("cpu") == train_in_a_process("cpu")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here, so determinism on one cannot be shown")
+def test_two_processes_train_the_same_bytes_on_a_gpu():
+    assert train_in_a_process("cuda") == train_in_a_process("cuda")

@@ -1,0 +1,65 @@
+"""One process at a time, whoever else tries."""
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.errors import CampaignError
+from core.lock import claim
+
+SOURCE = Path(__file__).parents[2] / "src"
+
+
+@contextlib.contextmanager
+def holder(path: Path, working_directory: Path, *, orphan: bool = False) -> Iterator[int]:
+    """Another process that holds `path`; yields its id. An orphan's parent has died."""
+    code = (
+        f"import os, sys, time; sys.path.insert(0, {str(SOURCE)!r}); os.chdir({str(working_directory)!r})\n"
+        "from pathlib import Path; from core import lock\n"
+        f"with lock.claim(Path({str(path)!r})) as slot: print(os.getpid(), slot, flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code]
+    if orphan:
+        shell = f"exec 3>&1; {shlex.join(command)} >&3 & wait"
+        command = ["sh", "-c", shell]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        pid, slot = process.stdout.readline().split()
+        assert slot == str(path)
+        if orphan:
+            process.kill()
+        try:
+            yield int(pid)
+        finally:
+            os.kill(int(pid), signal.SIGKILL)
+
+
+def test_a_second_process_of_the_same_directory_is_refused_until_the_first_dies(tmp_path):
+    path = tmp_path / "a"
+    with holder(path, Path.cwd()) as pid, pytest.raises(CampaignError) as refused, claim(path):
+        pass
+    assert str(refused.value).startswith(f"this training already runs as process {pid}; wait for it, or end it (kill {pid})")
+    with claim(path) as slot:
+        assert slot == path
+
+
+def test_an_orphan_is_named_wherever_it_runs(tmp_path):
+    with holder(tmp_path / "a", tmp_path, orphan=True) as pid:
+        time.sleep(0.2)
+        with pytest.raises(CampaignError, match=f"already runs as process {pid}"):
+            claim(tmp_path / "a").__enter__()
+
+
+def test_an_experiment_beside_another_gets_a_directory_of_its_own(tmp_path):
+    with holder(tmp_path / "a", tmp_path), claim(tmp_path / "a") as slot:
+        assert slot == tmp_path / "a-2"
+    with claim(tmp_path / "a") as slot:
+        assert slot == tmp_path / "a"

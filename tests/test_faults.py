@@ -1,0 +1,199 @@
+"""Full disks, read-only directories, missing permissions, poisoned files: one line, exit code 1, earlier results whole."""
+
+import contextlib
+import hashlib
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+import torch
+
+import evaluate
+import stage
+from core import checkpoint
+from core.atomic import replacing
+from core.errors import CampaignError
+from scaffold import PROJECT, Clone
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone in which the data is made and the MLP is trained."""
+    clone = Clone(tmp_path_factory.mktemp("faults"), train={"seeds": [1, 2]})
+    clone.run("dvc repro train_mlp")
+    clone.commit()
+    return clone
+
+
+FULL = "No space left on device at"
+READ_ONLY = "Read-only file system at"
+
+
+@contextlib.contextmanager
+def mounted(directory: Path, options: str) -> Iterator[None]:
+    """A small file system of its own at `directory`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", directory], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"cannot mount a small file system here: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", directory], check=True)
+
+
+def tree(directory: Path) -> dict[str, str]:
+    return {
+        str(file.relative_to(directory)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(directory.rglob("*"))
+        if file.is_file()
+    }
+
+
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("directory", "script", "options", "finding"),
+    [
+        ("models/mlp", "train_mlp", "size=40k", f"{FULL} models/mlp/"),
+        ("models/mlp", "train_mlp", "ro", f"{READ_ONLY} models/mlp/seed_1.pt; make the file system writable"),
+        ("plots/learning_curves", "train_mlp", "size=4k", f"{FULL} plots/learning_curves/mlp.png; free some disk space"),
+        (".checkpoints", "train_mlp", "size=40k", FULL),
+        ("data/training_data", "generate_data", "size=60k", f"{FULL} data/training_data/train_X.npy"),
+        ("data/training_data", "generate_data", "ro", f"{READ_ONLY} data/training_data/train_X.npy"),
+        ("metrics", "generate_data", "ro", f"{READ_ONLY} metrics/generate_data.json"),
+        ("data/simulated", "simulate_market", "size=20k", f"{FULL} data/simulated/SIM01/1Hour/data.parquet"),
+    ],
+    ids=lambda value: value.replace("/", "_") if isinstance(value, str) and len(value) < 24 else "",
+)
+def test_a_disk_that_is_full_or_read_only(trained, directory, script, options, finding):
+    kept = tree(trained.directory / "models") | tree(trained.directory / "data") | tree(trained.directory / "metrics")
+    with mounted(trained.directory / directory, options):
+        line = last_line(trained.run(f"python src/{script}.py", fails=True))
+        assert line.startswith(f"{script}: ")
+        assert finding in line
+        assert not list((trained.directory / directory).rglob("*.tmp")), "no half-written file stays"
+    assert (tree(trained.directory / "models") | tree(trained.directory / "data") | tree(trained.directory / "metrics")) == kept
+    trained.run(f"python src/{script}.py")
+    assert (tree(trained.directory / "models") | tree(trained.directory / "data") | tree(trained.directory / "metrics")) == kept
+    shutil.rmtree(trained.directory / ".checkpoints", ignore_errors=True)
+
+
+def test_what_dvc_had_cleared_for_a_stage_that_failed_comes_back(trained):
+    before = tree(trained.directory / "models")
+    source = (trained.directory / "src/train_mlp.py").read_text()
+    (trained.directory / "src/train_mlp.py").write_text(source.replace("return self.head", "return float('nan') * self.head"))
+    failed = trained.run("dvc repro train_mlp", fails=True)
+    assert "mlp seed 1: the loss is nan at seed 1, epoch 1, step 1; likely a learning rate too high" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    (trained.directory / "src/train_mlp.py").write_text(source)
+    trained.run("dvc checkout train_mlp")
+    assert tree(trained.directory / "models") == before
+    assert trained.repro("train_mlp") == []
+
+
+def test_no_permission(tmp_path):
+    """As a user who may not write there; root may everywhere, and so becomes somebody else first."""
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    (locked / "file").write_text("earlier")
+    locked.chmod(0o555)
+    for parent in (tmp_path, *tmp_path.parents[:3]):
+        parent.chmod(parent.stat().st_mode | 0o055)
+    code = (
+        f"import os, sys; sys.path.insert(0, {str(PROJECT / 'src')!r})\n"
+        "from pathlib import Path; import stage\n"
+        "if os.geteuid() == 0: os.setegid(65534); os.seteuid(65534)\n"
+        f"stage.run(lambda: stage.write_text(Path({str(locked / 'file')!r}), 'new'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert f"Permission denied at {locked / 'file'}; check the permissions" in last_line(done)
+    assert (locked / "file").read_text() == "earlier"
+
+
+def test_out_of_memory_in_the_middle_of_a_write(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_text("earlier")
+
+    def main() -> None:
+        with replacing(path) as file:
+            file.write(b"half")
+            np.empty(1 << 62, np.uint8)
+
+    monkeypatch.setattr(sys, "argv", ["train_mlp.py"])
+    with pytest.raises(SystemExit, match="train_mlp: out of memory .*; use fewer bars, symbols or CAMPAIGN_JOBS"):
+        stage.run(main)
+    assert path.read_text() == "earlier"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("error", "finding"),
+    [
+        ("torch.cuda.OutOfMemoryError('stub')", "mlp seed 1: the GPU is out of memory; lower train.batch_size (now 64)"),
+        ("MemoryError()", "mlp seed 1: out of memory; start fewer seeds at once (CAMPAIGN_JOBS=1)"),
+    ],
+)
+def test_out_of_memory_in_training(trained, error, finding):
+    script = trained.directory / "src/train_mlp.py"
+    source = script.read_text()
+    script.write_text(source.replace("        flat = ", f"        raise {error}\n        flat = "))
+    try:
+        assert finding in last_line(trained.run("python src/train_mlp.py", fails=True))
+    finally:
+        script.write_text(source)
+        shutil.rmtree(trained.directory / ".checkpoints", ignore_errors=True)
+
+
+class Poison:
+    """Runs a command where it is unpickled."""
+
+    def __init__(self, mark: Path):
+        self.mark = mark
+
+    def __reduce__(self) -> tuple:
+        return os.system, (f"touch {self.mark}",)
+
+
+def test_nothing_planted_in_data_or_models_is_run(trained, tmp_path, monkeypatch):
+    mark = tmp_path / "poisoned"
+    pickle.loads(pickle.dumps(Poison(tmp_path / "works")))
+    assert (tmp_path / "works").exists(), "the poison is real"
+
+    place = tmp_path / "campaign"
+    for name in ("src", "data", "models", "metrics"):
+        shutil.copytree(trained.directory / name, place / name)
+    shutil.copy(trained.directory / "params.yaml", place)
+    monkeypatch.chdir(place)
+    torch.save({"weights": Poison(mark)}, place / "models/mlp/seed_1.pt")
+    with pytest.raises(CampaignError, match="seed_1.pt is not a model of this campaign"):
+        evaluate.load_model(Path("models/mlp/seed_1.pt"))
+    (place / "models/mlp/seed_1.pt").write_bytes(pickle.dumps(Poison(mark), protocol=2))
+    with pytest.raises(CampaignError, match="seed_1.pt is not a model of this campaign"):
+        evaluate.load_model(Path("models/mlp/seed_1.pt"))
+
+    joblib.dump(Poison(mark), place / "data/training_data/scalers.joblib")
+    assert subprocess.run([sys.executable, "src/train_mlp.py"], capture_output=True).returncode == 0
+    np.save(place / "data/training_data/train_y.npy", np.array([Poison(mark)], dtype=object), allow_pickle=True)
+    done = subprocess.run([sys.executable, "src/train_mlp.py"], capture_output=True, text=True)
+    assert "train_y.npy is not a plain array" in last_line(done)
+
+    state = tmp_path / "state.pt"
+    data = pickle.dumps(Poison(mark), protocol=2)
+    state.write_bytes(hashlib.sha256(data).digest() + data)
+    with pytest.raises(checkpoint.Corrupt):
+        checkpoint.load(state)
+    assert not mark.exists()

@@ -1,0 +1,191 @@
+"""Whatever bytes the bars and the parameters hold: success, or one line and no damage."""
+
+import io
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import generate_data
+import stage
+from scaffold import PROJECT, make_frame, write_params, write_symbol
+from training import Train
+
+FRAME = make_frame(500, seed=4, volatility=0.015)
+FEATURES = ["return_1", "rsi_14", "volume_sma_20"]
+
+
+def examples(number: int) -> settings:
+    """All cases share the directory that the fixture made."""
+    return settings(max_examples=number, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def parquet(frame: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer)
+    return buffer.getvalue()
+
+
+GOOD = parquet(FRAME)
+SCHEMAS = {"data": generate_data.Data, "train": Train}
+
+
+@st.composite
+def mutated(draw: st.DrawFn, original: bytes) -> bytes:
+    """A few bytes changed, cut out, doubled or put in."""
+    content = bytearray(original)
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, max(len(content) - 1, 0)))
+        if draw(st.booleans()):  # the footer decides how the rest is read
+            at = max(0, len(content) - 1 - draw(st.integers(0, 600)))
+        kind = draw(st.sampled_from(["change", "cut", "double", "insert", "end"]))
+        span = draw(st.integers(1, 64))
+        if kind == "change" and content:
+            content[at] ^= draw(st.integers(1, 255))
+        elif kind == "cut":
+            del content[at : at + span]
+        elif kind == "double":
+            content[at:at] = content[at : at + span]
+        elif kind == "insert":
+            content[at:at] = draw(st.binary(min_size=1, max_size=span))
+        else:
+            del content[at:]
+    return bytes(content)
+
+
+COLUMNS = st.sampled_from(list(FRAME.columns))
+TYPES = st.sampled_from(
+    ["str", "int64", "float32", "bool", "category", "datetime64[ns]", "object", "complex128", "Int64", "Float32"]
+)
+VALUES = st.one_of(st.floats(), st.integers(-10, 10**12), st.none(), st.text(max_size=3), st.booleans())
+
+
+@st.composite
+def odd_frame(draw: st.DrawFn) -> pd.DataFrame:
+    """Bars with a column of another type, odd values, other names, another index or odd timestamps."""
+    frame = FRAME.copy()
+    for _ in range(draw(st.integers(1, 3))):
+        kind = draw(st.sampled_from(["type", "value", "rename", "drop", "index", "shift", "rows", "nested"]))
+        column = draw(COLUMNS)
+        if column not in frame.columns:
+            continue
+        if kind == "type":
+            through = "int64" if draw(st.booleans()) else "str"
+            frame[column] = frame[column].astype(through, errors="ignore").astype(draw(TYPES), errors="ignore")
+        elif kind == "value":
+            frame[column] = ([draw(VALUES)] * 3 + frame[column].tolist()[3:])[: len(frame)]
+        elif kind == "rename":
+            frame = frame.rename(columns={column: draw(st.sampled_from(["open", "OPEN", "High", "x", "", "timestamp"]))})
+        elif kind == "drop":
+            frame = frame.drop(columns=column)
+        elif kind == "index":
+            frame = frame.reset_index(drop=draw(st.booleans()))
+        elif kind == "shift" and len(frame) and isinstance(frame.index, pd.DatetimeIndex):
+            times = frame.index.to_series()
+            times.iloc[draw(st.integers(0, len(times) - 1))] += pd.Timedelta(draw(st.integers(-200, 200)), "min")
+            frame.index = pd.DatetimeIndex(times).rename("timestamp")
+        elif kind == "rows":
+            frame = frame.iloc[: draw(st.integers(0, 200))]
+        else:
+            frame[column] = [[1, 2]] * len(frame)
+    return frame
+
+
+@pytest.fixture
+def place(desk: Path) -> Path:
+    """A working directory with results of an earlier success."""
+    write_params(desk, data={"bars": "bars", "features": FEATURES})
+    write_symbol(desk / "bars", "AAA", FRAME)
+    generate_data.main()
+    return desk
+
+
+def outputs(directory: Path) -> dict[str, bytes]:
+    return {
+        str(file): file.read_bytes() for part in ("data", "metrics") for file in (directory / part).rglob("*") if file.is_file()
+    }
+
+
+def survives(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Success, or one line and the earlier results untouched; whatever came, the good input gives them again."""
+    before = outputs(place)
+    try:
+        stage.run(generate_data.main)
+    except SystemExit as stop:
+        assert isinstance(stop.code, str)
+        assert "\n" not in stop.code
+        assert 20 < len(stop.code) < 2000
+        assert outputs(place) == before
+    else:
+        shutil.rmtree(place / "data")
+        for name, content in before.items():
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
+            Path(name).write_bytes(content)
+    capsys.readouterr()
+
+
+@examples(200)
+@given(content=mutated(GOOD))
+def test_bars_of_any_bytes(place, capsys, content):
+    (place / "bars/AAA/1Hour/data.parquet").write_bytes(content)
+    survives(place, capsys)
+
+
+@examples(120)
+@given(frame=odd_frame())
+def test_bars_of_any_columns(place, capsys, frame):
+    try:
+        content = parquet(frame)
+    except Exception:  # what cannot be written need not be read
+        return
+    (place / "bars/AAA/1Hour/data.parquet").write_bytes(content)
+    survives(place, capsys)
+
+
+@examples(150)
+@given(content=mutated((PROJECT / "params.yaml").read_bytes()))
+def test_parameters_of_any_bytes(place, capsys, content):
+    (place / "params.yaml").write_bytes(content.replace(b"data/simulated", b"bars"))
+    survives(place, capsys)
+    for name, schema in SCHEMAS.items():
+        try:
+            stage.run(lambda name=name, schema=schema: stage.read_section(name, schema))
+        except SystemExit as stop:
+            assert isinstance(stop.code, str)
+            assert "\n" not in stop.code
+
+
+KEYS = st.sampled_from(
+    [f"data.{key}" for key in generate_data.Data.model_fields] + [f"train.{key}" for key in Train.model_fields]
+)
+ODD = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.lists(st.floats(0, 1), max_size=4), st.just({})
+)
+
+
+@examples(100)
+@given(key=KEYS, value=ODD)
+def test_parameters_of_any_value(place, capsys, key, value):
+    section, name = key.split(".")
+    if key == "data.bars" and isinstance(value, str):
+        value = os.path.join("nowhere", value.replace("\0", ""))
+    sections: dict[str, dict] = {"data": {"bars": "bars", "features": FEATURES}, "train": {}}
+    sections[section][name] = value
+    write_params(place, **sections)
+    if section == "data":
+        survives(place, capsys)
+    else:
+        try:
+            stage.run(lambda: stage.read_section("train", Train))
+        except SystemExit as stop:
+            assert key in str(stop.code)
+            assert "\n" not in str(stop.code)
+
+
+def test_the_fuzzed_stage_is_the_one_that_users_run(place):
+    assert sys.modules["generate_data"].__file__ == str(PROJECT / "src/generate_data.py")

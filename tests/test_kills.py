@@ -1,0 +1,231 @@
+"""A training killed at any moment and started again ends with the same bytes as one never killed."""
+
+import contextlib
+import csv
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from scaffold import Clone
+
+pytestmark = pytest.mark.slow
+EPOCHS = 12
+FAULTS = Path(__file__).parent / "faults"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone where two architectures were trained without disturbance."""
+    clone = Clone(tmp_path_factory.mktemp("kills"), train={"epochs": EPOCHS, "seeds": [1, 2], "patience": 50})
+    clone.run("dvc repro train_mlp train_gru")
+    return clone
+
+
+@pytest.fixture
+def copy(trained: Clone, tmp_path: Path) -> Path:
+    """Code, settings and data of that clone, without its results."""
+    for name in ("src", "data/training_data"):
+        shutil.copytree(trained.directory / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(trained.directory / "params.yaml", tmp_path)
+    return tmp_path
+
+
+def results(directory: Path, name: str) -> dict[str, bytes]:
+    files = [*sorted((directory / "models" / name).glob("*")), directory / f"metrics/train/{name}.json"]
+    files.append(directory / f"plots/learning_curves/{name}.png")
+    return {str(file.relative_to(directory)): file.read_bytes() for file in files}
+
+
+def start(directory: Path, name: str, **environment: str) -> subprocess.Popen[str]:
+    """The stage in a process group of its own, its lines to be read from stderr."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("DVC_")}
+    return subprocess.Popen(
+        [sys.executable, f"src/train_{name}.py"],
+        cwd=directory,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=inherited | environment,
+        start_new_session=True,
+    )
+
+
+def finish(directory: Path, name: str, expected: dict[str, bytes]) -> str:
+    """Start again by the same command, to the end; returns what it said."""
+    with start(directory, name) as process:
+        _, said = process.communicate()
+    assert process.returncode == 0, said
+    assert results(directory, name) == expected
+    with (directory / f"models/{name}/training_history.csv").open() as file:
+        epochs = [(int(row["seed"]), int(row["epoch"])) for row in csv.DictReader(file)]
+    assert epochs == [(seed, epoch) for seed in (1, 2) for epoch in range(1, EPOCHS + 1)]
+    assert not (directory / ".checkpoints").exists()
+    return said
+
+
+@pytest.mark.parametrize("name", ["mlp", "gru"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "worker:fsync:1",  # the first checkpoint is written but not yet in place
+        "worker:replace:1",
+        "worker:fsync:2",  # it is in place, its directory not yet on disk
+        "worker:fsync:9",
+        "worker:replace:7",
+        f"worker:replace:{EPOCHS}",
+        "trainer:fsync:1",  # all is trained, the first model is being written
+        "trainer:replace:3",
+        "trainer:fsync:11",
+    ],
+)
+def test_killed_while_it_writes(trained, copy, name, fault):
+    with start(copy, name, FAULT=fault, PYTHONPATH=str(FAULTS)) as process:
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    said_after = finish(copy, name, results(trained.directory, name))
+    resumed = [int(epoch) for epoch in re.findall(r"goes on after epoch (\d+)", said_after)]
+    if fault.startswith("trainer"):
+        assert resumed == [EPOCHS, EPOCHS]
+    if fault == "worker:fsync:9":
+        assert 4 in resumed
+
+
+@pytest.mark.parametrize("name", ["mlp", "gru"])
+@pytest.mark.parametrize("moment", range(4))
+def test_killed_at_a_random_moment(trained, copy, name, moment):
+    """Three times in one training: while it loads, trains or scores; the trainer alone, or its whole group."""
+    chance = random.Random(f"{name} {moment}")
+    for _ in range(3):
+        with start(copy, name) as process:
+            assert process.stderr is not None
+            if chance.random() < 0.3:
+                time.sleep(chance.uniform(0, 4))
+            else:
+                for _ in range(chance.randint(1, EPOCHS)):
+                    if not process.stderr.readline():
+                        break
+                time.sleep(chance.uniform(0, 0.2))
+            if chance.random() < 0.5:
+                os.killpg(process.pid, signal.SIGKILL)
+            else:
+                process.kill()
+            process.communicate()
+    finish(copy, name, results(trained.directory, name))
+
+
+def children(pid: int) -> list[int]:
+    """Of all threads: the workers are started by the threads that watch them."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+def trainer_under(pid: int) -> int:
+    """The process that runs a train script under `pid`; some shells stay between the two, some step aside."""
+    for child in children(pid):
+        if re.search(rb"\0src/train_\w+\.py\0", Path(f"/proc/{child}/cmdline").read_bytes()):
+            return child
+        with contextlib.suppress(LookupError):
+            return trainer_under(child)
+    raise LookupError(f"no trainer under process {pid}")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+def test_a_worker_that_dies_is_named_and_the_other_seeds_work_is_kept(trained, copy):
+    with start(copy, "gru") as process:
+        assert process.stderr is not None
+        while "seed 2: epoch 2/" not in (line := process.stderr.readline()):
+            assert line
+        workers = [pid for pid in children(process.pid) if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+        assert len(workers) == 2
+        os.kill(workers[-1], signal.SIGKILL)
+        _, said = process.communicate()
+    assert process.returncode == 1
+    (last,) = [line for line in said.splitlines() if line.startswith("train_gru: ")]
+    assert re.search(r"gru seed [12]: its process was ended by SIGKILL, often the system short of memory", last)
+    assert "finished epochs are kept, the same command goes on after them" in last
+    assert len(re.findall("stopped after epoch", said)) == 1, "the other seed went on to its end"
+    assert f"goes on after epoch {EPOCHS}" in finish(copy, "gru", results(trained.directory, "gru"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+@pytest.mark.parametrize("shell", ["/bin/bash", "/bin/sh", None])
+def test_dvc_killed_leaves_an_orphan_that_refuses_a_second_start_until_it_ends(trained, tmp_path, shell):
+    clone = Clone(tmp_path, train={"epochs": 2000, "seeds": [1], "patience": 5000})
+    shutil.copytree(trained.directory / "data", clone.directory / "data")
+    clone.run("dvc repro generate_data")
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment = {name: value for name, value in environment.items() if name != "SHELL"} | ({"SHELL": shell} if shell else {})
+    with subprocess.Popen(
+        ["dvc", "repro", "-s", "train_mlp"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    ) as dvc:
+        assert dvc.stderr is not None
+        while "epoch 3/" not in (line := dvc.stderr.readline()):
+            assert line
+        trainer = trainer_under(dvc.pid)
+        dvc.kill()
+        dvc.wait()
+        try:
+            refused = clone.run("dvc repro -s train_mlp", fails=True).stderr
+            assert f"already runs as process {trainer}; wait for it, or end it (kill {trainer})" in refused
+            assert "Traceback" not in refused
+        finally:
+            os.kill(trainer, signal.SIGTERM)
+    clone.params(train={"epochs": 3})
+    assert clone.repro("-s train_mlp") == ["train_mlp"], "other settings are another training"
+    left = list((tmp_path / ".checkpoints").rglob("state.pt"))
+    assert len(left) == 1, "the unfinished one waits"
+
+
+def test_ctrl_c_ends_trainer_and_workers_at_once(trained, copy):
+    with start(copy, "gru") as process:
+        assert process.stderr is not None
+        while "epoch 2/" not in process.stderr.readline():
+            assert process.poll() is None
+        os.killpg(process.pid, signal.SIGINT)
+        began = time.monotonic()
+        _, said = process.communicate(timeout=20)
+    assert time.monotonic() - began < 10
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    finish(copy, "gru", results(trained.directory, "gru"))
+
+
+def test_checkpoints_belong_to_their_settings_code_and_data(trained, copy):
+    """Neither changed settings, nor changed code, nor changed data go on after another training's epochs."""
+    with start(copy, "mlp", FAULT="worker:replace:4", PYTHONPATH=str(FAULTS)) as process:
+        process.communicate()
+    state = next((copy / ".checkpoints").rglob("state.pt"))
+    params = (copy / "params.yaml").read_text()
+    (copy / "params.yaml").write_text(params.replace("weight_decay: 0.01", "weight_decay: 0.02"))
+    with start(copy, "mlp") as process:
+        _, said = process.communicate()
+    assert process.returncode == 0
+    assert "goes on" not in said
+    (copy / "params.yaml").write_text(params)
+
+    script = copy / "src/core/loss.py"
+    source = script.read_text()
+    script.write_text(source + "# other code\n")
+    with start(copy, "mlp") as process:
+        _, said = process.communicate()
+    assert "goes on" not in said
+    script.write_text(source)
+
+    assert state.is_file()
+    assert "goes on after epoch" in finish(copy, "mlp", results(trained.directory, "mlp"))
+
+
+def test_a_damaged_checkpoint_is_named_and_ignored(trained, copy):
+    with start(copy, "mlp", FAULT="worker:replace:4", PYTHONPATH=str(FAULTS)) as process:
+        process.communicate()
+    for state in (copy / ".checkpoints").rglob("state.pt"):
+        state.write_bytes(state.read_bytes()[:-10] + b"0123456789")
+    said = finish(copy, "mlp", results(trained.directory, "mlp"))
+    assert re.search(r"checkpoint .*state.pt is damaged; ignored, training starts afresh", said)
