@@ -1,0 +1,204 @@
+"""Look for leaks in data/training_data, from the bars up, and run two campaigns whose outcome is known. For people.
+
+Usage: python src/audit.py
+
+The arrays are compared with what truncated histories give. Then an MLP is trained twice: on shuffled labels nothing can be
+learnt, and with the label among the features everything can; if either comes out otherwise, no other number can be trusted.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import stage
+from core import features
+from core.bars import HOUR, path_of, read_bars, sequences
+from core.dataset import Split
+from core.errors import CampaignError
+from core.fit import be_deterministic, fit, predict
+from core.labels import triple_barrier
+from core.metrics import Ranking, sigmoid
+from generate_data import Data, choose_symbols
+from train_mlp import MLP
+from train_mlp import Settings as MLPSettings
+from training import Train
+
+DATA = Path("data/training_data")
+SPLITS = ("train", "val", "test")
+ROWS_CHECKED = 20  # of each asset, spread evenly
+STEPS = 2000  # of training at least, enough to find an oracle
+MOST_SAMPLES = 100_000  # of train; more would not change the outcome
+NULL_REACH = 3.3  # standard errors: a sound pipeline exceeds them once in a thousand audits
+ORACLE = 0.99
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    what: str
+    figure: str
+    sound: bool
+
+
+def load() -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]]]:
+    """Metadata, and the arrays of each split as on disk."""
+    names = ("X", "y", "asset_ids", "timestamps", "returns")
+    arrays = {split: {name: stage.read_array(DATA / f"{split}_{name}.npy") for name in names} for split in SPLITS}
+    return stage.read_json(DATA / "metadata.json"), arrays
+
+
+def rows_checked(part: dict[str, np.ndarray], asset: int) -> np.ndarray:
+    """Rows of one asset that are looked at: evenly spread, the last ones included, int64 (K,)."""
+    rows = np.flatnonzero(part["asset_ids"] == asset)
+    if not len(rows):
+        return rows
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(ROWS_CHECKED, len(rows))).round().astype(np.int64))]
+
+
+def from_truncated_bars(settings: Data, metadata: dict[str, Any], arrays: dict[str, dict[str, np.ndarray]]) -> list[Finding]:
+    """Recompute rows from bars cut off right after them; what differs knew the future.
+
+    The scaler is taken from train rows recomputed from bars that end at the train cut.
+    """
+    root = Path(settings.bars)
+    cut = np.datetime64(metadata["cuts"]["val"].removesuffix("Z"))
+    raw_train, wrong_features, wrong_labels, checked = [], set(), 0, 0
+    mean, scale = (np.array(metadata["scaler"][key]) for key in ("mean", "scale"))
+    for number, symbol in enumerate(choose_symbols(root, settings.symbols)):
+        bars = read_bars(path_of(root, symbol), features.extra_columns(settings.features))
+        before = bars[: int(np.searchsorted(bars.timestamps, cut))]
+        for part in sequences(before.timestamps, settings.max_gap):
+            raw_train.append(features.compute(before[part], settings.features)[features.WARM_UP :])
+        starts = np.array([part.start for part in sequences(bars.timestamps, settings.max_gap)])
+        for split in SPLITS:
+            part = arrays[split]
+            for row in rows_checked(part, number):
+                t = int(np.searchsorted(bars.timestamps, part["timestamps"][row]))
+                start = int(starts[np.searchsorted(starts, t, side="right") - 1])
+                known = features.compute(bars[start : t + 1], settings.features)[-1]
+                scaled = np.clip((known - mean) / scale, -settings.clip, settings.clip)
+                off = np.abs(scaled - part["X"][row]) > 1e-4
+                wrong_features.update(np.array(settings.features)[off].tolist())
+                checked += 1
+                if part["y"][row] >= 0:
+                    trade = bars[t : t + settings.horizon + 1]
+                    label, _, _ = triple_barrier(trade, profit=settings.profit, stop=settings.stop, horizon=settings.horizon)
+                    wrong_labels += int(label[0] != part["y"][row])
+    raw = np.concatenate(raw_train)
+    distance = float(np.max(np.abs(raw.mean(axis=0) - mean) / scale + np.abs(raw.std(axis=0) / scale - 1)))
+    differing = f"{', '.join(sorted(wrong_features))} differ" if wrong_features else "none differs"
+    return [
+        Finding("features known at the bar", f"{checked} rows from truncated bars, {differing}", not wrong_features),
+        Finding("labels known at the horizon", f"{wrong_labels} of {checked} differ", not wrong_labels),
+        Finding("scaler fitted on train alone", f"{distance:.1e} deviations from train's own mean and scale", distance < 1e-6),
+    ]
+
+
+def purged(settings: Data, metadata: dict[str, Any], arrays: dict[str, dict[str, np.ndarray]]) -> list[Finding]:
+    """Whether a trade of one split could still be open in the next, and whether all assets are cut at the same time."""
+    root, findings = Path(settings.bars), []
+    cuts = {key: np.datetime64(metadata["cuts"][key].removesuffix("Z")) for key in ("val", "test")}
+    symbols = choose_symbols(root, settings.symbols)
+    for split, following in (("train", "val"), ("val", "test")):
+        part, latest = arrays[split], np.datetime64(0, "s")
+        for number, symbol in enumerate(symbols):
+            times = read_bars(path_of(root, symbol)).timestamps
+            own = part["timestamps"][(part["asset_ids"] == number) & (part["y"] >= 0)]
+            if len(own):
+                latest = max(latest, times[np.searchsorted(times, own) + settings.horizon].max() + HOUR)
+        hours = (cuts[following] - latest) / HOUR
+        findings.append(Finding(f"{split} trades ended before {following}", f"{hours:g} hours before", hours >= 0))
+    late = [split for split in SPLITS[:2] if arrays[split]["timestamps"].max() >= cuts[SPLITS[SPLITS.index(split) + 1]]]
+    early = [split for split in SPLITS[1:] if arrays[split]["timestamps"].min() < cuts[split]]
+    findings.append(
+        Finding("one cut for all assets", f"rows beyond it in {', '.join(late + early) or 'no split'}", not late + early)
+    )
+    return findings
+
+
+def roc_auc_on_test(splits: dict[str, Split], train: Train, section: MLPSettings, assets: int) -> float:
+    """Train the MLP for a while and score test with the best epoch."""
+    torch.manual_seed(0)
+    n_features, lookback = splits["train"].X.shape[1], splits["train"].lookback
+    model = MLP(**section.model_dump(), n_features=n_features, n_assets=assets, lookback=lookback)
+    epochs = -(-STEPS * train.batch_size // len(splits["train"]))
+    settings = train.model_dump(exclude={"seeds"}) | {"epochs": epochs, "precision": "float32"}
+    *_, last = fit(model, splits["train"], splits["val"], seed=0, **settings)
+    model.load_state_dict(last.state["best"]["weights"])
+    return Ranking.of(splits["test"].y.cpu().numpy(), sigmoid(predict(model, splits["test"]))).roc_auc()
+
+
+def altered(
+    arrays: dict[str, dict[str, np.ndarray]],
+    lookback: int,
+    change: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
+) -> dict[str, Split]:
+    """Splits after `change` of (X, y); train is thinned evenly where it is large."""
+    result = {}
+    for split, part in arrays.items():
+        X, y = change(part["X"], part["y"])
+        ends = np.flatnonzero(y >= 0)
+        if split == "train" and len(ends) > MOST_SAMPLES:
+            keep = ends[np.linspace(0, len(ends) - 1, MOST_SAMPLES).round().astype(np.int64)]
+            y = np.where(np.isin(np.arange(len(y)), keep), y, -1)
+        result[split] = Split.of(X, y, part["asset_ids"], lookback=lookback)
+    return result
+
+
+def shuffled_labels(arrays: dict, lookback: int, train: Train, section: MLPSettings, assets: int) -> Finding:
+    """Labels dealt out anew within each split: nothing is left to learn, unless samples of one split are in another."""
+    rng = np.random.default_rng(0)
+
+    def shuffle(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        mixed = y.copy()
+        mixed[y >= 0] = rng.permutation(y[y >= 0])
+        return X, mixed
+
+    splits = altered(arrays, lookback, shuffle)
+    auc = roc_auc_on_test(splits, train, section, assets)
+    positives = int(splits["test"].y.sum())
+    negatives = len(splits["test"]) - positives
+    reach = NULL_REACH * ((positives + negatives + 1) / (12 * positives * negatives)) ** 0.5  # Mann, Whitney (1947)
+    return Finding(
+        "shuffled labels teach nothing", f"test ROC AUC {auc:.3f}, 0.5 ± {reach:.3f} expected", abs(auc - 0.5) <= reach
+    )
+
+
+def oracle_feature(arrays: dict, lookback: int, train: Train, section: MLPSettings, assets: int) -> Finding:
+    """The label as one more feature: a pipeline that cannot learn this cannot learn anything."""
+
+    def add(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        label = np.maximum(y, 0)
+        return np.column_stack([X, (label - label.mean()) / label.std()]).astype(np.float32), y
+
+    auc = roc_auc_on_test(altered(arrays, lookback, add), train, section, assets)
+    return Finding("an oracle feature is learnt", f"test ROC AUC {auc:.4f}, above {ORACLE} expected", auc > ORACLE)
+
+
+def findings() -> Iterator[Finding]:
+    settings = stage.read_section("data", Data)
+    train, section = stage.read_section("train", Train), stage.read_section("mlp", MLPSettings)
+    metadata, arrays = load()
+    yield from from_truncated_bars(settings, metadata, arrays)
+    yield from purged(settings, metadata, arrays)
+    campaign = (arrays, metadata["lookback"], train, section, len(metadata["assets"]))
+    yield shuffled_labels(*campaign)
+    yield oracle_feature(*campaign)
+
+
+def main() -> None:
+    be_deterministic()
+    failed = []
+    for finding in findings():
+        print(f"{'ok  ' if finding.sound else 'LEAK'}  {finding.what}: {finding.figure}", flush=True)
+        if not finding.sound:
+            failed.append(finding.what)
+    if failed:
+        raise CampaignError(f"{len(failed)} checks failed ({'; '.join(failed)}): no figure of this campaign can be trusted")
+
+
+if __name__ == "__main__":
+    stage.run(main)

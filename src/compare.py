@@ -1,0 +1,386 @@
+"""Compare the models: ranking, gates, intervals, money, and what to search first.
+
+Models are chosen on validation and judged on test. A difference counts only when its interval, corrected for the number of
+pairs, excludes zero; otherwise it is a tie, and said so.
+"""
+
+import csv
+import dataclasses
+import statistics
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+import stage
+from core.chance import Estimate, day_counts, draw_days, drawn_f1, f1, holm_levels
+from core.errors import CampaignError
+from core.money import Trades
+from core.names import NAMES
+from report.decisions import decision
+from report.markdown import comparison
+from report.page import page
+
+ARCHITECTURES = ("mlp", "lstm", "gru", "cnn_lstm")
+REFERENCES = ("logistic_regression", "gradient_boosting", "always_positive")
+DATA = Path("data/training_data")
+JUDGED = ("val", "test")
+CURVES = ("pr", "roc", "calibration", "threshold")
+F1 = "f1_score_positive_class"
+FEWEST_BLOCKS = 4  # of days; a bootstrap of fewer says little
+
+
+class Compare(stage.Settings):
+    draws: int = Field(ge=100, le=1_000_000)
+    seed: int = Field(ge=0)
+    block_days: int = Field(ge=1, le=365)
+    confidence: float = Field(gt=0.5, lt=1)
+    min_val_f1: float = Field(ge=0, le=1)
+    max_train_val_gap: float = Field(ge=0, le=1)
+    max_seed_spread: float = Field(ge=0, le=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Called:
+    """What one model's seeds call positive on one split, day by day, and what the bootstrap makes of it.
+
+    seeds: S of them, None for a model without. f1, daily: F1 (S,) and mean daily return (S,) of each seed.
+    drawn_f1, drawn_daily: mean over seeds in each bootstrap draw, (draws,); the same draw is the same days for all models.
+    """
+
+    seeds: list[int | None]
+    f1: list[float]
+    daily: list[float]
+    drawn_f1: np.ndarray
+    drawn_daily: np.ndarray
+
+    @classmethod
+    def of(cls, trades: Trades, called: np.ndarray, seeds: list[int | None], weights: np.ndarray, cost: float) -> "Called":
+        """From calls, bool (S, N), and how often each day is drawn, (draws, D)."""
+        counts = np.stack([day_counts(trades.y, row, trades.days) for row in called])
+        daily = np.stack([trades.daily(trades.taken(row), cost) for row in called])
+        return cls(
+            seeds=seeds,
+            f1=[float(f1(seed.sum(axis=1))) for seed in counts],
+            daily=daily.mean(axis=1).tolist(),
+            drawn_f1=drawn_f1(counts, weights),
+            drawn_daily=weights @ daily.mean(axis=0) / weights.sum(axis=1),
+        )
+
+
+def difference(one: Called, other: Called, blocks: float) -> Estimate:
+    """F1 of `one` less that of `other`, on the same days and, where both have them, the same seeds."""
+    if one.seeds == other.seeds:
+        by_seed = [a - b for a, b in zip(one.f1, other.f1, strict=True)]
+    else:  # one of them has no seeds
+        by_seed = [a - b for a in one.f1 for b in other.f1]
+    return Estimate.of(by_seed, one.drawn_f1 - other.drawn_f1, blocks)
+
+
+def paired_differences(models: dict[str, Called], blocks: float, confidence: float) -> list[dict[str, Any]]:
+    """Every pair's difference in F1, the better model first.
+
+    Returns:
+        better, worse, difference; interval, as wide as Holm's correction over all pairs asks for; p_value and, corrected,
+        p_holm; clear: whether the interval excludes zero.
+    """
+    ordered = [
+        (one, other) if statistics.fmean(models[one].f1) >= statistics.fmean(models[other].f1) else (other, one)
+        for one, other in combinations(models, 2)
+    ]
+    estimates = [difference(models[better], models[worse], blocks) for better, worse in ordered]
+    levels = holm_levels([estimate.p_value() for estimate in estimates], 1 - confidence)
+    return [
+        {
+            "better": better,
+            "worse": worse,
+            "difference": estimate.value,
+            "interval": [max(-1.0, min(1.0, end)) for end in estimate.interval(1 - level)],
+            "p_value": estimate.p_value(),
+            "p_holm": p_holm,
+            "clear": p_holm < 1 - confidence,
+        }
+        for (better, worse), estimate, (p_holm, level) in zip(ordered, estimates, levels, strict=True)
+    ]
+
+
+def is_clear(pairs: list[dict[str, Any]], better: str, worse: str) -> bool:
+    """Whether `better` beats `worse` beyond chance."""
+    return any(pair["clear"] and pair["better"] == better and pair["worse"] == worse for pair in pairs)
+
+
+def gate(name: str, passed: bool, value: Any, threshold: Any) -> dict[str, Any]:
+    return {"gate": name, "passed": bool(passed), "value": value, "threshold": threshold}
+
+
+def gates(
+    name: str,
+    train: dict[str, Any],
+    means: dict[str, dict[str, float]],
+    test_pairs: list[dict[str, Any]],
+    *,
+    break_even: float,
+    precision: float,
+    settings: Compare,
+) -> list[dict[str, Any]]:
+    """The gates of one architecture, each with pass or fail, its number and its threshold.
+
+    Args:
+        train: metrics/train/<name>.json.
+        means: F1 mean over seeds by split and model.
+        precision: on test at the tuned threshold, mean over seeds.
+    """
+    val_f1, chance = means["val"][name], means["val"]["always_positive"]
+    gap = train["train_f1_score_positive_class"] - val_f1
+    spread = train["val_f1_score_positive_class_std"]
+    unconverged = [seed["seed"] for seed in train["seeds"] if not seed["stopped_early"]]
+    result = [
+        gate("validation F1 above the minimum", val_f1 > settings.min_val_f1, val_f1, settings.min_val_f1),
+        gate("validation F1 above always-positive", val_f1 > chance, val_f1, chance),
+        gate("converged: seeds that did not stop early", not unconverged, unconverged, []),
+        gate("stable: spread of validation F1 over seeds", spread <= settings.max_seed_spread, spread, settings.max_seed_spread),
+        gate("train-validation F1 gap", gap < settings.max_train_val_gap, gap, settings.max_train_val_gap),
+        gate("test precision above break-even", precision > break_even, precision, break_even),
+    ]
+    for reference in REFERENCES:
+        beats = is_clear(test_pairs, name, reference)
+        f1_test = means["test"][name], means["test"][reference]
+        result.append(gate(f"beats {NAMES[reference]} on test, beyond chance", beats, *f1_test))
+    return result
+
+
+def recommend(means: dict[str, float], pairs: list[dict[str, Any]], chance: float, minimum: float) -> dict[str, Any]:
+    """What to search first, from validation alone, so that test stays unseen.
+
+    Args:
+        means: validation F1 by architecture, mean over seeds.
+        pairs: `paired_differences` on validation.
+        chance: validation F1 of always-positive. minimum: the least acceptable.
+
+    Returns:
+        primary (None where no architecture is worth it), secondary, set_aside, and a reason for each architecture.
+    """
+    order = sorted(means, key=lambda name: -means[name])
+    worthy = [name for name in order if means[name] > max(chance, minimum)]
+    reasons = {
+        name: f"validation F1 {means[name]:.3f} is not above always-positive ({chance:.3f}) and the minimum ({minimum:g})"
+        for name in order
+        if name not in worthy
+    }
+    if not worthy:
+        return {"primary": None, "secondary": [], "set_aside": order, "reasons": reasons}
+    primary, *others = worthy
+    reasons[primary] = f"highest validation F1, {means[primary]:.3f}"
+    secondary = [name for name in others if not is_clear(pairs, primary, name)]
+    for name in others:
+        gap = means[primary] - means[name]
+        tie = f"{gap:.3f} below {NAMES[primary]} on validation, within chance: a tie"
+        reasons[name] = tie if name in secondary else f"{gap:.3f} below {NAMES[primary]} on validation, beyond chance"
+    aside = [name for name in order if name != primary and name not in secondary]
+    return {"primary": primary, "secondary": secondary, "set_aside": aside, "reasons": reasons}
+
+
+def verdict(means: dict[str, float], pairs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The model that beats every other one on test beyond chance; None, with the ties of the first, where there is none."""
+    first = max(means, key=lambda name: means[name])
+    ties = [name for name in means if name != first and not is_clear(pairs, first, name)]
+    return {"first": first, "winner": None if ties else first, "ties": ties}
+
+
+def mean_or_none(values: list[Any]) -> float | None:
+    """None where one of `values` is None."""
+    return None if any(value is None for value in values) else statistics.fmean(values)
+
+
+def scores(seeds: list[dict[str, Any]], ensemble: dict[str, Any], estimate: Estimate, confidence: float) -> dict[str, Any]:
+    """One model's figures on one split, means over `seeds` as `evaluate` judged them.
+
+    Args:
+        ensemble: the same figures of the scores averaged over seeds.
+        estimate: of F1.
+    """
+    by_seed = [row[F1] for row in seeds]
+    low, high = estimate.interval(confidence)
+    keys = ("pr_auc", "roc_auc", "precision", "recall", "f1_at_0.5", "precision_at_0.5", "recall_at_0.5", "brier_score")
+    keys += ("log_loss", "expected_calibration_error", "expected_calibration_error_scaled")
+    return {
+        "f1": {
+            "mean": statistics.fmean(by_seed),
+            "std": statistics.stdev(by_seed) if len(by_seed) > 1 else 0.0,
+            "interval": [max(low, 0.0), min(high, 1.0)],
+            "by_seed": by_seed,
+        },
+        "ensemble_f1": ensemble[F1],
+        "pr_auc_chance": seeds[0]["positive_share"],
+        **{key: statistics.fmean(row[key] for row in seeds) for key in keys},
+    }
+
+
+def money(seeds: list[dict[str, Any]], estimate: Estimate, confidence: float, above_break_even: float) -> dict[str, Any]:
+    """One model's money figures, means over seeds; `estimate` is of the daily return."""
+    rows = [row["money"] for row in seeds]
+    return {
+        **{key: mean_or_none([row[key] for row in rows]) for key in rows[0]},
+        "return_per_day_interval": estimate.interval(confidence),
+        "above_break_even": above_break_even,
+    }
+
+
+def by_group(seeds: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Tables by asset or month, means over seeds."""
+    return {group: {key: mean_or_none([table[group][key] for table in seeds]) for key in row} for group, row in seeds[0].items()}
+
+
+def sentences(result: dict[str, Any]) -> list[str]:
+    """The verdict: who leads on test, what to search, and what it would have paid."""
+    judged, search, models = result["test_verdict"], result["search_first"], result["models"]
+
+    def names(of: list[str]) -> str:
+        return ", ".join(NAMES[name] for name in of)
+
+    first = judged["first"]
+    f1_first = models[first]["test"]["f1"]["mean"]
+    if judged["winner"]:
+        leads = f"{NAMES[first]} has the best test F1 ({f1_first:.3f}), beyond chance against every other model."
+    else:
+        leads = f"No winner: {NAMES[first]} leads on test (F1 {f1_first:.3f}), tied within chance with {names(judged['ties'])}."
+    primary = search["primary"]
+    if primary is None:
+        primary = max(ARCHITECTURES, key=lambda name: models[name]["val"]["f1"]["mean"])
+        advice = "No architecture is worth a hyperparameter search: none beats calling everything positive on validation."
+    else:
+        then = f", then {names(search['secondary'])} (ties)" if search["secondary"] else ""
+        aside = f"; set aside {names(search['set_aside'])}" if search["set_aside"] else ""
+        advice = f"Search {NAMES[primary]} first{then}{aside}."
+    paid, even = models[primary]["test"], result["break_even_precision"]
+    net = paid["money"]["mean_return_net"]
+    if net is None:
+        return [leads, advice, f"{NAMES[primary]} took no trade on test in some seed."]
+    low, high = paid["money"]["return_per_day_interval"]
+    sure = "" if low > 0 or high < 0 else ", which could be chance"
+    pays = (
+        f"On test {NAMES[primary]} would have {'made' if net > 0 else 'lost'} {abs(net):.2%} a trade after costs{sure}; its "
+        f"precision is {paid['precision']:.3f}, break-even where every trade ends at a barrier {even:.3f}."
+    )
+    return [leads, advice, pays]
+
+
+def losing(models: dict[str, Any], ranking: list[str]) -> list[str]:
+    """Models that look good and lose: test F1 above always-positive, and less than nothing earned after costs."""
+    chance = models["always_positive"]["test"]["f1"]["mean"]
+    return [
+        name
+        for name in ranking
+        if models[name]["test"]["f1"]["mean"] > chance and models[name]["test"]["money"]["total_return_net"] < 0
+    ]
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV file. Raises CampaignError where it is missing."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except FileNotFoundError:
+        raise CampaignError(f"{path} not found; run the stage that makes it: dvc repro") from None
+
+
+def main() -> None:
+    settings = stage.read_section("compare", Compare)
+    metadata = stage.read_json(DATA / "metadata.json")
+    evaluated = stage.read_json(Path("metrics/evaluate.json"))
+    trained = {name: stage.read_json(Path("metrics/train") / f"{name}.json") for name in ARCHITECTURES}
+    names, cost = (*ARCHITECTURES, *REFERENCES), evaluated["cost_per_trade"]
+
+    called: dict[str, dict[str, Called]] = {}
+    blocks, days = {}, {}
+    for split in JUDGED:
+        arrays = ("y", "returns", "held", "asset_ids", "timestamps")
+        trades = Trades.of({name: stage.read_array(DATA / f"{split}_{name}.npy") for name in arrays})
+        days[split] = int(trades.days.max()) + 1
+        if days[split] < FEWEST_BLOCKS:
+            raise CampaignError(
+                f"the {split} split has samples on {days[split]} day(s), at least {FEWEST_BLOCKS} are needed to tell a "
+                "difference from chance; add bars, or change data.splits"
+            )
+        block = min(settings.block_days, days[split] // FEWEST_BLOCKS)
+        blocks[split] = days[split] / block
+        weights = draw_days(days[split], block, settings.draws, settings.seed)
+        called[split] = {}
+        for name in names:
+            model = evaluated["models"][name]
+            above = stage.read_array(Path("data/predictions") / f"{name}_{split}.npy") >= np.array(model["thresholds"])[:, None]
+            called[split][name] = Called.of(trades, above, model["seeds"], weights, cost)
+
+    models: dict[str, Any] = {}
+    for name in names:
+        model = evaluated["models"][name]
+        models[name] = {"kind": "network" if name in ARCHITECTURES else "reference", "seeds": model["seeds"]}
+        for split in JUDGED:
+            of_f1 = Estimate.of(called[split][name].f1, called[split][name].drawn_f1, blocks[split])
+            models[name][split] = scores(model[split], model["ensemble"][split], of_f1, settings.confidence)
+        best = model["seeds"].index(model["best_seed"])
+        of_return = Estimate.of(called["test"][name].daily, called["test"][name].drawn_daily, blocks["test"])
+        above_break_even = models[name]["test"]["precision"] - evaluated["break_even_precision"]
+        models[name]["test"] |= {
+            "temperature": statistics.fmean(model["temperatures"]),
+            "confusion": {key: model["test"][best][key] for key in ("tp", "fp", "fn", "tn")},
+            "money": money(model["test"], of_return, settings.confidence, above_break_even),
+            "by_asset": by_group(model["by_asset"]),
+            "by_month": by_group(model["by_month"]),
+        }
+    means = {split: {name: models[name][split]["f1"]["mean"] for name in names} for split in JUDGED}
+    pairs = {split: paired_differences(called[split], blocks[split], settings.confidence) for split in JUDGED}
+    result = {
+        "simulated": metadata["simulated"],
+        "confidence": settings.confidence,
+        "draws": settings.draws,
+        "block_days": {split: round(days[split] / blocks[split]) for split in JUDGED},
+        "days": days,
+        "break_even_precision": evaluated["break_even_precision"],
+        "cost_per_trade": cost,
+        "ranking": sorted(names, key=lambda name: -means["val"][name]),
+        "test_verdict": verdict(means["test"], pairs["test"]),
+        "search_first": recommend(
+            {name: means["val"][name] for name in ARCHITECTURES},
+            pairs["val"],
+            means["val"]["always_positive"],
+            settings.min_val_f1,
+        ),
+        "gates": {
+            name: gates(
+                name,
+                trained[name],
+                means,
+                pairs["test"],
+                break_even=evaluated["break_even_precision"],
+                precision=models[name]["test"]["precision"],
+                settings=settings,
+            )
+            for name in ARCHITECTURES
+        },
+        "models": models,
+        "pairs": pairs,
+    }
+    result = {"verdict": sentences(result), "losing": losing(models, result["ranking"])} | result
+    stage.write_json(Path("metrics/compare.json"), result)
+
+    history = {name: read_rows(Path("models") / name / "training_history.csv") for name in ARCHITECTURES}
+    learning = [
+        {"model": name} | {key: row[key] for key in ("seed", "epoch", "val_f1", "train_loss", "val_loss")}
+        for name, rows in history.items()
+        for row in rows
+    ]
+    stage.write_csv(Path("plots/learning_curves.csv"), learning)
+    curves = {kind: read_rows(Path("plots") / f"{kind}_curves.csv") for kind in CURVES}
+    sections = {"train": trained[ARCHITECTURES[0]]["settings"]} | {name: trained[name]["architecture"] for name in ARCHITECTURES}
+    stage.write_text(Path("reports/comparison.md"), comparison(result, metadata))
+    result |= {"settings": sections}
+    stage.write_text(Path("reports/comparison.html"), page(result, metadata, {"learning": learning} | curves))
+    stage.write_text(Path("reports/decisions.md"), decision(result, metadata))
+    stage.say("compare: " + " ".join(result["verdict"]))
+
+
+if __name__ == "__main__":
+    stage.run(main)

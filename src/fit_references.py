@@ -1,0 +1,114 @@
+"""References that every network has to beat, on the same windows.
+
+They leave scores, not fitted objects: nothing has to be unpickled to judge them.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
+
+import stage
+from core.windows import samples, windows
+
+DATA = Path("data/training_data")
+OUT = Path("models/references")
+JUDGED = ("val", "test")
+
+
+class References(stage.Settings):
+    max_windows: int = Field(ge=1000, le=100_000_000)
+    logistic_c: float = Field(gt=0, le=1e6)
+    logistic_iterations: int = Field(ge=1, le=100_000)
+    boosting_rounds: int = Field(ge=1, le=100_000)
+    boosting_learning_rate: float = Field(gt=0, le=1)
+    boosting_leaves: int = Field(ge=2, le=10_000)
+    boosting_min_leaf: int = Field(ge=1, le=1_000_000)
+
+
+def constant_scores(train_y: np.ndarray, sizes: dict[str, int]) -> dict[str, dict[str, np.ndarray]]:
+    """What needs no model: certainty, and the train share of positives.
+
+    Args:
+        train_y: (N,), 0 or 1.
+        sizes: samples of each judged split.
+
+    Returns:
+        Probabilities float64 (samples,) by reference and split.
+    """
+    return {
+        "always_positive": {split: np.ones(size) for split, size in sizes.items()},
+        "prior": {split: np.full(size, float(train_y.mean())) for split, size in sizes.items()},
+    }
+
+
+def logistic_scores(
+    train_x: np.ndarray, train_y: np.ndarray, judged: dict[str, np.ndarray], *, c: float, iterations: int
+) -> dict[str, np.ndarray]:
+    """Probabilities float64 (samples,) by split. Windows are (N, T * F). One thread: more would change the bits."""
+    with threadpool_limits(1):
+        model = LogisticRegression(C=c, max_iter=iterations).fit(train_x, train_y)
+        return {split: model.predict_proba(x)[:, 1].astype(np.float64) for split, x in judged.items()}
+
+
+def boosting_scores(
+    train_x: np.ndarray,
+    train_y: np.ndarray,
+    judged: dict[str, np.ndarray],
+    *,
+    rounds: int,
+    learning_rate: float,
+    leaves: int,
+    min_leaf: int,
+) -> dict[str, np.ndarray]:
+    """Probabilities float64 (samples,) by split. No early stopping: its random hold-out would overlap the train windows."""
+    model = HistGradientBoostingClassifier(
+        max_iter=rounds,
+        learning_rate=learning_rate,
+        max_leaf_nodes=leaves,
+        min_samples_leaf=min_leaf,
+        early_stopping=False,
+        random_state=0,
+    ).fit(train_x, train_y)
+    return {split: model.predict_proba(x)[:, 1] for split, x in judged.items()}
+
+
+def main() -> None:
+    settings = stage.read_section("references", References)
+    lookback = stage.read_json(DATA / "metadata.json")["lookback"]
+
+    def load(split: str, most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        X, y = stage.read_array(DATA / f"{split}_X.npy"), stage.read_array(DATA / f"{split}_y.npy")
+        ends = samples(y)
+        if most is not None and len(ends) > most:
+            stage.say(f"fit_references: fitted on {most:,} of {len(ends):,} train windows, evenly spaced (max_windows)")
+            ends = ends[np.linspace(0, len(ends) - 1, most).round().astype(np.int64)]
+        return windows(X, ends, lookback), y[ends]
+
+    train_x, train_y = load("train", settings.max_windows)
+    judged = {split: load(split)[0] for split in JUDGED}
+    scores = constant_scores(train_y, {split: len(x) for split, x in judged.items()})
+    stage.say("fit_references: logistic regression")
+    scores["logistic_regression"] = logistic_scores(
+        train_x, train_y, judged, c=settings.logistic_c, iterations=settings.logistic_iterations
+    )
+    stage.say("fit_references: gradient boosting")
+    scores["gradient_boosting"] = boosting_scores(
+        train_x,
+        train_y,
+        judged,
+        rounds=settings.boosting_rounds,
+        learning_rate=settings.boosting_learning_rate,
+        leaves=settings.boosting_leaves,
+        min_leaf=settings.boosting_min_leaf,
+    )
+    for name, by_split in scores.items():
+        for split, values in by_split.items():
+            stage.write_array(OUT / f"{name}_{split}.npy", values)
+
+
+if __name__ == "__main__":
+    stage.run(main)

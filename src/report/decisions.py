@@ -1,0 +1,42 @@
+"""The recommendation of the present run as a decision record."""
+
+from typing import Any
+
+from core.names import NAMES
+from report.markdown import listing, value_of_gate, with_interval
+
+
+def decision(result: dict[str, Any], metadata: dict[str, Any]) -> str:
+    """Context, decision, evidence, alternatives, in Markdown; arguments as in `report.markdown.comparison`."""
+    search, models = result["search_first"], result["models"]
+    primary = search["primary"]
+    simulated = ", a SIMULATED market" if result["simulated"] else ""
+    first, last = (metadata["splits"][split][key][:10] for split, key in (("train", "first_bar"), ("test", "last_bar")))
+    context = (
+        f"Four architectures were trained with the same settings on {len(metadata['assets'])} assets from "
+        f"`{metadata['source']}`{simulated}, hourly bars from {first} to {last}, {len(models['mlp']['seeds'])} seed(s) each. "
+        "A hyperparameter search is worth its price only where the baseline learns something."
+    )
+    if primary is None:
+        chosen = "Search no architecture. Look for better features, labels or data first."
+        others = search["set_aside"]
+    else:
+        chosen = f"Search {NAMES[primary]} first."
+        if search["secondary"]:
+            chosen += f" {listing(search['secondary'])} cannot be told apart from it: search them next, cheapest first."
+        others = [*search["secondary"], *search["set_aside"]]
+    evidence = [f"- {sentence}" for sentence in (result["verdict"][0], *result["verdict"][2:])]
+    if primary is not None:
+        evidence.append(f"- Validation F1 of {NAMES[primary]}: {with_interval(models[primary]['val']['f1'])}.")
+        failed = [gate for gate in result["gates"][primary] if not gate["passed"]]
+        evidence += [
+            f"- Gate failed by {NAMES[primary]}: {gate['gate']} ({value_of_gate(gate['value'])} against "
+            f"{value_of_gate(gate['threshold'])})."
+            for gate in failed
+        ]
+    alternatives = [f"- {NAMES[name]}: {search['reasons'][name]}." for name in others]
+    for name in ("gradient_boosting", "logistic_regression"):
+        alternatives.append(f"- {NAMES[name]}, no search needed: test F1 {with_interval(models[name]['test']['f1'])}.")
+    parts = ["# Decision: what to search first", "## Context", context, "## Decision", chosen, "## Evidence"]
+    parts += ["\n".join(evidence), "## Alternatives", "\n".join(alternatives)]
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,153 @@
+"""The comparison as Markdown, from plain values only."""
+
+from typing import Any
+
+from core.names import NAMES
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    return "–" if value is None else f"{value:+.{digits}%}"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table; the first column is text, the others are numbers."""
+    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def listing(names: list[str]) -> str:
+    return ", ".join(NAMES[name] for name in names) or "none"
+
+
+def with_interval(f1: dict[str, Any]) -> str:
+    low, high = f1["interval"]
+    return f"{f1['mean']:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def value_of_gate(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:.3f}"
+
+
+def leaderboard(result: dict[str, Any]) -> str:
+    """Ordered by validation, so that test stays unseen by the order."""
+    level = f"{result['confidence']:.0%}"
+    rows = []
+    for name in result["ranking"]:
+        val, test = result["models"][name]["val"], result["models"][name]["test"]
+        figures = [test[key] for key in ("ensemble_f1", "pr_auc", "roc_auc", "precision", "recall", "f1_at_0.5", "brier_score")]
+        calibration = (test["expected_calibration_error"], test["expected_calibration_error_scaled"])
+        rows.append(
+            [NAMES[name], with_interval(val["f1"]), with_interval(test["f1"]), f"{test['f1']['std']:.3f}"]
+            + [f"{figure:.3f}" for figure in (*figures, *calibration)]
+        )
+    head = [
+        "model",
+        f"validation F1 [{level}]",
+        f"test F1 [{level}]",
+        "std over seeds",
+        "F1 of the ensemble",
+        "PR AUC",
+        "ROC AUC",
+    ]
+    head += ["precision", "recall", "F1 at 0.5", "Brier", "calibration error", "after temperature"]
+    return table(head, rows)
+
+
+def gates(result: dict[str, Any]) -> str:
+    by_model = result["gates"]
+    rows = []
+    for number, first in enumerate(next(iter(by_model.values()))):
+        found = [by_model[name][number] for name in by_model]
+        marks = [f"{'pass' if gate['passed'] else '**fail**'} ({value_of_gate(gate['value'])})" for gate in found]
+        rows.append([first["gate"], *marks, value_of_gate(first["threshold"])])
+    return table(["gate"] + [NAMES[name] for name in by_model] + ["threshold"], rows)
+
+
+def money(result: dict[str, Any]) -> str:
+    rows = []
+    for name in result["ranking"]:
+        paid = result["models"][name]["test"]["money"]
+        low, high = paid["return_per_day_interval"]
+        rows.append(
+            [NAMES[name], f"{paid['trades']:,.0f}", "–" if paid["hit_rate"] is None else f"{paid['hit_rate']:.1%}"]
+            + [percent(paid[key]) for key in ("mean_return", "mean_return_net")]
+            + [percent(paid["total_return_net"], 1), f"{percent(paid['return_per_day_net'])} [{percent(low)}, {percent(high)}]"]
+            + [f"{paid['max_drawdown']:.1%}", f"{paid['above_break_even']:+.3f}"]
+        )
+    rows.append(["no trade", "0", "–", "–", "–", "+0.0%", "+0.00%", "0.0%", "–"])
+    head = ["model", "trades", "hit rate", "a trade, before costs", "after costs", "total", "a day", "largest drawdown"]
+    return table([*head, "precision above break-even"], rows)
+
+
+def would_have_lost(result: dict[str, Any]) -> str:
+    """Names the models that look good and lose."""
+    if not result["losing"]:
+        return "No model with a test F1 above always-positive would have lost money."
+    return f"A test F1 above always-positive, and yet money lost after costs: {listing(result['losing'])}."
+
+
+def search(result: dict[str, Any]) -> str:
+    found = result["search_first"]
+    groups = {"primary": [found["primary"]] if found["primary"] else [], "secondary": found["secondary"]}
+    groups["set aside"] = found["set_aside"]
+    return "\n".join(f"- {kind}: {NAMES[name]}, {found['reasons'][name]}" for kind, names in groups.items() for name in names)
+
+
+def differences(result: dict[str, Any], split: str) -> str:
+    rows = [
+        [
+            f"{NAMES[pair['better']]} over {NAMES[pair['worse']]}",
+            f"{pair['difference']:.3f}",
+            f"[{pair['interval'][0]:.3f}, {pair['interval'][1]:.3f}]",
+            f"{pair['p_holm']:.3f}",
+            "clear" if pair["clear"] else "tie",
+        ]
+        for pair in sorted(result["pairs"][split], key=lambda pair: -pair["difference"])
+    ]
+    return table(["pair", "difference", "corrected interval", "corrected p", "verdict"], rows)
+
+
+def comparison(result: dict[str, Any], metadata: dict[str, Any]) -> str:
+    """The whole report.
+
+    Args:
+        result: what compare found (metrics/compare.json).
+        metadata: data/training_data/metadata.json.
+    """
+    parts = ["# Comparison"]
+    if result["simulated"]:
+        parts.append("**SIMULATED market: these figures show that the campaign works, not that a model makes money.**")
+    data = [
+        [split, f"{part['first_bar'][:10]} to {part['last_bar'][:10]}", f"{part['samples']:,}", f"{part['positive_share']:.1%}"]
+        for split, part in metadata["splits"].items()
+    ]
+    parts += [
+        "## Verdict",
+        " ".join(result["verdict"]),
+        "## Gates",
+        gates(result),
+        "## Leaderboard",
+        leaderboard(result),
+        "F1 of the positive class at the threshold that is best on validation, mean over seeds; ordered by validation; all but "
+        f"the first column on test. Intervals: bootstrap over blocks of {result['block_days']['test']} days "
+        f"({result['days']['test']} days of test), with the spread over seeds. Chance level of PR AUC: "
+        f"{result['models'][result['ranking'][0]]['test']['pr_auc_chance']:.3f}.",
+        "## Money",
+        money(result),
+        would_have_lost(result),
+        f"Trades at the tuned threshold, one position an asset, an equal and constant stake each, {result['cost_per_trade']:.2%} "
+        f"of costs a round trip. Where every trade ends at a barrier, a precision of {result['break_even_precision']:.3f} breaks "
+        "even.",
+        "## Differences in test F1",
+        differences(result, "test"),
+        "Corrected for the number of pairs (Holm).",
+        "## What to search first",
+        search(result),
+        "## Data",
+        f"{len(metadata['assets'])} assets from `{metadata['source']}`: {', '.join(metadata['assets'])}. A trade wins at "
+        f"+{metadata['profit']:.1%} before -{metadata['stop']:.1%} within {metadata['horizon']} bars.",
+        table(["split", "bars", "samples", "positive"], data),
+    ]
+    return "\n\n".join(parts) + "\n"

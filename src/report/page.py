@@ -1,0 +1,450 @@
+"""The comparison as one HTML page that needs nothing else, from plain values only."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from html import escape
+from typing import Any
+
+from core.names import COLOURS, NAMES
+from report.style import STYLE
+from report.svg import Axis, Guide, Line, Row, confusion_matrix, critical_difference, heat_map, interval_plot, line_chart, swatch
+
+DASHES = ("", "7 3", "2 2.5", "9 3 2 3", "13 3", "4 3", "1 4", "1 2")  # beside colour, in the order of NAMES
+FLAT = ("prior", "always_positive")  # score every sample the same: their curves are the guides already
+LEAST_SHARE = 0.01  # of samples called and of recall: below, a curve is a handful of trades
+
+
+def _named(name: str) -> str:
+    return NAMES.get(name, name)
+
+
+def _colour(name: str) -> str:
+    return COLOURS.get(name, "currentColor")
+
+
+def _dash(name: str) -> str:
+    return DASHES[list(NAMES).index(name) % len(DASHES)] if name in NAMES else ""
+
+
+def _number(value: Any) -> float | None:
+    """A number of a CSV cell; None where it is empty or not finite."""
+    if value is None or value == "":
+        return None
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def _fixed(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:,.{digits}f}".replace("-", "−")
+
+
+def _percent(value: float | None, form: str = ".1%") -> str:
+    return "–" if value is None else f"{value:{form}}".replace("-", "−")
+
+
+def _between(interval: Sequence[float | None] | None, form: str = ".3f") -> str:
+    """An interval as small text; empty where there is none."""
+    if not interval or None in interval:
+        return ""
+    return f"<small>[{', '.join(f'{end:{form}}'.replace('-', '−') for end in interval)}]</small>"
+
+
+def _plain(value: Any) -> str:
+    """A gate's number, or a setting, as text."""
+    if value is None:
+        return "–"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_plain, value)) or "none"
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {_plain(part)}" for key, part in value.items()) or "none"
+    return str(value)
+
+
+def _gate_value(value: Any) -> str:
+    return _fixed(value) if isinstance(value, float) else _plain(value)
+
+
+def _paragraphs(*sentences: str, kind: str = "") -> str:
+    style = f' class="{kind}"' if kind else ""
+    return "".join(f"<p{style}>{escape(sentence)}</p>" for sentence in sentences if sentence)
+
+
+def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
+    """A table in a container that scrolls by itself. The first cell of a row is its header. Cells are HTML."""
+    top = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    body = "".join(
+        f'<tr><th scope="row">{row[0]}</th>' + "".join(f"<td>{cell}</td>" for cell in row[1:]) + "</tr>" for row in rows
+    )
+    name, table = escape(caption), f'<table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<p class="note caption">{name}</p><div class="scroll" role="region" tabindex="0" aria-label="{name}">{table}</div>'
+
+
+def _grid(figures: Iterable[str], kind: str = "") -> str:
+    return f'<div class="grid {kind}">{"".join(figures)}</div>'
+
+
+def _legend(entries: Iterable[tuple[str, str, str]]) -> str:
+    """Entries: text, colour, dash."""
+    return '<ul class="legend">' + "".join(f"<li>{swatch(c, dash)}{escape(t)}</li>" for t, c, dash in entries) + "</ul>"
+
+
+def _model_legend(names: Iterable[str]) -> str:
+    return _legend((_named(name), _colour(name), _dash(name)) for name in names)
+
+
+def _curves(rows: Iterable[Mapping[str, Any]], x: str, y: str, least: float = 0.0) -> dict[str, list[tuple[Any, Any]]]:
+    """Points of each model whose curve says something, from the x `least` on."""
+    found: dict[str, list[tuple[Any, Any]]] = {name: [] for name in NAMES if name not in FLAT}
+    for row in rows:
+        at = _number(row[x])
+        if row["model"] in found and at is not None and at >= least:
+            found[row["model"]].append((at, _number(row[y])))
+    return {name: points for name, points in found.items() if points}
+
+
+def _lines(curves: Mapping[str, list[tuple[Any, Any]]], models: Mapping[str, Any]) -> list[Line]:
+    """A line a model, the references thinner."""
+    widths = {name: 1.9 if models[name]["kind"] == "network" else 1.4 for name in curves}
+    return [Line(points, _colour(name), _dash(name), widths[name]) for name, points in curves.items()]
+
+
+def _drawn(result: Mapping[str, Any]) -> list[str]:
+    """The ranking without the prior, which is always_positive again."""
+    return [name for name in result["ranking"] if name != "prior"]
+
+
+def _spoken(models: Mapping[str, Any], names: Iterable[str], key: str) -> str:
+    """A test score of each model, for those who do not see the chart."""
+    return "; ".join(f"{_named(name)} {_fixed(models[name]['test'][key])}" for name in names) + "."
+
+
+def _gates(gates: Mapping[str, list[dict[str, Any]]]) -> str:
+    rows = []
+    for same in zip(*gates.values(), strict=True):
+        cells = []
+        for gate in same:
+            mark = '<span class="pass">✓ pass</span>' if gate["passed"] else '<span class="fail">✗ fail</span>'
+            cells.append(f"{mark}<br><small>{escape(_gate_value(gate['value']))}</small>")
+        thresholds = dict.fromkeys(_gate_value(gate["threshold"]) for gate in same)
+        rows.append([escape(same[0]["gate"]), *cells, escape(" / ".join(thresholds))])
+    return _table("Each architecture's number stands below its mark", ["gate", *map(_named, gates), "threshold"], rows)
+
+
+def _leaderboard(result: Mapping[str, Any]) -> str:
+    models, level = result["models"], f"{result['confidence']:.0%}"
+    rows, board = [], []
+    for name in _drawn(result):
+        val, test = models[name]["val"]["f1"], models[name]["test"]["f1"]
+        singles = [v for v in test["by_seed"] if v is not None] if len(test["by_seed"]) > 1 else []
+        texts = (_named(name), _colour(name), test["mean"], test["interval"], _fixed(test["mean"]))
+        rows.append(Row(*texts, pale=val["mean"], pale_interval=val["interval"], singles=singles))
+    for name in result["ranking"]:
+        test = models[name]["test"]
+        f1s = [f"{_fixed(f1['mean'])} {_between(f1['interval'])}" for f1 in (models[name]["val"]["f1"], test["f1"])]
+        others = [test[key] for key in ("ensemble_f1", "pr_auc", "roc_auc", "precision", "recall", "f1_at_0.5")]
+        board.append([escape(_named(name)), *f1s, *map(_fixed, [test["f1"]["std"], *others])])
+    floor = models["always_positive"]["test"]["f1"]["mean"] if "always_positive" in models else None
+    spoken = "; ".join(f"{row.label} {row.text}" for row in rows)
+    guide = None if floor is None else (floor, "always positive, test")
+    head = ["model", "validation F1", "test F1", "std over seeds", "ensemble F1", "PR AUC", "ROC AUC", "precision", "recall"]
+    days, blocks = result["days"]["test"], result["block_days"]["test"]
+    explained = (
+        f"F1 is the mean over seeds, each at the threshold that is best on validation; ensemble: of the seeds' mean score. "
+        f"Intervals: {level}, {result['draws']:,} bootstrap draws of blocks of {blocks} days; test has {days} days. "
+        f"PR AUC by chance: {_fixed(_chance(models))}."
+    )
+    return (
+        _paragraphs("● test with its interval; ○ validation above it; small ticks: single seeds on test.", kind="note")
+        + interval_plot(f"F1 with {level} intervals", f"Test F1: {spoken}.", rows, Axis("F1 of the positive class"), guide)
+        + _table("Ordered by validation F1; all other columns are test", [*head, "F1 at 0.5"], board)
+        + _paragraphs(explained, kind="note")
+    )
+
+
+def _chance(models: Mapping[str, Any]) -> float | None:
+    return next((model["test"]["pr_auc_chance"] for model in models.values()), None)
+
+
+def _learning(rows: list[dict[str, Any]]) -> str:
+    """For each architecture validation F1 and, below it, the losses; every seed its own dash, its best epoch a dot."""
+    runs: dict[str, dict[str, dict[str, list[float | None]]]] = {}
+    for row in rows:
+        run = runs.setdefault(row["model"], {}).setdefault(str(row["seed"]), {})
+        for key in ("epoch", "val_f1", "train_loss", "val_loss"):
+            run.setdefault(key, []).append(_number(row[key]))
+    if not runs:
+        return _paragraphs("No learning curves.")
+    every = [run for seeds in runs.values() for run in seeds.values()]
+    span = (
+        min(1.0, max(len(run["epoch"]) for run in every) - 0.5),
+        max((e for run in every for e in run["epoch"] if e), default=1.0),
+    )
+    f1_axis = Axis("validation F1", (0.0, max((v for run in every for v in run["val_f1"] if v), default=1.0) * 1.05))
+    figures = []
+    for name, seeds in runs.items():
+        f1, losses, longest = [], [], max(seeds.values(), key=lambda run: len(run["epoch"]))
+        for dash, run in zip(DASHES * len(seeds), seeds.values(), strict=False):
+            top = max((v for v in run["val_f1"] if v is not None), default=None)
+            best = run["val_f1"].index(top)
+            dots = [3.2 if n == best else 0 for n in range(best + 1)]
+            f1.append(Line(list(zip(run["epoch"], run["val_f1"], strict=True)), _colour(name), dash, 1.5, dots))
+            for part, colour, width in (("train", "currentColor", 0.9), ("val", _colour(name), 1.6)):
+                points = list(zip(run["epoch"], run[f"{part}_loss"], strict=True))
+                losses.append(Line(points, colour, dash, width, label=part if run is longest else ""))
+        seen = f"{len(seeds)} seeds." if len(seeds) > 1 else "One seed."
+        upper = line_chart(f"{_named(name)}, F1", seen, f1, Axis("epoch", span), f1_axis, size=(250, 190))
+        lower = line_chart(f"{_named(name)}, losses", seen, losses, Axis("epoch", span), Axis("loss"), size=(250, 180))
+        figures.append(f"<div>{upper}{lower}</div>")
+    seeds = dict.fromkeys(seed for by_seed in runs.values() for seed in by_seed)
+    legend = _legend((f"seed {seed}", "currentColor", dash) for seed, dash in zip(seeds, DASHES * len(seeds), strict=False))
+    note = "A dot marks each seed's best epoch. F1 axes are the same for all, loss axes are not."
+    return _paragraphs(note, kind="note") + legend + _grid(figures, "four")
+
+
+def _ranking_and_calibration(result: Mapping[str, Any], curves: Mapping[str, list[dict[str, Any]]]) -> str:
+    models, chance = result["models"], _chance(result["models"])
+    pr, roc = _curves(curves["pr"], "recall", "precision", LEAST_SHARE), _curves(curves["roc"], "fpr", "tpr")
+    observed, samples = (_curves(curves["calibration"], "predicted", key) for key in ("observed", "samples"))
+    most = max((n for points in samples.values() for _, n in points if n), default=1)
+    sizes = {name: [1.2 + 3 * math.sqrt((n or 0) / most) for _, n in points] for name, points in samples.items()}
+    bins = [replace(line, dots=sizes[name]) for name, line in zip(observed, _lines(observed, models), strict=True)]
+    top = max((v for points in observed.values() for point in points for v in point if v), default=1.0)
+    by_chance = [] if chance is None else [Guide((1, chance), (0, chance), f"chance {chance:.3f}")]
+    seen = [f"Area: {_spoken(models, pr, 'pr_auc')}", f"Area: {_spoken(models, roc, 'roc_auc')}"]
+    seen += [f"Expected calibration error: {_spoken(models, observed, 'expected_calibration_error')}"]
+    unit, square = (0.0, 1.0), (0.0, top)
+    called, precision = Axis("recall, share of profits called", unit), Axis("precision")
+    rates = Axis("false positive rate", unit), Axis("true positive rate", unit)
+    score = Axis("mean score of the bin", square), Axis("share of profits", square)
+    charts = [
+        line_chart("Precision and recall", seen[0], _lines(pr, models), called, precision, by_chance),
+        line_chart("ROC", seen[1], _lines(roc, models), *rates, [Guide((0, 0), (1, 1), "")]),
+        line_chart("Calibration", seen[2], bins, *score, [Guide((0, 0), (top, top), "")]),
+    ]
+    matrices = []
+    for name in _drawn(result):
+        counts = {key: count or 0 for key, count in models[name]["test"]["confusion"].items()}
+        said = f"{counts['tp']:,} of {counts['tp'] + counts['fn']:,} profits called, {counts['fp']:,} calls without profit."
+        matrices.append(confusion_matrix(_named(name), said, **counts))
+    keys = ("brier_score", "log_loss", "expected_calibration_error", "expected_calibration_error_scaled", "temperature")
+    rows = [[escape(_named(name)), *(_fixed(models[name]["test"][key]) for key in keys)] for name in result["ranking"]]
+    head = ["model", "Brier score", "log loss", "calibration error", "after temperature", "temperature"]
+    note = (
+        f"Precision is drawn from recall {LEAST_SHARE:g} on. On the dashed diagonal a model ranks by chance (ROC), or its score "
+        "is the share of profits (calibration; larger dots hold more samples)."
+    )
+    return (
+        _paragraphs(note, kind="note")
+        + _model_legend(pr | roc | observed)
+        + _grid(charts)
+        + "<h3>Confusion matrices</h3>"
+        + _paragraphs("Best validation seed. Rows: what was true, with shares of it; columns: what was called.", kind="note")
+        + _grid(matrices, "small")
+        + _table("Calibration on test: expected error before and after the temperature scaling", head, rows)
+    )
+
+
+def tie_groups(pairs: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Largest groups of models of which every pair is a tie; a model that ties with none is in no group."""
+    ties: dict[str, set[str]] = {}
+    for pair in pairs:
+        one, other = ties.setdefault(pair["better"], set()), ties.setdefault(pair["worse"], set())
+        if not pair["clear"]:
+            one.add(pair["worse"])
+            other.add(pair["better"])
+    groups: list[list[str]] = []
+
+    def grow(group: list[str], candidates: set[str], done: set[str]) -> None:
+        if not candidates and not done and len(group) > 1:
+            groups.append(sorted(group))
+        for name in sorted(candidates):
+            grow([*group, name], candidates & ties[name], done & ties[name])
+            candidates, done = candidates - {name}, done | {name}
+
+    grow([], set(ties), set())
+    return sorted(groups)
+
+
+def _differences(result: Mapping[str, Any]) -> str:
+    judged, level = result["test_verdict"], f"{result['confidence']:.0%}"
+    pairs = sorted(result["pairs"]["test"], key=lambda pair: -(pair["difference"] or 0))
+    if not pairs:
+        return _paragraphs("No pairs to compare.")
+    said = f"{_named(judged['first'])} leads on test; tied with it: {', '.join(map(_named, judged['ties'])) or 'none'}."
+    if judged["winner"]:
+        said = f"{_named(judged['winner'])} is better on test than every other model, beyond chance."
+    compared = {name for pair in pairs for name in (pair["better"], pair["worse"])}
+    f1 = {name: result["models"][name]["test"]["f1"]["mean"] for name in result["ranking"] if name in compared}
+    known = {_named(name): value for name, value in f1.items() if value is not None}
+    colours = {_named(name): _colour(name) for name in f1}
+    groups = sorted(tie_groups(pairs), key=lambda group: [-max(f1[name] or 0 for name in group), *group])
+    bars = [[_named(name) for name in group if _named(name) in known] for group in groups]
+    seen = " ".join(f"Tied: {', '.join(bar)}." for bar in bars) or "No ties."
+    rows = []
+    for pair in pairs:
+        numbers = [_fixed(pair["difference"]), _between(pair["interval"]), _fixed(pair["p_value"]), _fixed(pair["p_holm"])]
+        verdict = "<strong>clear</strong>" if pair["clear"] else "tie"
+        rows.append([escape(f"{_named(pair['better'])} over {_named(pair['worse'])}"), verdict, *numbers])
+    head = ["pair", "verdict", "difference in F1", f"{level} interval", "p", "p, Holm"]
+    note = "A bar joins models that are tied, every one with every other of the bar; knots are its members."
+    return (
+        _paragraphs(said[0].upper() + said[1:])
+        + _paragraphs(note, kind="note")
+        + critical_difference(
+            "Who is tied with whom on test", seen, known, colours, [bar for bar in bars if bar], Axis("test F1")
+        )
+        + _table("Paired differences in test F1; intervals and Holm's p are corrected for the number of pairs", head, rows)
+    )
+
+
+def _losing(result: Mapping[str, Any]) -> Iterable[str]:
+    """A sentence for each model that is above always-positive and would have lost money."""
+    models = result["models"]
+    floor = models["always_positive"]["test"]["f1"]["mean"]
+    for name in result["losing"]:
+        test = models[name]["test"]
+        yield (
+            f"{_named(name)}: test F1 {test['f1']['mean']:.3f} is above always-positive ({floor:.3f}), and its trades would "
+            f"still have lost {-test['money']['total_return_net']:.1%} of the capital after costs."
+        )
+
+
+def _money(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> str:
+    models, level, even = result["models"], f"{result['confidence']:.0%}", result["break_even_precision"]
+    money = {name: models[name]["test"]["money"] for name in result["ranking"]}
+    returns, precision = (_curves(rows, "share_called", key, LEAST_SHARE) for key in ("mean_return_net", "precision"))
+    start = min([at for points in returns.values() for at, _ in points] + [0.99])
+    called = Axis("share of samples called, log", (start, 1.0), percent=True, log=True)
+    break_even = [] if even is None else [Guide((start, even), (1, even), f"break-even {even:.3f}")]
+    no_gain = [Guide((start, 0), (1, 0), "no gain")]
+    days = []
+    for name in _drawn(result):
+        day = money[name]["return_per_day_net"]
+        if money[name]["trades"]:
+            days.append(Row(_named(name), _colour(name), day, money[name]["return_per_day_interval"], _percent(day, "+.2%")))
+    seen = ["Mean return a trade after costs", f"Precision, break-even at {_fixed(even)}"]
+    seen = [f"{what}, against the share of samples called positive." for what in seen]
+    per_trade, per_day = Axis("mean net return a trade", percent=True), Axis("net return a day", percent=True)
+    spoken = "; ".join(f"{row.label} {row.text}" for row in days) or "No trades"
+    charts = [
+        line_chart("Stricter thresholds: net return", seen[0], _lines(returns, models), called, per_trade, no_gain),
+        line_chart("Stricter thresholds: precision", seen[1], _lines(precision, models), called, Axis("precision"), break_even),
+        interval_plot(f"Net return a day, {level} intervals", f"{spoken}.", days, per_day, (0.0, "no trade")),
+    ]
+    long = money["always_positive"]["total_return_net"] if "always_positive" in money else None
+    board = []
+    for name, row in money.items():
+        total = row["total_return_net"]
+        against = None if total is None or long is None else total - long
+        cells = [_fixed(row["trades"], 0), _percent(row["hit_rate"])]
+        cells += [_percent(row["mean_return"], "+.2%"), _percent(row["mean_return_net"], "+.2%")]
+        cells += [_percent(total, "+.1%"), _percent(against, "+.1%"), _percent(row["return_per_day_net"], "+.2%")]
+        cells += [
+            _between(row["return_per_day_interval"], "+.2%"),
+            _percent(row["max_drawdown"]),
+            _fixed(row["above_break_even"]),
+        ]
+        board.append([escape(_named(name)) + (", always long" if name == "always_positive" else ""), *cells])
+    nothing = _percent(None if long is None else -long, "+.1%")
+    board.append(["no trade", "0", "–", "–", "–", "0.0%", nothing, "0.00%", "", "0.0%", "–"])
+    head = ["model", "trades", "hit rate", "mean before costs", "mean after costs", "total after costs", "against always long"]
+    head += ["a day", f"{level} interval", "largest drawdown", "above break-even"]
+    return (
+        _paragraphs(
+            f"A round trip costs {_percent(result['cost_per_trade'], '.2%')} of the entry price; trades pay for themselves from "
+            f"a precision of {_fixed(even)} on.",
+            *_losing(result),
+        )
+        + _paragraphs("Thresholds grow stricter to the left, as far as 1% of the samples: fewer trades say little.", kind="note")
+        + _model_legend(returns | precision)
+        + _grid(charts)
+        + _table(
+            "Trades on test at the tuned threshold: means in shares of the entry price, totals and days of the capital; "
+            "last: precision less break-even",
+            head,
+            board,
+        )
+    )
+
+
+def _heat(result: Mapping[str, Any], key: str, title: str) -> str:
+    """Test F1 of every model in every group of `key`, shaded; before it the share of profits."""
+    names = _drawn(result)
+    tables = {name: result["models"][name]["test"].get(key) or {} for name in names}
+    groups = {group: row["positive_share"] for table in tables.values() for group, row in table.items()}
+    if not groups:
+        return _paragraphs(f"{title}: no data.")
+    values = [[tables[name].get(group, {}).get("f1") for name in names] for group in groups]
+    notes = [_percent(share, ".0%") for share in groups.values()]
+    seen = "A column a model; a stronger colour is higher. The first column is the share of samples with a profit."
+    return heat_map(title, seen, [_named(name) for name in names], list(groups), values, notes=notes, notes_label="profits")
+
+
+def _search(search: Mapping[str, Any]) -> str:
+    order = [("primary", name) for name in (search["primary"],) if name]
+    order += [(kind, name) for kind in ("secondary", "set_aside") for name in search[kind]]
+    rows = [
+        [escape(_named(name)), f"<strong>{kind.replace('_', ' ')}</strong>", escape(search["reasons"].get(name, ""))]
+        for kind, name in order
+    ]
+    none = "" if search["primary"] else "No architecture is worth a hyperparameter search."
+    table = _table("Chosen on validation, so that test stays unseen", ["model", "order", "reason"], rows, "words")
+    return _paragraphs(none) + table
+
+
+def _data(metadata: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    rows = []
+    for split, part in metadata["splits"].items():
+        numbers = [escape(part["first_bar"][:10]), escape(part["last_bar"][:10]), f"{part['samples']:,}"]
+        rows.append([escape(split), *numbers, _percent(part["positive_share"])])
+    said = (
+        f"Bars: {metadata['source']}, {len(metadata['assets'])} assets: {', '.join(metadata['assets'])}. A trade wins at "
+        f"+{metadata['profit']:.1%} before −{metadata['stop']:.1%} within {metadata['horizon']} bars. A network sees "
+        f"{metadata['lookback']} bars of {len(metadata['features'])} features: {', '.join(metadata['features'])}."
+    )
+    tables = []
+    for section, values in settings.items():
+        pairs = values.items() if isinstance(values, Mapping) else [(section, values)]
+        cells = [[escape(str(key)), escape(_plain(value))] for key, value in pairs]
+        tables.append(f"<div>{_table(section, ['setting', 'value'], cells, 'words')}</div>")
+    splits = _table("Splits, by time", ["split", "first bar", "last bar", "samples", "profits"], rows)
+    return _paragraphs(said) + splits + (f"<h3>Settings</h3>{_grid(tables)}" if tables else "")
+
+
+def page(result: dict[str, Any], metadata: dict[str, Any], curves: dict[str, list[dict[str, Any]]]) -> str:
+    """The whole report: one HTML document without scripts and without anything to load; the same input, the same text.
+
+    Args:
+        result: what compare found (metrics/compare.json).
+        metadata: data/training_data/metadata.json.
+        curves: rows of learning, pr, roc, calibration and threshold; numbers may be text, as csv reads them.
+    """
+    heat = _grid([_heat(result, "by_asset", "Test F1 by asset"), _heat(result, "by_month", "Test F1 by month")], "two")
+    note = "A stronger colour is a higher F1. Where profits are frequent it is higher for any model: compare along a row."
+    sections = [
+        ("verdict", "Verdict", f'<div class="verdict">{_paragraphs(*result["verdict"])}</div>'),
+        ("gates", "Gates", _gates(result["gates"])),
+        ("leaderboard", "Leaderboard", _leaderboard(result)),
+        ("learning", "Learning curves", _learning(curves["learning"])),
+        ("curves", "Ranking and calibration on test", _ranking_and_calibration(result, curves)),
+        ("differences", "Differences", _differences(result)),
+        ("money", "Money", _money(result, curves["threshold"])),
+        ("stability", "Assets and months", _paragraphs(note, kind="note") + heat),
+        ("search", "What to search first", _search(result["search_first"])),
+        ("data", "Data and settings", _data(metadata, result["settings"])),
+    ]
+    test = metadata["splits"]["test"]
+    sub = f"{len(result['models'])} models, judged on {test['samples']:,} samples of {len(metadata['assets'])} assets, "
+    sub += f"{test['first_bar'][:10]} to {test['last_bar'][:10]}"
+    warning = "SIMULATED market: these figures show that the campaign works, not that a model makes money."
+    links = "".join(f'<a href="#{anchor}">{escape(title)}</a>' for anchor, title, _ in sections)
+    body = "".join(f'<section id="{anchor}"><h2>{escape(title)}</h2>{content}</section>\n' for anchor, title, content in sections)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
+        f"<title>Comparison of trading classifiers</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<header><h1>Comparison of trading classifiers</h1>{_paragraphs(sub, kind='sub')}"
+        f"{_paragraphs(warning, kind='banner') if result['simulated'] else ''}</header>\n"
+        f'<nav aria-label="Sections">{links}</nav>\n<main>\n{body}</main>\n</body>\n</html>\n'
+    )

@@ -1,0 +1,56 @@
+"""How the page looks: light, dark, narrow and printed. Its classes are those that page.py and svg.py write."""
+
+STYLE = """
+:root { --page: #fdfdfc; --ink: #1d2329; --quiet: #59636e; --rule: #dde1e5; --panel: #f3f5f6; --heat: #56b4e9;
+  --pass: #0b6b4f; --fail: #a63a10; --warn: #fff3d6; color-scheme: light; }
+@media screen and (prefers-color-scheme: dark) { :root { --page: #14181c; --ink: #e3e7ea; --quiet: #9ba6b0; --rule: #333b43;
+  --panel: #1c2227; --heat: #0072b2; --pass: #5fcfa6; --fail: #ff9d78; --warn: #3a2f12; color-scheme: dark; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 68rem; padding: 1.5rem 1rem 4rem; background: var(--page); color: var(--ink);
+  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; overflow-wrap: break-word; }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; }
+h2 { font-size: 1.3rem; margin: 3rem 0 .6rem; padding-top: .9rem; border-top: 1px solid var(--rule); }
+h3 { font-size: 1rem; margin: 1.8rem 0 .4rem; }
+p, ul { max-width: 46rem; margin: .5rem 0; }
+.note, .sub { color: var(--quiet); font-size: .875rem; }
+nav { font-size: .875rem; margin: 1rem 0; }
+nav a { color: inherit; margin-right: 1rem; display: inline-block; }
+.banner { background: var(--warn); border-left: 4px solid #e69f00; padding: .7rem 1rem; max-width: none; font-weight: 600; }
+.verdict { background: var(--panel); border-radius: 6px; padding: .6rem 1.2rem; font-size: 1.1rem; }
+.verdict p { max-width: 54rem; }
+.scroll { overflow-x: auto; margin: 0 0 1.2rem; }
+.caption { margin: 1.2rem 0 .2rem; }
+table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .35rem .55rem; text-align: right; border-bottom: 1px solid var(--rule); white-space: nowrap; }
+thead th { vertical-align: bottom; white-space: normal; min-width: 3.6rem; font-weight: 600; }
+tbody th { text-align: left; font-weight: 500; position: sticky; left: 0; background: var(--page); }
+thead th:first-child, .words td, .words th { text-align: left; }
+.words td { white-space: normal; }
+td small { color: var(--quiet); font-size: .92em; white-space: nowrap; }
+.pass { color: var(--pass); } .fail { color: var(--fail); font-weight: 700; }
+.grid { display: grid; gap: 1rem 1.4rem; align-items: start;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); }
+.grid.four { grid-template-columns: repeat(auto-fill, minmax(min(100%, 14.5rem), 1fr)); }
+.grid.four figure { max-width: 20rem; }
+.grid.two { grid-template-columns: repeat(auto-fill, minmax(min(100%, 25rem), 1fr)); }
+.grid.small { gap: .6rem 1rem; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); }
+.grid.small figcaption { font-size: .8rem; }
+figure { margin: .6rem 0; max-width: 28rem; break-inside: avoid; }
+figcaption { font-weight: 600; font-size: .9rem; margin-bottom: .3rem; }
+figure svg { display: block; width: 100%; height: auto; }
+svg text { font: 11px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; fill: var(--ink); }
+svg text.small { font-size: 10px; } svg text.quiet { fill: var(--quiet); }
+svg .halo { fill: var(--ink); paint-order: stroke; stroke: var(--page); stroke-width: 3px; stroke-linejoin: round; }
+line.grid { stroke: var(--rule); } .heat { fill: var(--heat); } .hollow { fill: var(--page); stroke-width: 1.4px; }
+line.guide { stroke: var(--quiet); stroke-dasharray: 3 3; stroke-width: 1.2px; }
+.legend { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; font-size: .875rem; max-width: none; }
+.swatch { width: 28px; height: 10px; margin-right: .4rem; }
+@media (max-width: 40rem) { tbody th { min-width: 8rem; white-space: normal; } th, td { padding: .35rem .5rem; } }
+@media print {
+  html { font-size: 9.5pt; } body { max-width: none; padding: 0; } nav { display: none; } .scroll { overflow: visible; }
+  table { font-size: 7pt; } th, td { padding: .2rem .25rem; white-space: normal; } thead th { min-width: 0; }
+  h2 { margin-top: 1.6rem; } h2, h3, figcaption, .note, .legend { break-after: avoid; } tr { break-inside: avoid; }
+  .banner, .verdict { border: 1px solid #999; } figure { max-width: 11cm; } .grid.small figcaption { font-size: .68rem; }
+  .grid { grid-template-columns: repeat(3, 1fr); } .grid.four { grid-template-columns: repeat(4, 1fr); }
+  .grid.two { grid-template-columns: repeat(2, 1fr); } .grid.small { grid-template-columns: repeat(7, 1fr); } }
+"""

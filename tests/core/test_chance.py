@@ -1,0 +1,125 @@
+"""Intervals cover what they claim to, on predictions whose true F1 is known."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import f1_score
+
+from core.chance import Estimate, day_counts, draw_days, drawn_f1, f1, holm_levels
+
+TRIALS, DAYS, BLOCK, DRAWS = 1000, 90, 5, 400
+
+
+def counts_of(rng: np.random.Generator, trials: int, hit: float, alarm: float, correlated: bool) -> np.ndarray:
+    """Daily true positives, false positives, false negatives (trials, 3, D) of a model that calls positives with chance
+    `hit` and negatives with chance `alarm`; calm and wild spells of days have few and many positives where `correlated`."""
+    mood = rng.normal(size=(trials, DAYS))
+    if correlated:
+        for day in range(1, DAYS):
+            mood[:, day] = 0.4 * mood[:, day - 1] + 0.84**0.5 * mood[:, day]
+    share = 0.12 * np.exp(0.5 * mood - 0.125)
+    positives = rng.binomial(60, np.minimum(share, 0.9))
+    tp, fp = rng.binomial(positives, hit), rng.binomial(60 - positives, alarm)
+    return np.stack([tp, fp, positives - tp], axis=1).astype(float)
+
+
+def true_f1(hit: float, alarm: float, correlated: bool) -> float:
+    return float(f1(counts_of(np.random.default_rng(99), 20_000, hit, alarm, correlated).sum(axis=(0, 2))))
+
+
+@pytest.mark.parametrize("correlated", [False, True])
+def test_the_95_percent_interval_covers_the_truth_in_93_to_97_of_100(correlated):
+    rng = np.random.default_rng(1)
+    truth = true_f1(0.5, 0.1, correlated)
+    covered = 0
+    for trial, counts in enumerate(counts_of(rng, TRIALS, 0.5, 0.1, correlated)):
+        weights = draw_days(DAYS, BLOCK, DRAWS, trial)
+        low, high = Estimate.of([float(f1(counts.sum(axis=1)))], drawn_f1(counts[None], weights), DAYS / BLOCK).interval(0.95)
+        covered += low <= truth <= high
+    assert 930 <= covered <= 970
+
+
+@pytest.mark.parametrize("correlated", [False, True])
+def test_two_equal_models_are_told_apart_in_at_most_6_of_100(correlated):
+    rng = np.random.default_rng(2)
+    moods = counts_of(rng, TRIALS, 1.0, 0.0, correlated)[:, 0]  # positives of each day, the same for both models
+    found = 0
+    for trial, positives in enumerate(moods.astype(int)):
+        tp, fp = rng.binomial(positives, 0.5, (2, DAYS)), rng.binomial(60 - positives, 0.1, (2, DAYS))
+        one, other = np.stack([tp, fp, positives - tp], axis=1).astype(float)
+        weights = draw_days(DAYS, BLOCK, DRAWS, trial)
+        difference = Estimate.of(
+            [float(f1(one.sum(axis=1)) - f1(other.sum(axis=1)))],
+            drawn_f1(one[None], weights) - drawn_f1(other[None], weights),
+            DAYS / BLOCK,
+        )
+        found += difference.p_value() < 0.05
+    assert 20 <= found <= 60
+
+
+def test_the_luck_of_seeds_is_counted():
+    """Models whose seeds differ by chance, on days without any: covered as promised, and not without the seeds."""
+    rng, covered, ignored = np.random.default_rng(3), 0, 0
+    still = np.zeros(100)
+    for _ in range(TRIALS):
+        by_seed = rng.normal(0.3, 0.02, 3).tolist()
+        low, high = Estimate.of(by_seed, still + np.mean(by_seed), 30).interval(0.95)
+        covered += low <= 0.3 <= high
+        low, high = Estimate.of([float(np.mean(by_seed))], still + np.mean(by_seed), 30).interval(0.95)
+        ignored += low <= 0.3 <= high
+    assert 930 <= covered <= 970
+    assert ignored == 0
+
+
+def test_drawn_f1_is_that_of_the_drawn_days():
+    rng = np.random.default_rng(0)
+    days = np.sort(rng.integers(0, 20, 300))
+    days = np.unique(days, return_inverse=True)[1]
+    y, called = rng.integers(0, 2, 300).astype(float), rng.random((2, 300)) > 0.4
+    weights = draw_days(int(days.max()) + 1, 3, 25, seed=1)
+    drawn = drawn_f1(np.stack([day_counts(y, row, days) for row in called]), weights)
+    for draw, weight in zip(drawn, weights, strict=True):
+        repeated = np.repeat(np.arange(300), weight[days].astype(int))
+        slow = [f1_score(y[repeated], row[repeated]) for row in called]
+        assert draw == pytest.approx(np.mean(slow))
+
+
+@given(st.integers(1, 40), st.integers(1, 9), st.integers(0, 5))
+def test_draws_are_runs_of_days(days, block, seed):
+    weights = draw_days(days, block, 200, seed)
+    block = min(block, days)
+    assert weights.shape == (200, days)
+    assert (weights.sum(axis=1) == max(1, round(days / block)) * block).all()
+    assert np.array_equal(weights, draw_days(days, block, 200, seed))
+    if days == block:
+        assert (weights == 1).all()
+
+
+def test_every_day_is_drawn_as_often_as_any_other():
+    mean = draw_days(30, 4, 20_000, 0).mean(axis=0)
+    assert mean == pytest.approx(np.full(30, mean.mean()), rel=0.05)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.sampled_from([0.05, 0.1]))
+def test_holm_is_the_step_down_of_the_book(p_values, alpha):
+    adjusted = [p for p, _ in holm_levels(p_values, alpha)]
+    order, m, largest = sorted(range(len(p_values)), key=lambda i: p_values[i]), len(p_values), 0.0
+    for k, i in enumerate(order):
+        largest = max(largest, min(1, (m - k) * p_values[i]))
+        assert adjusted[i] == pytest.approx(largest)
+    for p, (corrected, level) in zip(p_values, holm_levels(p_values, alpha), strict=True):
+        if abs(p - level) > 1e-12:
+            assert (p < level) == (corrected < alpha), "the interval at this level excludes zero just when p says so"
+
+
+def test_an_estimate_without_seeds_is_students_t():
+    drawn = np.random.default_rng(0).normal(0.2, 0.05, 5000)
+    low, high = Estimate.of([0.2], drawn, 20).interval(0.9)
+    reach = stats.t.ppf(0.95, 19) * drawn.std() * np.sqrt(20 / 19)
+    assert (low, high) == pytest.approx((0.2 - reach, 0.2 + reach))
+
+
+def test_no_difference_at_all_is_no_finding():
+    assert Estimate.of([0.0, 0.0], np.zeros(100), 10).p_value() == 1

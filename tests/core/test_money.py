@@ -1,0 +1,75 @@
+"""Trades taken one at a time, and what they pay, against a slow reading."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.money import Trades, drawdown
+
+HOUR = np.timedelta64(3600, "s")
+
+
+@st.composite
+def trades(draw: st.DrawFn) -> tuple[Trades, np.ndarray]:
+    """Two assets, some rows without a sample, and which samples are called."""
+    rows = draw(st.lists(st.tuples(st.integers(-1, 1), st.integers(1, 8), st.booleans()), min_size=8, max_size=60))
+    y, held, called = (np.array(column) for column in zip(*rows, strict=True))
+    y[0] = 1
+    half = len(rows) // 2
+    arrays = {
+        "y": y.astype(np.int8),
+        "returns": np.where(y > 0, 0.05, -0.02).astype(np.float32),
+        "held": held.astype(np.int16),
+        "asset_ids": np.repeat([0, 1], [half, len(rows) - half]),
+        "timestamps": np.datetime64("2024-01-01", "s") + np.append(np.arange(half), np.arange(len(rows) - half)) * 5 * HOUR,
+    }
+    return Trades.of(arrays), called[y >= 0].astype(bool)
+
+
+@given(trades())
+def test_one_position_an_asset(data):
+    of_split, called = data
+    open_until: dict[int, int] = {}
+    expected = []
+    for number in range(len(called)):
+        asset, row = int(of_split.asset_ids[number]), int(of_split.rows[number])
+        take = bool(called[number]) and row >= open_until.get(asset, -1)
+        if take:
+            open_until[asset] = row + int(of_split.held[number])
+        expected.append(take)
+    assert of_split.taken(called).tolist() == expected
+
+
+@given(trades(), st.sampled_from([0.0, 0.003, 0.05]))
+def test_the_figures_add_up(data, cost):
+    of_split, called = data
+    taken = of_split.taken(called)
+    row = of_split.figures(called, cost)
+    assert row["trades"] == taken.sum()
+    assert row["total_return_net"] == pytest.approx(sum(float(r) - cost for r in of_split.returns[taken]) / of_split.assets)
+    assert row["return_per_day_net"] * (of_split.days.max() + 1) == pytest.approx(row["total_return_net"])
+    if taken.any():
+        assert row["mean_return_net"] == pytest.approx(row["mean_return"] - cost)
+        assert row["hit_rate"] == pytest.approx(of_split.y[taken].mean())
+    else:
+        assert row["mean_return"] is row["hit_rate"] is None
+
+
+def test_the_drawdown_is_the_deepest_fall_from_a_peak():
+    assert drawdown(np.array([0.1, -0.05, -0.1, 0.2, -0.05])) == pytest.approx(0.15)
+    assert drawdown(np.array([-0.1, 0.3])) == pytest.approx(0.1)
+    assert drawdown(np.array([0.1, 0.2])) == 0
+
+
+@given(trades(), st.integers(0, 9))
+def test_along_the_threshold_figures_are_those_of_the_calls(data, seed):
+    of_split, _ = data
+    scores = np.round(np.random.default_rng(seed).random(len(of_split.y)), 1)
+    rows = of_split.by_share_called(scores, 0.003, points=10)
+    assert rows[-1]["share_called"] == 1
+    for row in rows:
+        called = scores >= row["threshold"]
+        assert row["share_called"] == pytest.approx(called.mean())
+        assert row["precision"] == pytest.approx(of_split.y[called].mean())
+        assert row["mean_return_net"] == pytest.approx(of_split.returns[called].mean() - 0.003, abs=1e-6)

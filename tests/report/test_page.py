@@ -1,0 +1,323 @@
+"""The page: every section and chart, nothing loaded, the same bytes, and no complaint from a browser."""
+
+import copy
+import itertools
+import re
+import shutil
+import subprocess
+from html import escape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.names import NAMES
+from report.page import page, tie_groups
+from report.svg import Scale
+
+NETWORKS = ("mlp", "lstm", "gru", "cnn_lstm")
+STRENGTH = {"mlp": 0.291, "lstm": 0.318, "gru": 0.325, "cnn_lstm": 0.303, "logistic_regression": 0.272,
+            "gradient_boosting": 0.334, "prior": 0.222, "always_positive": 0.222}  # fmt: skip
+SECTIONS = (
+    "Verdict", "Gates", "Leaderboard", "Learning curves", "Ranking and calibration on test", "Differences", "Money",
+    "Assets and months", "What to search first", "Data and settings",
+)  # fmt: skip
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
+in_a_browser = pytest.mark.skipif(BROWSER is None, reason="neither chromium nor google-chrome on PATH")
+
+
+def scores(f1: float, seeds: int, rng: np.random.Generator) -> dict[str, Any]:
+    by_seed = (f1 + 0.008 * rng.standard_normal(seeds)).tolist()
+    precision, recall = f1 * 0.74, min(1.0, f1 * 1.75)
+    tp = round(311 * recall)
+    fp = round(tp / precision - tp)
+    keys = ("pr_auc", "roc_auc", "f1_at_0.5", "precision_at_0.5", "recall_at_0.5", "brier_score", "log_loss", "ensemble_f1")
+    values = (f1 * 0.86, 0.5 + f1 / 1.9, f1 * 0.6, f1 * 1.1, f1 * 0.4, 0.11, 0.36, f1 + 0.006)
+    return {
+        "f1": {"mean": f1, "std": 0.008, "interval": [f1 - 0.031, f1 + 0.028], "by_seed": by_seed},
+        **dict(zip(keys, values, strict=True)),
+        "pr_auc_chance": 0.122, "precision": precision, "recall": recall, "expected_calibration_error": 0.14,
+        "expected_calibration_error_scaled": 0.02, "temperature": 0.61,
+        "confusion": {"tp": tp, "fp": fp, "fn": 311 - tp, "tn": 2239 - fp},
+    }  # fmt: skip
+
+
+def groups(names: list[str], f1: float, rng: np.random.Generator) -> dict[str, Any]:
+    shares = np.linspace(0.04, 0.21, len(names))
+    f1s = f1 * (0.6 + 0.7 * shares / 0.21) + 0.02 * rng.standard_normal(len(names))
+    return {
+        name: {"samples": 420, "positive_share": float(share), "f1": float(value), "roc_auc": 0.6}
+        for name, share, value in zip(names, shares, f1s, strict=True)
+    }
+
+
+def sample(assets: int = 16, months: int = 11, seeds: int = 3) -> tuple[dict[str, Any], dict[str, Any], dict[str, list[dict]]]:
+    """A campaign's result as compare hands it over; made up, always the same."""
+    rng = np.random.default_rng(3)
+    symbols = [f"COIN{n:02}USDT" for n in range(assets)]
+    spans = [f"{2021 + n // 12}-{n % 12 + 1:02}" for n in range(months)]
+    models = {}
+    for name, f1 in STRENGTH.items():
+        network, net = name in NETWORKS, (f1 - 0.31) / 20
+        models[name] = {
+            "kind": "network" if network else "reference",
+            "seeds": list(range(1, seeds + 1)) if network else [None],
+            "val": scores(f1 + 0.02, seeds if network else 1, rng),
+            "test": scores(f1, seeds if network else 1, rng)
+            | {"by_asset": groups(symbols, f1, rng), "by_month": groups(spans, f1, rng)}
+            | {
+                "money": {
+                    "trades": 412, "hit_rate": f1 * 0.74, "mean_return": net + 0.003, "mean_return_net": net,
+                    "total_return_net": net * 412, "return_per_day_net": net * 17,
+                    "return_per_day_interval": [net * 17 - 0.02, net * 17 + 0.018], "max_drawdown": 0.314,
+                    "above_break_even": f1 * 0.74 - 0.3286,
+                }
+            },
+        }  # fmt: skip
+    ranking = sorted(STRENGTH, key=lambda name: -STRENGTH[name])
+    pairs = [
+        {"better": one, "worse": other, "difference": STRENGTH[one] - STRENGTH[other],
+         "interval": [STRENGTH[one] - STRENGTH[other] - 0.024, STRENGTH[one] - STRENGTH[other] + 0.022],
+         "p_value": 0.012, "p_holm": 0.084, "clear": STRENGTH[one] - STRENGTH[other] > 0.024}
+        for one, other in itertools.combinations([name for name in ranking if name != "prior"], 2)
+    ]  # fmt: skip
+    gates = {
+        name: [
+            {"gate": "validation F1 above the minimum", "passed": True, "value": STRENGTH[name] + 0.02, "threshold": 0.2},
+            {"gate": "converged: stopped early in every seed", "passed": name != "mlp",
+             "value": [2, 3] if name == "mlp" else [], "threshold": []},
+            {"gate": "stable: spread of validation F1 over seeds", "passed": True, "value": 0.0081, "threshold": 0.03},
+            {"gate": "train-validation F1 gap", "passed": name != "lstm", "value": 0.171, "threshold": 0.15},
+            {"gate": "test precision above break-even", "passed": False, "value": STRENGTH[name] * 0.74, "threshold": 0.3286},
+            {"gate": "beats gradient boosting on test", "passed": False, "value": STRENGTH[name], "threshold": 0.334},
+        ]
+        for name in NETWORKS
+    }  # fmt: skip
+    result = {
+        "simulated": True, "confidence": 0.95, "draws": 10000, "block_days": {"val": 3, "test": 3},
+        "days": {"val": 24, "test": 24},
+        "break_even_precision": 0.3286, "cost_per_trade": 0.003,
+        "verdict": [
+            "No winner: gradient boosting leads on test (F1 0.334), tied within chance with GRU + attention, LSTM + attention.",
+            "Search GRU + attention first, then LSTM + attention; set aside: MLP, CNN-LSTM.",
+            "On test GRU + attention would have made 0.08 % a trade after costs: precision 0.241, break-even 0.329.",
+        ],
+        "ranking": ranking, "models": models, "gates": gates, "pairs": {"val": pairs, "test": pairs},
+        "search_first": {
+            "primary": "gru", "secondary": ["lstm"], "set_aside": ["cnn_lstm", "mlp"],
+            "reasons": {"gru": "highest validation F1, 0.345", "lstm": "0.007 below gru on validation, within chance: a tie",
+                        "cnn_lstm": "0.022 below gru on validation, beyond chance",
+                        "mlp": "0.034 below gru on validation, beyond chance"},
+        },
+        "test_verdict": {"first": "gradient_boosting", "winner": None, "ties": ["gru", "lstm"]},
+        "losing": ["cnn_lstm"],
+        "settings": {
+            "train": {"seeds": [1, 2, 3], "epochs": 100, "batch_size": 128, "learning_rate": 0.001, "precision": "auto"},
+            "mlp": {"hidden_sizes": [256, 128, 64], "dropout": 0.3, "asset_embedding": 8},
+            "lstm": {"hidden_size": 128, "layers": 2, "attention_size": 64, "dropout": 0.3},
+            "evaluate": {"cost_per_trade": 0.003},
+        },
+    }  # fmt: skip
+    split = {"rows": 2736, "samples": 2550, "positives": 311, "positive_share": 0.122, "first_bar": "2022-04-26T22:00:00Z",
+             "last_bar": "2022-05-16T07:00:00Z"}  # fmt: skip
+    metadata = {
+        "source": "simulated", "simulated": True, "assets": symbols, "features": ["return_1", "rsi_14"], "lookback": 24,
+        "profit": 0.05, "stop": 0.02, "horizon": 8, "splits": dict.fromkeys(("train", "val", "test"), split),
+    }  # fmt: skip
+    return result, metadata, sample_curves(seeds, rng)
+
+
+def sample_curves(seeds: int, rng: np.random.Generator) -> dict[str, list[dict]]:
+    """Numbers are text, as csv reads them."""
+    curves: dict[str, list[dict]] = {"learning": [], "pr": [], "roc": [], "calibration": [], "threshold": []}
+    for name in NETWORKS:
+        for seed in range(1, seeds + 1):
+            for epoch in range(1, 24 + 6 * seed):
+                f1 = STRENGTH[name] + 0.02 - 0.2 * np.exp(-epoch / 4) - 0.001 * epoch + 0.008 * rng.standard_normal()
+                train, val = 0.03 + 0.02 * np.exp(-epoch / 5), 0.036 + 0.014 * np.exp(-epoch / 3) + 0.0002 * epoch
+                row = {"model": name, "seed": seed, "epoch": epoch, "val_f1": f1, "train_loss": train, "val_loss": val}
+                curves["learning"].append({key: str(value) for key, value in row.items()})
+    for name, f1 in STRENGTH.items():
+        for x in np.linspace(0.001, 1, 120):
+            precision = 0.122 + (f1 - 0.1) * (1 - x) ** 1.5 + 0.2 * np.exp(-x * 60) * rng.standard_normal()
+            curves["pr"].append({"model": name, "recall": str(x), "precision": str(precision)})
+            curves["roc"].append({"model": name, "fpr": str(x), "tpr": str(x ** (1.6 - 3 * f1))})
+            net = 0.05 * (f1 - 0.26) * (1 - x) + 0.002 * np.sin(9 * x + 30 * f1) - 0.002
+            row = {"model": name, "share_called": x, "precision": precision, "mean_return_net": net}
+            curves["threshold"].append({key: str(value) for key, value in row.items()})
+        for x in np.linspace(0.1, 0.6, 9):
+            row = {"model": name, "predicted": x, "observed": x**1.6 * (0.8 + f1), "samples": int(900 * (1.1 - x) ** 3)}
+            curves["calibration"].append({key: str(value) for key, value in row.items()})
+    return curves
+
+
+def with_nothing(value: Any) -> Any:
+    """The same structure with None for every float."""
+    if isinstance(value, dict):
+        return {key: with_nothing(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [with_nothing(part) for part in value]
+    return None if isinstance(value, float) else value
+
+
+class Reader(HTMLParser):
+    """Collects what a page would load, and whether every element is closed."""
+
+    VOID = frozenset({"meta", "link", "br", "line", "circle", "rect"})
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.loaded: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.loaded += [value or "" for key, value in attrs if key in ("src", "href", "srcset", "data", "xlink:href")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_all_sections_and_charts_stand_in_their_order():
+    text = page(*sample())
+    headings = re.findall(r"<h2>(.*?)</h2>", text)
+    assert headings == [escape(title) for title in SECTIONS]
+    charts = re.findall(r"<figcaption>(.*?)</figcaption>", text)
+    learning = [f"{NAMES[name]}, {what}" for name in NETWORKS for what in ("F1", "losses")]
+    matrices = [NAMES[name] for name in sample()[0]["ranking"] if name != "prior"]
+    assert charts == [
+        "F1 with 95% intervals", *learning, "Precision and recall", "ROC", "Calibration", *matrices,
+        "Who is tied with whom on test", "Stricter thresholds: net return", "Stricter thresholds: precision",
+        "Net return a day, 95% intervals", "Test F1 by asset", "Test F1 by month",
+    ]  # fmt: skip
+    assert "break-even 0.329" in text and "chance 0.122" in text and "no gain" in text
+    assert len(re.findall(r'<svg viewBox[^>]* role="img" aria-label', text)) == text.count("<desc>") == len(charts)
+    assert "no data" not in text.lower() and "None" not in text and "nan" not in re.sub("<style>.*</style>", "", text, flags=re.S)
+
+
+def test_a_simulated_market_is_said_at_the_top_and_a_real_one_is_not():
+    result, metadata, curves = sample()
+    assert page(result, metadata, curves).index("SIMULATED market") < page(result, metadata, curves).index("Verdict</h2>")
+    assert "SIMULATED" not in page(result | {"simulated": False}, metadata, curves)
+
+
+def test_nothing_is_loaded_and_every_element_is_closed():
+    read = Reader(page(*sample()))
+    assert read.open == []
+    assert {link for link in read.loaded if not link.startswith("#")} == {"data:,"}
+    assert not {"script", "img", "iframe", "object", "image", "use"} & set(read.tags)
+    assert "url(" not in page(*sample()) and "@import" not in page(*sample()) and "http" not in page(*sample())
+
+
+def test_the_same_input_gives_the_same_page_and_is_left_as_it_was():
+    given = sample()
+    before = copy.deepcopy(given)
+    assert page(*given) == page(*given) == page(*sample())
+    assert given == before
+
+
+def test_names_are_escaped():
+    result, metadata, curves = sample(assets=1)
+    for model in result["models"].values():
+        model["test"]["by_asset"] = {"<b>&": next(iter(model["test"]["by_asset"].values()))}
+    metadata["assets"], result["settings"]["<i>"] = ["<b>&"], {"<u>": "</table>"}
+    text = page(result, metadata, curves)
+    assert "&lt;b&gt;&amp;" in text and not re.search("<[biu]>", text)
+    assert Reader(text).open == []
+
+
+def test_what_is_not_known_is_a_dash():
+    result, metadata, curves = sample(seeds=1)
+    bare = with_nothing(result) | {"confidence": 0.95}
+    text = page(bare, metadata, {name: with_nothing(rows) for name, rows in curves.items()})
+    assert "<td>–</td>" in text and "None" not in text and Reader(text).open == []
+
+
+def test_a_campaign_with_little_to_show():
+    result, metadata, curves = sample(assets=1, months=1, seeds=1)
+    result |= {"pairs": {"val": [], "test": []}, "settings": {}, "verdict": [], "losing": []}
+    result["search_first"] = {"primary": None, "secondary": [], "set_aside": [], "reasons": {}}
+    for model in result["models"].values():
+        model["test"]["by_month"] = {}
+        model["test"]["money"] |= dict.fromkeys(model["test"]["money"]) | {"trades": 0}
+    text = page(result, metadata, {name: [] for name in curves})
+    assert "No pairs to compare." in text and "No architecture is worth" in text and Reader(text).open == []
+
+
+def test_a_model_above_always_positive_that_loses_money_is_said_so():
+    text = page(*sample())
+    assert "CNN-LSTM: test F1 0.303 is above always-positive (0.222), and its trades would still have lost " in text
+    assert "GRU + attention: test F1" not in text
+
+
+def test_tie_groups_are_the_largest_ones():
+    def pair(one: str, other: str, clear: bool) -> dict[str, Any]:
+        return {"better": one, "worse": other, "clear": clear}
+
+    pairs = [pair("a", "b", False), pair("b", "c", False), pair("a", "c", True)]
+    pairs += [pair(name, "d", True) for name in "abc"]
+    assert tie_groups(pairs) == [["a", "b"], ["b", "c"]]
+
+
+@pytest.mark.parametrize(
+    ("scale", "written"),
+    [
+        (Scale(0, 1, 0, 100), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]),
+        (Scale(-0.011, 0.02, 0, 100, percent=True), ["−1%", "0%", "1%", "2%"]),
+        (Scale(0.01, 1, 0, 100, log=True), ["1%", "2%", "5%", "10%", "20%", "50%", "100%"]),
+        (Scale(0.2213, 0.2391, 0, 100), ["0.225", "0.230", "0.235"]),
+    ],
+)
+def test_ticks_are_round_and_written_as_short_as_they_can(scale, written):
+    assert [shown for _, shown in scale.ticks(20)] == written
+    assert all(-1e-6 <= scale(value) <= 100 + 1e-6 for value, _ in scale.ticks(20))
+
+
+def browse(file: Path, profile: Path) -> subprocess.CompletedProcess:
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ]
+    command = [
+        BROWSER,
+        *flags,
+        "--disable-sync",
+        f"--user-data-dir={profile}",
+        "--enable-logging=stderr",
+        "--dump-dom",
+        file.as_uri(),
+    ]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+
+
+@in_a_browser
+def test_a_browser_has_nothing_to_complain_about(tmp_path):
+    file = tmp_path / "page.html"
+    file.write_text(page(*sample()), encoding="utf-8")
+    seen = browse(file, tmp_path / "profile")
+    assert "Who is tied with whom" in seen.stdout
+    assert "CONSOLE" not in seen.stderr
+
+
+@in_a_browser
+def test_a_phone_scrolls_tables_not_the_page(tmp_path):
+    file = tmp_path / "frame.html"
+    frame = f'<iframe width="360" height="700" srcdoc="{escape(page(*sample(months=20)))}"></iframe>'
+    measure = "onload = () => { const d = document.querySelector('iframe').contentDocument.documentElement;"
+    file.write_text(f"{frame}<p></p><script>{measure} document.querySelector('p').textContent = `wide ${{d.scrollWidth}} of "
+                    "${d.clientWidth}`; };</script>", encoding="utf-8")  # fmt: skip
+    wide, of = re.search(r"wide (\d+) of (\d+)", browse(file, tmp_path / "profile").stdout).groups()
+    assert int(of) <= 360 and int(wide) == int(of)

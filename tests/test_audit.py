@@ -1,0 +1,89 @@
+"""The audit passes a sound campaign and names each leak that is planted."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import audit
+import generate_data
+import simulate_market
+from scaffold import refusal, write_params
+
+DATA = Path("data/training_data")
+SMALL_DATA = {"profit": 0.03, "stop": 0.015}
+
+
+@pytest.fixture(autouse=True)
+def leave_this_process_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deterministic mode would stay on for the tests after these; flushed denormals confuse hypothesis."""
+    monkeypatch.setattr(audit, "be_deterministic", lambda: None)
+
+
+@pytest.fixture
+def campaign(desk: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(sys, "argv", ["audit"])
+    write_params(desk, market={"assets": 3, "bars": 2500}, data=SMALL_DATA, mlp={"hidden_sizes": [64, 32]})
+    simulate_market.main()
+    generate_data.main()
+    return desk
+
+
+def test_a_sound_campaign_passes(campaign, capsys):
+    audit.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 8
+    assert all(line.startswith("ok ") for line in lines)
+
+
+def save(name: str, array: np.ndarray) -> None:
+    np.save(DATA / f"{name}.npy", array)
+
+
+def test_a_scaler_fitted_on_everything_is_found(campaign, capsys):
+    metadata = json.loads((DATA / "metadata.json").read_text())
+    mean, scale = (np.array(metadata["scaler"][key]) for key in ("mean", "scale"))
+    raw = {split: np.load(DATA / f"{split}_X.npy") * scale + mean for split in audit.SPLITS}
+    everything = np.concatenate(list(raw.values()))
+    for split, X in raw.items():
+        save(f"{split}_X", ((X - everything.mean(axis=0)) / everything.std(axis=0)).astype(np.float32))
+    metadata["scaler"] |= {"mean": everything.mean(axis=0).tolist(), "scale": everything.std(axis=0).tolist()}
+    (DATA / "metadata.json").write_text(json.dumps(metadata))
+    assert "scaler fitted on train alone" in refusal(audit.main)
+    assert "LEAK  scaler fitted on train alone" in capsys.readouterr().out
+
+
+def test_a_feature_from_one_bar_ahead_is_found_and_named(campaign, capsys):
+    for split in audit.SPLITS:
+        X = np.load(DATA / f"{split}_X.npy")
+        X[:-1, 0] = X[1:, 0]
+        save(f"{split}_X", X)
+    assert "features known at the bar" in refusal(audit.main)
+    assert "LEAK  features known at the bar: 180 rows from truncated bars, return_1 differ" in capsys.readouterr().out
+
+
+def test_a_missing_purge_is_found(campaign, capsys):
+    y, ids = np.load(DATA / "train_y.npy"), np.load(DATA / "train_asset_ids.npy")
+    last = np.flatnonzero(np.append(np.diff(ids) != 0, True))
+    for row in last:
+        y[row - 7 : row + 1] = 0
+    save("train_y", y)
+    assert "train trades ended before val" in refusal(audit.main)
+    assert "LEAK  train trades ended before val: -8 hours before" in capsys.readouterr().out
+
+
+def test_test_samples_in_train_are_found(campaign, capsys):
+    for name in ("X", "y", "asset_ids", "timestamps", "returns"):
+        save(f"train_{name}", np.load(DATA / f"test_{name}.npy"))
+        save(f"val_{name}", np.load(DATA / f"test_{name}.npy"))
+    assert "one cut for all assets" in refusal(audit.main)
+
+
+def test_the_audit_of_real_bars(real_bars, desk, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["audit"])
+    write_params(desk, data={"bars": str(real_bars)})
+    generate_data.main()
+    audit.main()
+    assert capsys.readouterr().out.count("ok ") == 8

@@ -1,0 +1,151 @@
+"""Judging between models: intervals, ties, gates and what to search first."""
+
+import numpy as np
+import pytest
+
+import compare
+from compare import Called, Compare, difference, gates, is_clear, losing, paired_differences, recommend, verdict
+from core.chance import Estimate, draw_days
+from core.money import Trades
+from core.names import NAMES
+
+SETTINGS = Compare(
+    draws=500, seed=0, block_days=5, confidence=0.95, min_val_f1=0.2, max_train_val_gap=0.15, max_seed_spread=0.03
+)  # fmt: skip
+
+
+def called(better_by: float, seeds: tuple = (1, 2), days: int = 150) -> dict[str, Called]:
+    """Two models with the same seeds; of the hits of the second, `better_by` are taken away."""
+    rng = np.random.default_rng(0)
+    size = days * 24
+    arrays = {
+        "y": (rng.random(size) < 0.2).astype(np.int8),
+        "returns": rng.normal(0, 0.02, size).astype(np.float32),
+        "held": rng.integers(1, 9, size).astype(np.int16),
+        "asset_ids": np.zeros(size, np.int16),
+        "timestamps": np.datetime64("2024-01-01", "s") + np.arange(size) * np.timedelta64(3600, "s"),
+    }
+    trades = Trades.of(arrays)
+    shape = (len(seeds), size)
+    base = np.where(trades.y > 0, rng.random(shape) < 0.6, rng.random(shape) < 0.2)
+    worse = base & ~((trades.y > 0) & (rng.random(shape) < better_by))
+    weights = draw_days(days, 5, 500, 0)
+    return {name: Called.of(trades, calls, list(seeds), weights, 0.003) for name, calls in (("a", base), ("b", worse))}
+
+
+def test_pairs_share_their_days_and_a_difference_is_seen():
+    models = called(0.2)
+    (found,) = paired_differences(models, 30, 0.95)
+    assert (found["better"], found["worse"], found["clear"]) == ("a", "b", True)
+    assert found["difference"] == pytest.approx(np.mean(models["a"].f1) - np.mean(models["b"].f1))
+    assert found["interval"][0] > 0
+    alone = [Estimate.of([0.5], model.drawn_f1, 30).error for model in models.values()]
+    assert difference(models["a"], models["b"], 30).error < np.hypot(*alone), "paired draws cancel the luck of the days"
+    assert is_clear([found], "a", "b")
+    assert not is_clear([found], "b", "a")
+
+
+def test_equal_models_are_a_tie():
+    (found,) = paired_differences(called(0.0), 30, 0.95)
+    assert (found["interval"], found["p_value"], found["clear"]) == ([0, 0], 1, False)
+
+
+def test_many_pairs_need_a_larger_difference_than_one():
+    """The same difference that is clear alone is a tie among many."""
+    rng = np.random.default_rng(1)
+    drawn = rng.normal(0, 0.01, 1000)
+
+    def model(f1: float, drawn_f1: np.ndarray) -> Called:
+        return Called([None], [f1], [0.0], drawn_f1 + f1, drawn_f1)
+
+    two = {"a": model(0.524, drawn), "b": model(0.5, drawn * 0)}
+    assert paired_differences(two, 1000, 0.95)[0]["clear"]
+    many = two | {f"c{n}": model(0.5, rng.normal(0, 0.01, 1000)) for n in range(6)}
+    among = next(pair for pair in paired_differences(many, 1000, 0.95) if (pair["better"], pair["worse"]) == ("a", "b"))
+    assert not among["clear"]
+    assert among["interval"][0] < 0 < among["p_value"] < 0.05 < among["p_holm"]
+
+
+def test_seeds_are_compared_one_by_one():
+    """Seeds that move both models alike leave the difference alone; against a model without seeds they count."""
+    still = np.full(500, 0.3)
+    lucky = Called([1, 2, 3], [0.2, 0.3, 0.4], [0.0] * 3, still, still)
+    other = Called([1, 2, 3], [0.15, 0.25, 0.35], [0.0] * 3, still, still)
+    alone = Called([None], [0.25], [0.0], still, still)
+    assert difference(lucky, other, 30).error == pytest.approx(0, abs=1e-12)
+    assert difference(lucky, alone, 30).error == pytest.approx(0.1 / 3**0.5)
+
+
+def pair(better: str, worse: str, clear: bool) -> dict:
+    return {"better": better, "worse": worse, "clear": clear, "difference": 0.1, "interval": [0, 1]}
+
+
+def test_the_search_list_has_ties_second_and_the_hopeless_last():
+    pairs = [pair("gru", "lstm", False), pair("gru", "mlp", True), pair("lstm", "mlp", True)]
+    found = recommend({"lstm": 0.30, "gru": 0.31, "mlp": 0.25, "cnn_lstm": 0.10}, pairs, chance=0.22, minimum=0.2)
+    assert (found["primary"], found["secondary"], found["set_aside"]) == ("gru", ["lstm"], ["mlp", "cnn_lstm"])
+    assert "a tie" in found["reasons"]["lstm"]
+    assert "beyond chance" in found["reasons"]["mlp"]
+    assert "not above always-positive (0.220)" in found["reasons"]["cnn_lstm"]
+
+
+def test_nothing_is_searched_when_nothing_beats_always_positive():
+    found = recommend({"lstm": 0.2, "gru": 0.21}, [], chance=0.22, minimum=0.1)
+    assert found["primary"] is None
+    assert found["set_aside"] == ["gru", "lstm"]
+
+
+def test_a_winner_beats_every_other_model_beyond_chance():
+    means = {"a": 0.4, "b": 0.3, "c": 0.2}
+    assert verdict(means, [pair("a", "b", True), pair("a", "c", True)])["winner"] == "a"
+    tied = verdict(means, [pair("a", "b", False), pair("a", "c", True)])
+    assert (tied["winner"], tied["first"], tied["ties"]) == (None, "a", ["b"])
+
+
+def train_record(**changes: object) -> dict:
+    seeds = [{"seed": 1, "stopped_early": True}, {"seed": 2, "stopped_early": True}]
+    record = {"train_f1_score_positive_class": 0.35, "val_f1_score_positive_class_std": 0.01, "seeds": seeds}
+    return record | changes
+
+
+@pytest.mark.parametrize(
+    ("broken", "record", "f1", "precision"),
+    [
+        (None, train_record(), 0.30, 0.4),
+        ("validation F1 above the minimum", train_record(train_f1_score_positive_class=0.2), 0.19, 0.4),
+        ("validation F1 above always-positive", train_record(), 0.22, 0.4),
+        ("train-validation F1 gap", train_record(train_f1_score_positive_class=0.46), 0.30, 0.4),
+        ("stable: spread of validation F1 over seeds", train_record(val_f1_score_positive_class_std=0.05), 0.30, 0.4),
+        (
+            "converged: seeds that did not stop early",
+            train_record(seeds=[{"seed": 1, "stopped_early": True}, {"seed": 4, "stopped_early": False}]),
+            0.30,
+            0.4,
+        ),
+        ("test precision above break-even", train_record(), 0.30, 0.3),
+    ],
+)
+def test_each_gate_fails_alone(broken, record, f1, precision):
+    chance = 0.18 if broken == "validation F1 above the minimum" else 0.22
+    others = dict.fromkeys(compare.REFERENCES, 0.25) | {"always_positive": chance}
+    means = {"val": {"mlp": f1} | others, "test": {"mlp": f1} | others}
+    pairs = [pair("mlp", name, True) for name in compare.REFERENCES]
+    found = gates("mlp", record, means, pairs, break_even=0.329, precision=precision, settings=SETTINGS)
+    assert [gate["gate"] for gate in found if not gate["passed"]] == ([broken] if broken else [])
+
+
+def test_a_reference_is_beaten_only_beyond_chance():
+    means = {split: {"mlp": 0.3} | dict.fromkeys(compare.REFERENCES, 0.25) for split in ("val", "test")}
+    pairs = [pair("mlp", "logistic_regression", True), pair("mlp", "gradient_boosting", False)]
+    found = gates("mlp", train_record(), means, pairs, break_even=0.3, precision=0.4, settings=SETTINGS)
+    beats = {gate["gate"]: gate["passed"] for gate in found if gate["gate"].startswith("beats")}
+    passed = {"logistic_regression": True, "gradient_boosting": False, "always_positive": False}
+    assert beats == {f"beats {NAMES[name]} on test, beyond chance": passed[name] for name in compare.REFERENCES}
+
+
+def test_a_model_that_looks_good_and_loses_is_named():
+    def model(f1: float, total: float) -> dict:
+        return {"test": {"f1": {"mean": f1}, "money": {"total_return_net": total}}}
+
+    models = {"good": model(0.3, 0.1), "shine": model(0.3, -0.1), "poor": model(0.1, -0.5), "always_positive": model(0.2, -1)}
+    assert losing(models, list(models)) == ["shine"]

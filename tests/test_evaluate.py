@@ -1,0 +1,79 @@
+"""Judging one model: figures against scikit-learn, groups, means over seeds."""
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from core.money import Trades
+from evaluate import by_group, curves_of, judge, leaderboard_row, over_seeds
+
+
+@pytest.fixture
+def trades() -> Trades:
+    rng = np.random.default_rng(0)
+    size = 600
+    y = (rng.random(size) < 0.25).astype(np.int8)
+    return Trades.of(
+        {
+            "y": y,
+            "returns": np.where(y, 0.05, -0.01).astype(np.float32),
+            "held": rng.integers(1, 9, size).astype(np.int16),
+            "asset_ids": np.repeat([0, 1], 300),
+            "timestamps": np.datetime64("2024-01-20", "s") + np.tile(np.arange(300), 2) * np.timedelta64(3600, "s"),
+        }
+    )
+
+
+@pytest.fixture
+def scores(trades: Trades) -> np.ndarray:
+    return np.clip(np.random.default_rng(1).normal(0.3 + 0.2 * trades.y, 0.15), 0.01, 0.99)
+
+
+def test_figures_agree_with_scikit_learn(trades, scores):
+    row, called = judge(trades, scores, 0.4, 1.5, 0.003), scores >= 0.4
+    assert row["f1_score_positive_class"] == pytest.approx(reference.f1_score(trades.y, called))
+    assert row["precision"] == pytest.approx(reference.precision_score(trades.y, called))
+    assert row["pr_auc"] == pytest.approx(reference.average_precision_score(trades.y, scores))
+    assert row["log_loss"] == pytest.approx(reference.log_loss(trades.y, scores))
+    assert row["f1_at_0.5"] == pytest.approx(reference.f1_score(trades.y, scores >= 0.5))
+    assert row["tp"] + row["fp"] + row["fn"] + row["tn"] == 600
+    assert row["positive_share"] == pytest.approx(trades.y.mean())
+    assert row["money"]["trades"] <= called.sum()
+
+
+def test_groups_are_judged_with_the_same_threshold(trades, scores):
+    table = by_group(trades, scores, 0.4, np.array(["AAA", "BBB"])[trades.asset_ids])
+    assert list(table) == ["AAA", "BBB"]
+    own = trades.asset_ids == 1
+    assert table["BBB"]["f1"] == pytest.approx(reference.f1_score(trades.y[own], scores[own] >= 0.4))
+    assert table["BBB"]["roc_auc"] == pytest.approx(reference.roc_auc_score(trades.y[own], scores[own]))
+
+
+def test_a_group_without_positives_has_no_f1(trades, scores):
+    table = by_group(trades, scores, 0.4, np.where(trades.y > 0, "some", "none"))
+    assert table["none"] == {"samples": int((trades.y == 0).sum()), "positive_share": 0.0, "f1": None, "roc_auc": None}
+    assert table["some"]["roc_auc"] is None
+
+
+def test_a_model_is_the_mean_of_its_seeds_not_the_best(trades, scores):
+    seeds = [judge(trades, scores, threshold, 1.0, 0.003) for threshold in (0.3, 0.4, 0.5)]
+    row = leaderboard_row({"val": seeds, "test": seeds}, 0.329)
+    f1 = [seed["f1_score_positive_class"] for seed in seeds]
+    assert row["test_f1_score_positive_class"] == pytest.approx(np.mean(f1))
+    assert row["test_f1_std_over_seeds"] == pytest.approx(np.std(f1, ddof=1))
+    assert row["test_precision_above_break_even"] == pytest.approx(np.mean([seed["precision"] for seed in seeds]) - 0.329)
+
+
+def test_a_figure_that_a_seed_lacks_has_no_mean(trades, scores):
+    silent = judge(trades, scores, 2.0, 1.0, 0.003)
+    assert silent["money"]["mean_return_net"] is None
+    assert over_seeds([silent["money"]], "mean_return_net") == (None, 0.0)
+    assert leaderboard_row({"val": [silent], "test": [silent]}, 0.3)["test_mean_return_net"] is None
+
+
+def test_curves_end_where_everything_is_called(trades, scores):
+    curves = curves_of(trades, scores, 0.003)
+    assert curves["pr"][-1]["recall"] == 1
+    assert (curves["roc"][0], curves["roc"][-1]) == ({"fpr": 0.0, "tpr": 0.0}, {"fpr": 1.0, "tpr": 1.0})
+    assert sum(point["samples"] for point in curves["calibration"]) == 600
+    assert curves["threshold"][-1]["precision"] == pytest.approx(trades.y.mean())
