@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import Field
 
 import stage
+import tracking
 from core.chance import Estimate, day_counts, draw_days, drawn_f1, f1, holm_levels
 from core.errors import CampaignError
 from core.money import Trades
@@ -267,6 +268,18 @@ def sentences(result: dict[str, Any]) -> list[str]:
     return [leads, advice, pays]
 
 
+def convergence(train: dict[str, Any]) -> dict[str, Any]:
+    """When and how calmly the seeds of one architecture converged; `train` is its metrics/train/<arch>.json."""
+    seeds = train["seeds"]
+    return {
+        "best_epochs": [seed["best_epoch"] for seed in seeds],
+        "epochs": [seed["epochs"] for seed in seeds],
+        "train_f1": statistics.fmean(seed["train_f1_score_positive_class"] for seed in seeds),
+        "val_f1": statistics.fmean(seed["val_f1_score_positive_class"] for seed in seeds),
+        "val_f1_range_last_10_epochs": statistics.fmean(seed["val_f1_spread_last_10_epochs"] for seed in seeds),
+    }
+
+
 def losing(models: dict[str, Any], ranking: list[str]) -> list[str]:
     """Models that look good and lose: test F1 above always-positive, and less than nothing earned after costs."""
     chance = models["always_positive"]["test"]["f1"]["mean"]
@@ -330,6 +343,8 @@ def main() -> None:
             "by_asset": by_group(model["by_asset"]),
             "by_month": by_group(model["by_month"]),
         }
+        if name in ARCHITECTURES:
+            models[name]["training"] = convergence(trained[name])
     means = {split: {name: models[name][split]["f1"]["mean"] for name in names} for split in JUDGED}
     pairs = {split: paired_differences(called[split], blocks[split], settings.confidence) for split in JUDGED}
     result = {
@@ -379,6 +394,7 @@ def main() -> None:
     result |= {"settings": sections}
     stage.write_text(Path("reports/comparison.html"), page(result, metadata, {"learning": learning} | curves))
     stage.write_text(Path("reports/decisions.md"), decision(result, metadata))
+    tracking.mirror()
     stage.say("compare: " + " ".join(result["verdict"]))
 
 

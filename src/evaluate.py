@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import nn
 
 import stage
+import tracking
 from core import checkpoint
 from core.calibration import at_temperature, best_temperature, calibration_curve
 from core.dataset import Split
@@ -256,6 +257,7 @@ def main() -> None:
     )
     for kind, rows in curves.items():
         stage.write_csv(Path("plots") / f"{kind}_curves.csv", rows)
+    tracking.mirror()
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from pydantic import Field, field_validator
 from torch import nn
 
 import stage
+import tracking
 from core import checkpoint
 from core.dataset import Split
 from core.errors import CampaignError
@@ -101,14 +102,16 @@ def train(architecture: str, model_class: type[nn.Module], schema: type[Architec
         "lookback": metadata["lookback"],
     }
     fingerprint = _fingerprint(architecture, model_arguments, settings, metadata["content_hash"])
+    tags = {"fingerprint": fingerprint, "data_hash": metadata["content_hash"], "device": device()}
     with (
         claim(_checkpoints() / architecture / fingerprint) as directory,
         stage.parallel(len(seeds)) as parallel,
+        tracking.live(architecture, seeds, {"train": settings, architecture: section}, tags) as live,
     ):
         tasks = [
             Task(architecture, model_class, model_arguments, settings, seed, metadata["lookback"], directory) for seed in seeds
         ]
-        outcomes = parallel(joblib.delayed(_supervise)(task, row) for row, task in enumerate(tasks))
+        outcomes = parallel(joblib.delayed(_supervise)(task, row, live) for row, task in enumerate(tasks))
         if failed := [outcome for outcome in outcomes if isinstance(outcome, str)]:
             kept = "; finished epochs are kept, the same command goes on after them" if _has_state(directory) else ""
             raise CampaignError("; ".join(failed) + kept)
@@ -244,7 +247,7 @@ def _die_with_parent() -> None:
 # --- the parent -----------------------------------------------------------------------------------------------------
 
 
-def _supervise(task: Task, row: int) -> tuple[bytes, list[dict], dict] | str:
+def _supervise(task: Task, row: int, live: tracking.Live) -> tuple[bytes, list[dict], dict] | str:
     """Run one seed's process to its end. Returns what it sent last, or one line on why it failed."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -262,7 +265,9 @@ def _supervise(task: Task, row: int) -> tuple[bytes, list[dict], dict] | str:
             if kind == "note":
                 progress.say(content[0])
             elif kind == "epoch":
-                progress.epoch(*content)
+                record, best_epoch, best_f1 = content
+                progress.epoch(record, best_epoch, best_f1)
+                live.tell("epoch", task.seed, record, best_f1)
             else:
                 outcome = (kind, *content)
         process.join()

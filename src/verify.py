@@ -67,6 +67,7 @@ def main() -> None:
             (there / bars).parent.mkdir(parents=True, exist_ok=True)
             (there / bars).symlink_to(here / bars)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
+        environment["CAMPAIGN_TRACKING"] = "off"
         command = [sys.executable, "-m", "dvc", "repro", "--force"]
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         if code := subprocess.run(command, cwd=there, env=environment | {"PATH": path}).returncode:

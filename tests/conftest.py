@@ -1,3 +1,4 @@
+import os
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from scaffold import REAL_BARS, write_params
 hypothesis.settings.register_profile("reproducible", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("reproducible")
 avoid_unusable_amx()
+os.environ["CAMPAIGN_TRACKING"] = "off"  # but where it is the matter
 
 
 @pytest.fixture

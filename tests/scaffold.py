@@ -116,7 +116,7 @@ class Clone:
         done = subprocess.run(
             shlex.split(command),
             cwd=self.directory,
-            env=inherited | {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull} | environment,
+            env=inherited | {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull, "CAMPAIGN_TRACKING": "off"} | environment,
             capture_output=True,
             text=True,
         )

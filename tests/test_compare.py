@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import compare
-from compare import Called, Compare, difference, gates, is_clear, losing, paired_differences, recommend, verdict
+from compare import Called, Compare, convergence, difference, gates, is_clear, losing, paired_differences, recommend, verdict
 from core.chance import Estimate, draw_days
 from core.money import Trades
 from core.names import NAMES
@@ -149,3 +149,15 @@ def test_a_model_that_looks_good_and_loses_is_named():
 
     models = {"good": model(0.3, 0.1), "shine": model(0.3, -0.1), "poor": model(0.1, -0.5), "always_positive": model(0.2, -1)}
     assert losing(models, list(models)) == ["shine"]
+
+
+def test_convergence_tells_every_seed_and_means():
+    def seed(best: int, epochs: int, train: float, val: float, moved: float) -> dict:
+        return {
+            "best_epoch": best, "epochs": epochs, "train_f1_score_positive_class": train, "val_f1_score_positive_class": val,
+            "val_f1_spread_last_10_epochs": moved,
+        }  # fmt: skip
+
+    found = convergence({"seeds": [seed(3, 18, 0.4, 0.3, 0.02), seed(9, 24, 0.6, 0.5, 0.06)]})
+    assert (found["best_epochs"], found["epochs"]) == ([3, 9], [18, 24])
+    assert [found[key] for key in ("train_f1", "val_f1", "val_f1_range_last_10_epochs")] == pytest.approx([0.5, 0.4, 0.04])

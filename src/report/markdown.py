@@ -65,6 +65,18 @@ def gates(result: dict[str, Any]) -> str:
     return table(["gate"] + [NAMES[name] for name in by_model] + ["threshold"], rows)
 
 
+def training(result: dict[str, Any]) -> str:
+    rows = []
+    for name, model in result["models"].items():
+        if found := model.get("training"):
+            seeds = [" · ".join(map(str, found[key])) for key in ("best_epochs", "epochs")]
+            gap = found["train_f1"] - found["val_f1"]
+            figures = (found["train_f1"], found["val_f1"], gap, found["val_f1_range_last_10_epochs"])
+            rows.append([NAMES[name], *seeds, *(f"{figure:.3f}" for figure in figures)])
+    head = ["model", "best epoch of each seed", "epochs run", "train F1", "validation F1", "gap"]
+    return table([*head, "range of validation F1 over the last 10 epochs"], rows)
+
+
 def money(result: dict[str, Any]) -> str:
     rows = []
     for name in result["ranking"]:
@@ -134,6 +146,9 @@ def comparison(result: dict[str, Any], metadata: dict[str, Any]) -> str:
         f"the first column on test. Intervals: bootstrap over blocks of {result['block_days']['test']} days "
         f"({result['days']['test']} days of test), with the spread over seeds. Chance level of PR AUC: "
         f"{result['models'][result['ranking'][0]]['test']['pr_auc_chance']:.3f}.",
+        "## Training",
+        training(result),
+        "Means over seeds; train F1 at the threshold tuned on validation.",
         "## Money",
         money(result),
         would_have_lost(result),

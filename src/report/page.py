@@ -166,6 +166,19 @@ def _chance(models: Mapping[str, Any]) -> float | None:
     return next((model["test"]["pr_auc_chance"] for model in models.values()), None)
 
 
+def _convergence(models: Mapping[str, Any]) -> str:
+    rows = []
+    for name, model in models.items():
+        if found := model.get("training"):
+            seeds = [" · ".join(map(_plain, found[key] or [])) for key in ("best_epochs", "epochs")]
+            figures = [_number(found[key]) for key in ("train_f1", "val_f1", "val_f1_range_last_10_epochs")]
+            train, val, _ = figures
+            gap = None if train is None or val is None else train - val
+            rows.append([escape(_named(name)), *seeds, *map(_fixed, (train, val, gap, figures[2]))])
+    head = ["model", "best epoch of each seed", "epochs run", "train F1", "validation F1", "gap", "range over the last 10 epochs"]
+    return _table("Convergence: F1 as means over seeds, the range is that of validation F1", head, rows) if rows else ""
+
+
 def _learning(rows: list[dict[str, Any]]) -> str:
     """For each architecture validation F1 and, below it, the losses; every seed its own dash, its best epoch a dot."""
     runs: dict[str, dict[str, dict[str, list[float | None]]]] = {}
@@ -426,7 +439,7 @@ def page(result: dict[str, Any], metadata: dict[str, Any], curves: dict[str, lis
         ("verdict", "Verdict", f'<div class="verdict">{_paragraphs(*result["verdict"])}</div>'),
         ("gates", "Gates", _gates(result["gates"])),
         ("leaderboard", "Leaderboard", _leaderboard(result)),
-        ("learning", "Learning curves", _learning(curves["learning"])),
+        ("learning", "Learning curves", _learning(curves["learning"]) + _convergence(result["models"])),
         ("curves", "Ranking and calibration on test", _ranking_and_calibration(result, curves)),
         ("differences", "Differences", _differences(result)),
         ("money", "Money", _money(result, curves["threshold"])),
