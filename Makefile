@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro report verify audit bench test lint clean-checkpoints
+.PHONY: help setup repro report ui verify audit bench test lint clean-checkpoints
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-18s %s\n", $$1, $$2 }'
@@ -27,6 +27,10 @@ verify: $(READY) ## run the committed campaign again elsewhere and compare every
 
 report: repro ## run the campaign, and say where the report is
 	@echo "open file://$(CURDIR)/reports/comparison.html"
+
+ui: $(READY) ## open MLflow on the runs of this directory, http://127.0.0.1:5000
+	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
+	  mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --workers 1
 
 audit: $(READY) ## look for leaks in the data and in the campaign
 	python src/audit.py

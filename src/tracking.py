@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 EXPERIMENT = "Baseline_Training_Production"
-ARCHITECTURES = ("mlp", "lstm", "gru", "cnn_lstm")
 TAGS = {"stage": "PRODUCTION", "purpose": "baseline_benchmark", "phase": "baseline_training"}
 PATIENCE = 60.0  # seconds that a stage waits for its mirror at the end
 MOMENT = 2.0  # seconds of epochs that go to the store together
@@ -65,8 +64,9 @@ class Live:
     def __init__(self, process: "subprocess.Popen[bytes] | None" = None):
         self.process = process
         self.messages: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()
+        self.courier = threading.Thread(target=self._pass_on, daemon=True)
         if process is not None:
-            threading.Thread(target=self._pass_on, daemon=True).start()
+            self.courier.start()
 
     def __reduce__(self) -> tuple[type["Live"], tuple[()]]:
         return Live, ()
@@ -84,9 +84,13 @@ class Live:
         with contextlib.suppress(OSError):
             pipe.close()
 
-    def close(self) -> None:
+    def close(self, *, wait: bool) -> None:
+        """Have all messages sent and, where `wait`, the mirror done."""
         self.tell("close")
         if self.process is None:
+            return
+        self.courier.join(2.0)
+        if not wait:
             return
         try:
             self.process.wait(PATIENCE)
@@ -106,7 +110,7 @@ def live(architecture: str, seeds: list[int], parameters: Mapping[str, Any], tag
         tags: further ones of the run and its children; `fingerprint` finds the run of an interrupted training again.
     """
     told = Live(None if is_off() else _start("follow"))
-    told.tell("start", architecture, seeds, _flat(parameters), dict(tags))
+    told.tell("start", architecture, seeds, _flat(parameters), {**tags, "process": f"{socket.gethostname()}:{os.getpid()}"})
     ending = "FAILED"
     try:
         yield told
@@ -116,7 +120,7 @@ def live(architecture: str, seeds: list[int], parameters: Mapping[str, Any], tag
         raise
     finally:
         told.tell("end", ending)
-        told.close()
+        told.close(wait=ending == "FINISHED")
 
 
 def _start(command: str) -> "subprocess.Popen[bytes] | None":
@@ -265,7 +269,7 @@ def follow() -> None:
     threading.Thread(target=listen, daemon=True).start()
     _, architecture, seeds, params, tags = messages.get()
     store = Store()
-    tags = {**_tags_here(), **tags, "process": f"{socket.gethostname()}:{os.getppid()}"}
+    tags = {**_tags_here(), **tags}
     run, children, logged = _take_up(store, architecture, seeds, params, tags)
     stage.say(f"tracking: run {architecture} {run} in {store.uri}")
     ending = None
@@ -340,19 +344,6 @@ def _create(
 
 def _last_epoch(store: Store, run: str) -> int:
     return max((point.step for point in store.client.get_metric_history(run, "epoch/val_f1")), default=0)
-
-
-def _gather(messages: Any, trainer: int) -> tuple[list[tuple[int, dict[str, float], float]], str | None]:
-    """All epochs told by now, at least a moment's; and the ending, once there is one."""
-    batch = []
-    with contextlib.suppress(queue.Empty):
-        kind, *content = messages.get(timeout=1.0)
-        while True:
-            if kind == "end":
-                return batch, content[0]
-            batch.append(tuple(content))
-            kind, *content = messages.get_nowait()
-    return batch, None if os.getppid() == trainer else "KILLED"
 
 
 def _points(record: Mapping[str, float], best_f1: float) -> list[Point]:
@@ -568,7 +559,7 @@ def _flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def backfill() -> None:
-    here = [name for name in ARCHITECTURES if Path(f"metrics/train/{name}.json").is_file() and Path(f"models/{name}").is_dir()]
+    here = [file.stem for file in sorted(Path("metrics/train").glob("*.json")) if Path("models", file.stem).is_dir()]
     if not here:
         raise CampaignError("no trained models here; run dvc repro, or dvc pull")
     store = Store()
@@ -583,6 +574,7 @@ def main() -> None:
             follow()
         except Exception as error:  # whatever a store, a network or a disk can do
             warn(error)
+        os._exit(0)  # the listener may still wait for the trainer, and would make an orderly end a fatal error
     elif sys.argv[1:] == ["backfill"]:
         try:
             backfill()

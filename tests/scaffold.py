@@ -105,6 +105,13 @@ class Clone:
         self.run("git init -q .")
         self.commit()
 
+    @classmethod
+    def of(cls, directory: Path) -> "Clone":
+        """Around a repository that is already there."""
+        clone = cls.__new__(cls)
+        clone.directory = directory
+        return clone
+
     def commit(self) -> None:
         self.run("git add -A")
         self.run("git -c user.name=test -c user.email=test@example.org commit -qm test")

@@ -183,6 +183,29 @@ def test_dvc_killed_leaves_an_orphan_that_refuses_a_second_start_until_it_ends(t
     assert len(left) == 1, "the unfinished one waits"
 
 
+@pytest.mark.parametrize("how", ["temp", "queue"])
+def test_an_experiment_goes_on_after_the_epochs_of_a_killed_training(trained, tmp_path, how):
+    """Experiments run in a copy that DVC deletes; their checkpoints are in the project's root all the same."""
+    clone = Clone(tmp_path, train={"epochs": EPOCHS, "seeds": [1, 2], "patience": 50})
+    shutil.copytree(trained.directory / "data", clone.directory / "data")
+    params = (tmp_path / "params.yaml").read_text()
+    clone.run("dvc repro generate_data")
+    clone.commit()
+    (tmp_path / "params.yaml").write_text(params.replace("weight_decay: 0.01", "weight_decay: 0.02"))
+    with start(tmp_path, "mlp", FAULT="worker:replace:4", PYTHONPATH=str(FAULTS)) as process:
+        process.communicate()
+    assert list((tmp_path / ".checkpoints").rglob("state.pt"))
+    (tmp_path / "params.yaml").write_text(params)
+
+    said = clone.run(f"dvc exp run --{how} --name again -S train.weight_decay=0.02 train_mlp")
+    text = said.stdout + said.stderr
+    if how == "queue":
+        clone.run("dvc exp run --run-all")
+        text = clone.run("dvc queue logs again").stdout
+    assert re.search(r"mlp seed [12]: goes on after epoch [2-4]", text)
+    assert not (tmp_path / ".checkpoints").exists()
+
+
 def test_ctrl_c_ends_trainer_and_workers_at_once(trained, copy):
     with start(copy, "gru") as process:
         assert process.stderr is not None

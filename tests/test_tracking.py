@@ -1,0 +1,250 @@
+"""MLflow beside the campaign: complete where it works, harmless where it does not. Real stores and a real server."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from scaffold import Clone
+
+pytestmark = pytest.mark.slow
+ON = {"CAMPAIGN_TRACKING": "on", "MLFLOW_DISABLE_TELEMETRY": "true"}
+QUICK = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "1", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+ARCHITECTURES = ("mlp", "lstm", "gru", "cnn_lstm")
+TABLE = """
+import mlflow
+
+experiment = mlflow.get_experiment_by_name("Baseline_Training_Production")
+runs = mlflow.search_runs(experiment_ids=[experiment.experiment_id])
+comparison = runs[["tags.model_type", "metrics.val_f1_score_positive_class",
+                   "metrics.val_pr_auc", "metrics.test_f1_score_positive_class"]]
+print(comparison.sort_values("metrics.val_f1_score_positive_class", ascending=False))
+"""
+AS_JSON = """
+import json
+rows = []
+client = mlflow.MlflowClient()
+for run in client.search_runs([experiment.experiment_id]):
+    history = client.get_metric_history(run.info.run_id, "epoch/val_f1")
+    found = client.get_run(run.info.run_id)
+    rows.append({
+        "id": run.info.run_id, "status": run.info.status, "tags": run.data.tags, "params": run.data.params,
+        "metrics": run.data.metrics, "steps": sorted(point.step for point in history),
+        "models": [model.model_id for model in found.outputs.model_outputs] if found.outputs else [],
+        "nan": int(comparison.isna().sum().sum()), "artifacts": sorted(
+            file.path for folder in client.list_artifacts(run.info.run_id) if folder.is_dir
+            for file in client.list_artifacts(run.info.run_id, folder.path)),
+    })
+print("JSON" + json.dumps(rows))
+"""
+
+
+def runs(clone: Clone, **environment: str) -> list[dict]:
+    """All runs in the store, as a user's script in the project's root sees them."""
+    (clone.directory.parent / "table.py").write_text(TABLE + AS_JSON)
+    done = clone.run(f"{sys.executable} {clone.directory.parent / 'table.py'}", **ON | environment)
+    return json.loads(done.stdout.partition("JSON")[2])
+
+
+def parents(found: list[dict]) -> list[dict]:
+    return [run for run in found if "mlflow.parentRunId" not in run["tags"]]
+
+
+@contextlib.contextmanager
+def serving(command: list[str], port: int, cwd: Path) -> Iterator[str]:
+    """A server of its own on loopback, once it answers."""
+    environment = os.environ | ON | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    with (
+        (cwd / f"server-{port}.log").open("w") as log,
+        subprocess.Popen(
+            [*command, "--host", "127.0.0.1", "--port", str(port)],
+            cwd=cwd, env=environment, stdout=log, stderr=log, start_new_session=True,
+        ) as server,
+    ):  # fmt: skip
+        try:
+            for _ in range(480):
+                assert server.poll() is None, (cwd / f"server-{port}.log").read_text()[-2000:]
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                    break
+                time.sleep(0.25)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            os.killpg(server.pid, signal.SIGKILL)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    clone = Clone(tmp_path_factory.mktemp("tracking") / "campaign")
+    clone.run("dvc repro", **ON)
+    clone.commit()
+    return clone
+
+
+def test_the_table_of_a_campaign_has_every_model_and_seed_and_no_gap(campaign):
+    found = runs(campaign)
+    assert len(found) == 4 * 3, "a run each, and one for each of two seeds"
+    assert {run["nan"] for run in found} == {0}
+    assert {run["status"] for run in found} == {"FINISHED"}
+    lock = YAML(typ="safe").load((campaign.directory / "dvc.lock").read_text())["stages"]
+    for run in parents(found):
+        name = run["tags"]["model_type"]
+        (models,) = [out["md5"] for out in lock[f"train_{name}"]["outs"] if out["path"] == f"models/{name}"]
+        wanted = {"stage": "PRODUCTION", "purpose": "baseline_benchmark", "phase": "baseline_training", "models_md5": models}
+        assert run["tags"].items() >= wanted.items()
+        assert {"mlflow.source.git.commit", "git_dirty", "dvc_lock_md5", "data_hash", "fingerprint", "device", "torch"} <= set(
+            run["tags"]
+        )
+        assert run["params"]["train.epochs"] == "3"
+        assert f"{name}.dropout" in run["params"]
+        test = campaign.read(f"metrics/test/{name}.json")
+        assert {key: run["metrics"][key] for key in test if test[key] is not None} == pytest.approx(
+            {key: value for key, value in test.items() if value is not None}
+        )
+        assert len(run["models"]) == 1
+        assert set(run["artifacts"]) >= {
+            "configuration/params.yaml", "training/training_history.csv", f"training/{name}.png", f"test/{name}.png",
+            "test/pr_and_roc_curves.png", "report/comparison.html", "environment/requirements.txt",
+        }  # fmt: skip
+        children = [child for child in found if child["tags"].get("mlflow.parentRunId") == run["id"]]
+        assert [child["steps"] for child in children] == [[1, 2, 3]] * 2
+        seeds = {str(seed["seed"]): seed for seed in campaign.read(f"metrics/train/{name}.json")["seeds"]}
+        for child in children:
+            key = "val_f1_score_positive_class"
+            assert child["metrics"][key] == pytest.approx(seeds[child["tags"]["seed"]][key])
+
+
+def test_a_logged_model_scores_as_the_campaign_does_and_is_served(campaign):
+    (run,) = [run for run in parents(runs(campaign)) if run["tags"]["model_type"] == "gru"]
+    data = campaign.directory / "data/training_data"
+    rows, assets = np.load(data / "val_X.npy"), np.load(data / "val_asset_ids.npy")
+    lookback = campaign.read("data/training_data/metadata.json")["lookback"]
+    # the first window: predictions are in the order of the samples, the first of which ends at the first full window
+    window = np.concatenate([rows[:lookback], np.full((lookback, 1), assets[0])], axis=1)[None].astype(np.float32)
+    evaluated = campaign.read("metrics/evaluate.json")["models"]["gru"]
+    best = evaluated["seeds"].index(evaluated["best_seed"])
+    expected = np.load(campaign.directory / "data/predictions/gru_val.npy")[best, 0]
+    script = (
+        "import mlflow, numpy, sys\n"
+        f"model = mlflow.pytorch.load_model('models:/{run['models'][0]}')\n"
+        "import torch\n"
+        "print(float(model(torch.from_numpy(numpy.load(sys.argv[1])))[0]))\n"
+    )
+    (campaign.directory.parent / "load.py").write_text(script)
+    np.save(campaign.directory.parent / "window.npy", window)
+    done = campaign.run(
+        f"{sys.executable} {campaign.directory.parent / 'load.py'} {campaign.directory.parent / 'window.npy'}", **ON
+    )
+    assert float(done.stdout) == pytest.approx(expected, abs=1e-5)
+
+    model = next((campaign.directory / "mlartifacts/models" / run["models"][0]).rglob("MLmodel")).parent
+    port = free_port()
+    command = ["mlflow", "models", "serve", "-m", str(model), "--env-manager", "local", "--workers", "1"]
+    with serving(command, port, campaign.directory.parent) as address:
+        body = json.dumps({"inputs": window.tolist()}).encode()
+        request = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            assert json.load(answer)["predictions"][0] == pytest.approx(expected, abs=1e-5)
+
+
+def test_backfill_writes_what_is_missing_and_nothing_twice(campaign, tmp_path):
+    """Into the store of a real server, as for models pulled from elsewhere."""
+    port = free_port()
+    command = ["mlflow", "server", "--backend-store-uri", f"sqlite:///{tmp_path}/far.db", "--workers", "1"]
+    command += ["--artifacts-destination", str(tmp_path / "far")]
+    with serving(command, port, tmp_path) as address:
+        for _ in range(2):
+            said = campaign.run("python src/tracking.py backfill", **ON, MLFLOW_TRACKING_URI=address).stdout
+            assert all(name in said for name in ARCHITECTURES)
+        found = runs(campaign, MLFLOW_TRACKING_URI=address)
+    assert len(found) == 12
+    assert {run["nan"] for run in found} == {0}
+    assert all(len(run["models"]) == 1 and run["artifacts"] for run in parents(found))
+    assert [run["steps"] for run in found if "seed" in run["tags"]] == [[1, 2, 3]] * 8
+
+
+def test_in_a_pulled_clone_nothing_runs_and_backfill_fills_mlflow(campaign, tmp_path):
+    campaign.run(f"dvc remote add -d storage {tmp_path}/remote")
+    campaign.commit()
+    campaign.run("dvc push -q")
+    campaign.run(f"git clone -q . {tmp_path}/pulled")
+    pulled = Clone.of(tmp_path / "pulled")
+    pulled.run("dvc pull -q")
+    assert pulled.repro(**ON) == []
+    pulled.run("python src/tracking.py backfill", **ON)
+    found = runs(pulled)
+    assert len(found) == 12
+    assert {run["nan"] for run in found} == {0}
+
+
+@pytest.mark.parametrize("trouble", ["down", "hanging", "no database"])
+def test_trouble_with_the_store_is_one_warning_and_changes_nothing(campaign, tmp_path, trouble):
+    before = campaign.lock()
+    with contextlib.ExitStack() as stack:
+        if trouble == "no database":
+            (tmp_path / "not.db").write_text("not a database " * 100)
+            uri = f"sqlite:///{tmp_path}/not.db"
+        else:
+            listener = stack.enter_context(socket.socket())
+            listener.bind(("127.0.0.1", 0))
+            if trouble == "hanging":
+                listener.listen()  # takes calls and never answers
+            uri = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        done = campaign.run("dvc repro -s -f train_mlp", **ON | QUICK, MLFLOW_TRACKING_URI=uri)
+    assert done.stderr.count("tracking: warning") == 1
+    assert "python src/tracking.py backfill" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert campaign.lock() == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+def test_a_killed_training_goes_on_in_its_run(campaign, tmp_path):
+    clone = Clone(tmp_path, train={"epochs": 40, "seeds": [1], "patience": 50})
+    shutil.copytree(campaign.directory / "data/training_data", clone.directory / "data/training_data")
+    environment = os.environ | ON | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    command = [sys.executable, "src/train_mlp.py"]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as trainer:
+        assert trainer.stderr is not None
+        while "epoch 5/" not in (line := trainer.stderr.readline()):
+            assert line
+        trainer.kill()
+        trainer.communicate()
+    for _ in range(120):
+        with contextlib.suppress(AssertionError, TypeError, ValueError):
+            if {run["status"] for run in runs(clone)} == {"KILLED"}:
+                break
+        time.sleep(0.5)
+    (parent,) = parents(runs(clone))
+    assert parent["status"] == "KILLED", "it does not stay RUNNING for ever"
+    clone.run("python src/train_mlp.py", **ON)
+    again, child = sorted(runs(clone), key=lambda run: "seed" in run["tags"])
+    assert again["id"] == parent["id"]
+    assert (again["status"], child["status"]) == ("FINISHED", "FINISHED")
+    assert child["steps"] == list(range(1, 41))
+
+
+def test_an_experiment_in_a_temporary_copy_writes_to_the_projects_store(campaign):
+    before = {run["id"] for run in runs(campaign)}
+    campaign.run("dvc exp run --temp --name warm -S train.learning_rate=0.002 train_mlp", **ON)
+    new = [run for run in runs(campaign) if run["id"] not in before]
+    assert len(new) == 3
+    assert {run["tags"]["dvc_exp_name"] for run in new} == {"warm"}
+    assert {run["params"]["train.learning_rate"] for run in new} == {"0.002"}
+    assert {run["status"] for run in new} == {"FINISHED"}
