@@ -575,7 +575,7 @@ def main() -> None:
         except Exception as error:  # whatever a store, a network or a disk can do
             warn(error)
         os._exit(0)  # the listener may still wait for the trainer, and would make an orderly end a fatal error
-    elif sys.argv[1:] == ["backfill"]:
+    elif sys.argv[1:] in ([], ["backfill"]):
         try:
             backfill()
         except CampaignError:
