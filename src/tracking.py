@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "Baseline_Training_Production"
 TAGS = {"stage": "PRODUCTION", "purpose": "baseline_benchmark", "phase": "baseline_training"}
-PATIENCE = 60.0  # seconds that a stage waits for its mirror at the end
+PATIENCE = 180.0  # seconds that a stage waits for its mirror at the end
 MOMENT = 2.0  # seconds of epochs that go to the store together
 DATA = Path("data/training_data")
 Point = tuple[str, float, int]  # a metric's key, value and step

@@ -235,7 +235,7 @@ def test_a_killed_training_goes_on_in_its_run(campaign, tmp_path):
             assert line
         trainer.kill()
         trainer.communicate()
-    for _ in range(120):
+    for _ in range(240):
         with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as store:
             if {status for (status,) in store.execute("select status from runs")} == {"KILLED"}:
                 break
