@@ -39,6 +39,7 @@ bench: $(READY) ## measure training, data and scaling against plain references
 	python benchmarks/throughput.py
 	python benchmarks/data.py
 	python benchmarks/scaling.py
+	python benchmarks/checkpoint.py
 
 test: lint ## lint and tests
 	pytest -n 2 --dist loadfile
