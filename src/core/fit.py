@@ -14,6 +14,7 @@ from torch import nn
 
 from core.dataset import Split
 from core.errors import CampaignError
+from core.graph import recorded
 from core.loss import focal_loss
 from core.metrics import Ranking, f1_precision_recall, sigmoid
 
@@ -103,7 +104,8 @@ def fit(
     """
     device = train.X.device
     model.to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
+    on_gpu = device.type == "cuda"
+    optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=weight_decay, fused=True, capturable=on_gpu)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", factor=lr_factor, patience=lr_patience)
     history: list[dict[str, float]] = []
     best: dict[str, Any] = {"epoch": 0, "f1": -1.0, "threshold": 0.5, "weights": {}}
@@ -116,28 +118,38 @@ def fit(
     train_y, val_y = train.y.cpu().numpy(), val.y.cpu().numpy()
     batch_size = min(batch_size, len(train))
     steps = len(train) // batch_size
+    order = torch.empty(steps, batch_size, dtype=torch.int64, device=device)
     losses = torch.empty(steps, device=device)
     logits = torch.empty(steps, batch_size, device=device)
+    at = torch.zeros(1, dtype=torch.int64, device=device)  # number of the step, counted on the device
 
+    def step() -> None:
+        x, asset_ids, y = train.gather(order.index_select(0, at)[0])
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            output = model(x, asset_ids)
+        loss = focal_loss(output.float(), y, alpha=focal_alpha, gamma=focal_gamma)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), gradient_clip)
+        optimizer.step()
+        losses.index_copy_(0, at, loss.detach().unsqueeze(0))
+        logits.index_copy_(0, at, output.detach().float().unsqueeze(0))
+        at.add_(1).remainder_(steps)
+
+    repeat, rate = step, 0.0
     for number in range(len(history) + 1, epochs + 1):
         if number - best["epoch"] > patience:
             break
         epoch_seed = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
-        torch.manual_seed(epoch_seed)  # dropout
         shuffle = torch.randperm(len(train), generator=torch.Generator().manual_seed(epoch_seed))
-        order = shuffle[: steps * batch_size].view(steps, batch_size).to(device)
-
+        order.copy_(shuffle[: steps * batch_size].view(steps, batch_size))
         model.train()
-        for step in range(steps):
-            x, asset_ids, y = train.gather(order[step])
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-                output = model(x, asset_ids)
-            loss = focal_loss(output.float(), y, alpha=focal_alpha, gamma=focal_gamma)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), gradient_clip)
-            optimizer.step()
-            losses[step], logits[step] = loss.detach(), output.detach()
+        if rate != (rate := optimizer.param_groups[0]["lr"]):
+            repeat = recorded(step, model, optimizer)
+            at.zero_()
+        torch.manual_seed(epoch_seed)  # dropout
+        for _ in range(steps):
+            repeat()
         if not losses.isfinite().all():
             raise CampaignError(_diverged(losses, seed, number, learning_rate))
 
@@ -150,7 +162,7 @@ def fit(
         train_f1, *_ = f1_precision_recall(train_y[order.flatten().cpu()], sigmoid(logits.flatten().cpu()), threshold)
         record = {
             "epoch": number,
-            "learning_rate": optimizer.param_groups[0]["lr"],
+            "learning_rate": rate,
             "train_loss": losses.mean().item(),
             "val_loss": val_loss.item(),
             "train_f1": train_f1,

@@ -14,5 +14,5 @@ def focal_loss(logits: torch.Tensor, y: torch.Tensor, *, alpha: float, gamma: fl
     Source: Lin et al. (2017), arXiv:1708.02002, equation 5.
     """
     cross_entropy = functional.binary_cross_entropy_with_logits(logits, y, reduction="none")  # -log(p_t)
-    weight = torch.where(y > 0, alpha, 1 - alpha)
+    weight = alpha * y + (1 - alpha) * (1 - y)
     return (weight * (1 - torch.exp(-cross_entropy)) ** gamma * cross_entropy).mean()

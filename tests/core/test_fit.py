@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from core import checkpoint
+from core import checkpoint, graph
 from core.dataset import Split
 from core.errors import CampaignError
 from core.fit import fit, predict
 from core.metrics import Ranking, f1_precision_recall, sigmoid
+from recorder import recorder
 from scaffold import PROJECT
 from train_lstm import LSTMAttention
 from train_mlp import MLP
@@ -79,6 +80,22 @@ def test_a_resumed_training_ends_in_the_same_bytes(build, precision):
         *_, after = fit(build(), train, val, **settings, state=read_back)
         assert same(after.state, never.state)
         assert [row["epoch"] for row in after.state["history"]] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("build", [mlp, lstm])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_step_reads_nothing_back_and_can_be_repeated_without_python(monkeypatch, build, precision):
+    """What a CUDA graph asks for. The learning rate falls on the way and a resume starts in the middle: recorded anew."""
+    settings = SETTINGS | {"precision": precision, "lr_patience": 0}
+    parts = split(1, signal=0.0), split(2, signal=0.0)
+    *_, plain = fit(build(), *parts, **settings)
+    assert len({row["learning_rate"] for row in plain.state["history"]}) > 1
+    monkeypatch.setitem(graph.RECORDERS, "cpu", recorder)
+    *_, repeated = fit(build(), *parts, **settings)
+    assert same(repeated.state, plain.state)
+    *_, half = islice(fit(build(), *parts, **settings), 3)
+    *_, resumed = fit(build(), *parts, **settings, state=checkpoint.from_bytes(checkpoint.to_bytes(half.state)))
+    assert same(resumed.state, plain.state)
 
 
 def test_it_learns_and_the_record_is_the_models():
@@ -166,9 +183,12 @@ import hashlib, sys
 sys.path[:0] = {path!r}
 import torch
 from core.dataset import Split
+from core import graph
 from core.fit import be_deterministic, fit
 be_deterministic()
 from test_fit import SETTINGS, lstm, mlp, split
+if {eager!r}:
+    graph.RECORDERS.clear()
 
 for build in (mlp, lstm):
     parts = []
@@ -183,8 +203,9 @@ for build in (mlp, lstm):
 """
 
 
-def train_in_a_process(device: str) -> str:
-    code = TWICE.format(path=[str(PROJECT / "src"), str(PROJECT / "tests"), str(Path(__file__).parent)], device=device)
+def train_in_a_process(device: str, *, eager: bool = False) -> str:
+    path = [str(PROJECT / "src"), str(PROJECT / "tests"), str(Path(__file__).parent)]
+    code = TWICE.format(path=path, device=device, eager=eager)
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
 
@@ -196,3 +217,9 @@ def test_two_processes_train_the_same_bytes():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here, so determinism on one cannot be shown")
 def test_two_processes_train_the_same_bytes_on_a_gpu():
     assert train_in_a_process("cuda") == train_in_a_process("cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here, so no CUDA graph to compare with")
+def test_a_cuda_graph_trains_the_bytes_that_single_launches_train():
+    assert train_in_a_process("cuda") == train_in_a_process("cuda", eager=True)
