@@ -1,4 +1,5 @@
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from scaffold import REAL_BARS, write_params
 hypothesis.settings.register_profile("reproducible", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("reproducible")
 avoid_unusable_amx()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what it starts in the background ignore Ctrl-C
 os.environ["CAMPAIGN_TRACKING"] = "off"  # but where it is the matter
 
 
