@@ -1,46 +1,67 @@
 """The training loop that a competent user writes first: the yardstick.
 
-Windows are materialised, a DataLoader shuffles them, recurrent layers bring their own dropout, every step reads its loss,
-numbers are float32. The networks are the project's, but for the recurrent stack.
+Windows are materialised, a DataLoader shuffles them, layers are those of torch.nn, every step reads its loss, numbers are
+float32.
 """
+
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from core.layers import AssetEmbedding, Attention
 from core.loss import focal_loss
 from core.windows import samples, windows
-from train_cnn_lstm import CNNLSTM
-from train_gru import GRUAttention
-from train_lstm import LSTMAttention
-from train_mlp import MLP
+
+HIDDEN, DROPOUT, ASSET = 128, 0.3, 8
 
 
-class Stacked(nn.Module):
-    """nn.LSTM or nn.GRU with layers and dropout of its own; x (B, T, F) -> (B, T, H)."""
+class PlainMLP(nn.Module):
+    """x (B, T, F), asset ids (B,) -> logits (B,), as below."""
 
-    def __init__(self, cell: type[nn.LSTM] | type[nn.GRU], n_inputs: int, hidden_size: int, layers: int, dropout: float):
+    def __init__(self, n_features: int, n_assets: int, lookback: int):
         super().__init__()
-        self.rnn = cell(n_inputs, hidden_size, num_layers=layers, dropout=dropout if layers > 1 else 0.0, batch_first=True)
+        self.assets = nn.Embedding(n_assets, ASSET)
+        layers: list[nn.Module] = []
+        sizes = [lookback * n_features + ASSET, 256, 128, 64]
+        for n_inputs, width in pairwise(sizes):
+            layers += [nn.Linear(n_inputs, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(DROPOUT)]
+        self.layers = nn.Sequential(*layers, nn.Linear(64, 1))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.rnn(x)[0]
+    def forward(self, x: torch.Tensor, asset_ids: torch.Tensor) -> torch.Tensor:
+        return self.layers(torch.cat([x.flatten(1), self.assets(asset_ids)], dim=1)).squeeze(1)
+
+
+class PlainRecurrent(nn.Module):
+    """nn.LSTM or nn.GRU with layers and dropout of its own, after convolutions where `channels` are given."""
+
+    def __init__(self, cell: type[nn.Module], layers: int, n_features: int, n_assets: int, channels: tuple[int, ...] = ()):
+        super().__init__()
+        self.assets = AssetEmbedding(n_assets, ASSET)
+        sizes, convolutions = [n_features + ASSET, *channels], []
+        for n_inputs, width in pairwise(sizes):
+            convolutions += [nn.Conv1d(n_inputs, width, 3, padding="same", bias=False), nn.BatchNorm1d(width), nn.ReLU()]
+        self.convolutions = nn.Sequential(*convolutions, nn.Dropout(DROPOUT)) if channels else None
+        self.rnn = cell(sizes[-1], HIDDEN, num_layers=layers, dropout=DROPOUT if layers > 1 else 0.0, batch_first=True)
+        self.attention, self.head = Attention(HIDDEN, 64), nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(HIDDEN, 1))
+
+    def forward(self, x: torch.Tensor, asset_ids: torch.Tensor) -> torch.Tensor:
+        rows = self.assets(x, asset_ids)
+        if self.convolutions is not None:
+            rows = self.convolutions(rows.transpose(1, 2)).transpose(1, 2)
+        return self.head(self.attention(self.rnn(rows)[0])).squeeze(1)
 
 
 def network(name: str, n_features: int, n_assets: int, lookback: int) -> nn.Module:
     """The baseline network of params.yaml as its first author would write it."""
-    sizes = {"n_features": n_features, "n_assets": n_assets, "lookback": lookback, "dropout": 0.3, "asset_embedding": 8}
     if name == "mlp":
-        return MLP(hidden_sizes=[256, 128, 64], **sizes)
+        return PlainMLP(n_features, n_assets, lookback)
+    cell = nn.GRU if name == "gru" else nn.LSTM
     if name == "cnn_lstm":
-        model = CNNLSTM(channels=[32, 64], kernel_size=3, hidden_size=128, attention_size=64, **sizes)
-        model.recurrent = Stacked(nn.LSTM, 64, 128, 1, 0.0)
-        return model
-    kind, cell = {"lstm": (LSTMAttention, nn.LSTM), "gru": (GRUAttention, nn.GRU)}[name]
-    model = kind(hidden_size=128, layers=2, attention_size=64, **sizes)
-    model.recurrent = Stacked(cell, n_features + 8, 128, 2, 0.3)
-    return model
+        return PlainRecurrent(cell, 1, n_features, n_assets, (32, 64))
+    return PlainRecurrent(cell, 2, n_features, n_assets)
 
 
 def dataset(X: np.ndarray, y: np.ndarray, asset_ids: np.ndarray, lookback: int) -> TensorDataset:

@@ -146,9 +146,13 @@ def jobs(tasks: int) -> int:
     wanted = os.environ.get("CAMPAIGN_JOBS", "")
     if wanted and not (wanted.isascii() and wanted.isdigit() and int(wanted) > 0):
         raise CampaignError(f"CAMPAIGN_JOBS is {wanted!r}; it must be a whole number above zero, or unset")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    most = int(wanted) if wanted else tasks if tasks <= 2 * cores else cores
+    most = int(wanted) if wanted else tasks if tasks <= 2 * cores() else cores()
     return max(1, min(tasks, most))
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def parallel(tasks: int) -> "joblib.Parallel":

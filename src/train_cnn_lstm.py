@@ -8,7 +8,7 @@ from torch import nn
 
 import stage
 import training
-from core.layers import AssetEmbedding, Attention, Dropout, RecurrentStack
+from core.layers import AssetEmbedding, Attention, Dropout, RecurrentStack, TimeConvolution
 
 
 class Settings(training.Architecture):
@@ -48,11 +48,8 @@ class CNNLSTM(nn.Module):
         super().__init__()
         self.assets = AssetEmbedding(n_assets, asset_embedding)
         sizes = [n_features + asset_embedding, *channels]
-        layers: list[nn.Module] = []
-        for n_inputs, width in pairwise(sizes):
-            convolution = nn.Conv1d(n_inputs, width, kernel_size, padding="same", bias=False)
-            layers += [convolution, nn.BatchNorm1d(width), nn.ReLU()]
-        self.convolutions = nn.Sequential(*layers)
+        self.convolutions = nn.ModuleList(TimeConvolution(*pair, kernel_size) for pair in pairwise(sizes))
+        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for width in channels)
         self.dropout = Dropout(dropout)
         self.recurrent = RecurrentStack(nn.LSTM, sizes[-1], hidden_size, 1, 0.0)
         self.attention = Attention(hidden_size, attention_size)
@@ -60,7 +57,10 @@ class CNNLSTM(nn.Module):
 
     def forward(self, x: torch.Tensor, asset_ids: torch.Tensor) -> torch.Tensor:
         """x (B, T, F), asset_ids (B,) -> logits (B,)."""
-        patterns = self.convolutions(self.assets(x, asset_ids).transpose(1, 2)).transpose(1, 2)  # (B, T, C)
+        patterns = self.assets(x, asset_ids)
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            rows = norm(convolution(patterns).flatten(0, 1)).relu()  # (B * T, C)
+            patterns = rows.view(*x.shape[:2], -1)
         h = self.recurrent(self.dropout(patterns))  # (B, T, H)
         return self.head(self.dropout(self.attention(h))).squeeze(1)
 

@@ -18,6 +18,8 @@ class Settings(training.Architecture):
 class MLP(nn.Module):
     """Linear layers with batch norm, ReLU and dropout on the window's T * F values and the asset's vector.
 
+    They have no bias: batch norm would take it away again.
+
     Args:
         hidden_sizes: width of each hidden layer.
         dropout: after each hidden layer.
@@ -29,18 +31,23 @@ class MLP(nn.Module):
         self, *, hidden_sizes: list[int], dropout: float, asset_embedding: int, n_features: int, n_assets: int, lookback: int
     ):
         super().__init__()
+        first = hidden_sizes[0]
         self.assets = nn.Embedding(n_assets, asset_embedding)
-        sizes = [lookback * n_features + asset_embedding, *hidden_sizes]
-        layers: list[nn.Module] = []
-        for n_inputs, width in pairwise(sizes):
-            layers += [nn.Linear(n_inputs, width), nn.BatchNorm1d(width), nn.ReLU(), Dropout(dropout)]
+        # One layer of both inputs, in two parts: a window needs no gradient, which would take a tenth of the training.
+        self.from_window = nn.Linear(lookback * n_features, first, bias=False)
+        self.from_asset = nn.Linear(asset_embedding, first, bias=False)
+        reach = (lookback * n_features + asset_embedding) ** -0.5  # as in one layer
+        nn.init.uniform_(self.from_asset.weight, -reach, reach)
+        layers: list[nn.Module] = [nn.BatchNorm1d(first), nn.ReLU(), Dropout(dropout)]
+        for n_inputs, width in pairwise(hidden_sizes):
+            layers += [nn.Linear(n_inputs, width, bias=False), nn.BatchNorm1d(width), nn.ReLU(), Dropout(dropout)]
         self.hidden = nn.Sequential(*layers)
-        self.head = nn.Linear(sizes[-1], 1)
+        self.head = nn.Linear(hidden_sizes[-1], 1)
 
     def forward(self, x: torch.Tensor, asset_ids: torch.Tensor) -> torch.Tensor:
         """x (B, T, F), asset_ids (B,) -> logits (B,)."""
-        flat = torch.cat([x.flatten(1), self.assets(asset_ids)], dim=1)  # (B, T * F + E)
-        return self.head(self.hidden(flat)).squeeze(1)
+        first = self.from_window(x.flatten(1)) + self.from_asset(self.assets(asset_ids))
+        return self.head(self.hidden(first)).squeeze(1)
 
 
 if __name__ == "__main__":

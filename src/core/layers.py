@@ -51,6 +51,29 @@ class Dropout(nn.Module):
         return x * keep.view(x.shape)
 
 
+class TimeConvolution(nn.Module):
+    """Convolution over time that keeps rows as rows: one matrix product over each row and its neighbours.
+
+    The same as nn.Conv1d with zeros around the window and no bias, without its layout (B, C, T): batch norm and activation
+    after it run on contiguous rows, and so do their derivatives.
+
+    Args:
+        n_inputs, width: values of a row before and after.
+        kernel_size: K, rows that a result sees; of an even number, one more after it than before.
+    """
+
+    def __init__(self, n_inputs: int, width: int, kernel_size: int):
+        super().__init__()
+        self.before, self.after = (kernel_size - 1) // 2, kernel_size // 2
+        self.product = nn.Linear(kernel_size * n_inputs, width, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x (B, T, C) -> (B, T, width)."""
+        padded = functional.pad(x, (0, 0, self.before, self.after))
+        shifted = [padded[:, row : row + x.shape[1]] for row in range(self.before + 1 + self.after)]
+        return self.product(torch.cat(shifted, dim=2))
+
+
 class RecurrentStack(nn.Module):
     """Single recurrent layers with dropout between them.
 

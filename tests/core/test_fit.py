@@ -86,7 +86,7 @@ def test_a_resumed_training_ends_in_the_same_bytes(build, precision):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_step_reads_nothing_back_and_can_be_repeated_without_python(monkeypatch, build, precision):
     """What a CUDA graph asks for. The learning rate falls on the way and a resume starts in the middle: recorded anew."""
-    settings = SETTINGS | {"precision": precision, "lr_patience": 0}
+    settings = SETTINGS | {"precision": precision, "lr_patience": 0, "epochs": 9}
     parts = split(1, signal=0.0), split(2, signal=0.0)
     *_, plain = fit(build(), *parts, **settings)
     assert len({row["learning_rate"] for row in plain.state["history"]}) > 1

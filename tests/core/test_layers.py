@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from core.layers import AssetEmbedding, Attention, Dropout, RecurrentStack
+from core.layers import AssetEmbedding, Attention, Dropout, RecurrentStack, TimeConvolution
 
 
 def test_attention_is_the_softmax_weighted_mean():
@@ -24,6 +24,19 @@ def test_the_stack_without_dropout_is_torchs_own():
                 getattr(reference, name.replace("l0", f"l{number}")).data.copy_(parameter.data)
         x = torch.randn(4, 6, 3)
         torch.testing.assert_close(stack(x), reference(x)[0])
+
+
+@pytest.mark.parametrize("kernel_size", [1, 2, 3, 8])
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+def test_a_convolution_over_time_is_torchs_own(kernel_size):
+    torch.manual_seed(0)
+    layer, reference = TimeConvolution(3, 4, kernel_size), nn.Conv1d(3, 4, kernel_size, padding="same", bias=False)
+    reference.weight.data = layer.product.weight.detach().view(4, kernel_size, 3).transpose(1, 2)
+    x, same = torch.randn(2, 6, 3, requires_grad=True), torch.randn(2, 6, 4)
+    ours, theirs = layer(x), reference(x.transpose(1, 2)).transpose(1, 2)
+    torch.testing.assert_close(ours, theirs)
+    gradients = [torch.autograd.grad((y * same).sum(), x)[0] for y in (ours, theirs)]
+    torch.testing.assert_close(*gradients)
 
 
 def test_the_asset_vector_stands_in_every_row():
