@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro report ui verify audit bench test lint clean-checkpoints
+.PHONY: help setup check repro report ui verify audit bench test lint clean-checkpoints
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-18s %s\n", $$1, $$2 }'
@@ -18,6 +18,9 @@ $(READY): requirements.txt constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
 	@touch $(READY)
+
+check: $(READY) ## before a long run: is everything there, and how long will it take
+	python src/check_campaign.py
 
 repro: $(READY) ## run the campaign, as far as anything changed
 	dvc repro

@@ -168,6 +168,20 @@ def store_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root() / 'mlflow.db'}"
 
 
+def reach() -> str:
+    """Where runs go, once it has answered; changes nothing. Raises whatever a store or a network can do."""
+    if is_off():
+        return "off (CAMPAIGN_TRACKING)"
+    uri, file = store_uri(), root() / "mlflow.db"
+    if "MLFLOW_TRACKING_URI" not in os.environ and not file.exists():
+        return f"{uri}, which the first training makes"
+    _quiet()
+    import mlflow
+
+    mlflow.MlflowClient(uri).search_experiments(max_results=1)
+    return uri
+
+
 class Store:
     """The experiment in the tracking store. Made once under a lock: processes that meet at a fresh database break it."""
 

@@ -1,0 +1,337 @@
+"""Before a long run: is everything there, and what will it take? For people; no stage runs it.
+
+Usage: python src/check_campaign.py    (make check)
+
+Each line is ok, a warning or a problem with its cure; times are rough, from a few timed steps on rows like the campaign's.
+Exit code 1 where there is a problem.
+"""
+
+import dataclasses
+import os
+import shutil
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from sklearn.exceptions import ConvergenceWarning
+
+import compare
+import evaluate
+import fit_references
+import simulate_market
+import stage
+import tracking
+import train_cnn_lstm
+import train_gru
+import train_lstm
+import train_mlp
+from core import labels
+from core.dataset import Split
+from core.errors import CampaignError
+from core.fit import be_deterministic, fit, predict
+from core.windows import samples, windows
+from generate_data import SPLITS, Data, Rows, assemble, check_samples, choose_symbols, cut_times, read_rows
+from training import Train, device, resolve_precision
+
+SCHEMAS: dict[str, type[stage.Settings]] = {
+    "market": simulate_market.Market,
+    "data": Data,
+    "train": Train,
+    "mlp": train_mlp.Settings,
+    "lstm": train_lstm.Settings,
+    "gru": train_gru.Settings,
+    "cnn_lstm": train_cnn_lstm.Settings,
+    "references": fit_references.References,
+    "evaluate": evaluate.Evaluate,
+    "compare": compare.Compare,
+}
+GIB = 2**30
+PROCESS = 0.4 * GIB  # of memory for Python with torch or scikit-learn and what they load
+BOOSTING = 10  # bytes of memory that gradient boosting takes for each value of the windows it is fitted on, beside them
+STEPS = 20  # of training that are timed
+SPARE = 1.2  # as much again as needed, below which there is a warning
+COLOURS = {"ok": "32", "warning": "33", "problem": "31"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One line: `level` is ok, warning or problem; `cure` says what to do about the latter two."""
+
+    level: str
+    what: str
+    figure: str
+    cure: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+    """What the configured data come to: bars, rows and samples by split, F features, assets, seconds it took to read them."""
+
+    bars: int
+    rows: dict[str, int]
+    samples: dict[str, int]
+    features: int
+    assets: int
+    seconds: float
+
+
+def settings_found() -> tuple[dict[str, Any], list[Finding]]:
+    """Every section that is valid, and what is to be said of the others."""
+    sections, findings = {}, []
+    for name, schema in SCHEMAS.items():
+        try:
+            sections[name] = stage.read_section(name, schema)
+        except CampaignError as error:
+            findings.append(Finding("problem", "parameters", str(error).removeprefix(f"{stage.PARAMS}: "), "correct it"))
+    return sections, findings or [Finding("ok", "parameters", f"{len(sections)} sections of {stage.PARAMS} are valid")]
+
+
+def machine(train: Train) -> Iterator[Finding]:
+    """The accelerator, the precision it leads to, and the cores."""
+    if torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info()
+        where = f"{torch.cuda.get_device_name()}, {size(free)} of {size(total)} free"
+    else:
+        where = "no GPU that this build can use, the CPU trains"
+    yield Finding("ok", "accelerator", f"{where}; torch {torch.__version__}, {resolve_precision(train.precision)}")
+    cores, side_by_side = stage.cores(), stage.jobs(len(train.seeds))
+    figure = f"{cores}, {len(train.seeds)} seeds, {side_by_side} side by side"
+    if device() == "cpu" and side_by_side > 2 * cores:
+        yield Finding("warning", "cores", figure, f"more than two a core slow each other down: CAMPAIGN_JOBS={cores}")
+    else:
+        yield Finding("ok", "cores", figure)
+
+
+def bars_found(sections: dict[str, Any]) -> tuple[Load | None, list[Finding]]:
+    """Read the bars as generate_data will; those of a market that is not simulated yet are simulated for it."""
+    data, market = sections["data"], sections["market"]
+    root = Path(data.bars)
+    with tempfile.TemporaryDirectory() as directory:
+        note = ""
+        if root == simulate_market.OUT and not root.is_dir():
+            note = "simulated market, not on disk yet: "
+            root = Path(directory)
+            for symbol, frame in simulate_market.simulate(**market.model_dump()):
+                (root / symbol / "1Hour").mkdir(parents=True)
+                frame.to_parquet(root / symbol / "1Hour" / "data.parquet")
+        try:
+            symbols = choose_symbols(root, data.symbols)
+        except CampaignError as error:
+            return None, [Finding("problem", "bars", str(error))]
+        began = time.perf_counter()
+        found = read_rows(root, symbols, data)
+        seconds = time.perf_counter() - began
+    if bad := [rows for rows in found if isinstance(rows, str)]:
+        return None, [Finding("problem", "bars", reason) for reason in bad]
+    good = [rows for rows in found if isinstance(rows, Rows)]
+    splits = assemble(good, cut_times(np.concatenate([rows.timestamps for rows in good]), data.splits), lookback=data.lookback)
+    try:
+        thin = check_samples(splits, symbols, data.features)
+    except CampaignError as error:
+        return None, [Finding("problem", "bars", str(error))]
+    load = Load(
+        bars=sum(rows.bars for rows in good),
+        rows={split: len(part["y"]) for split, part in splits.items()},
+        samples={split: int((part["y"] != labels.NO_LABEL).sum()) for split, part in splits.items()},
+        features=len(data.features),
+        assets=len(symbols),
+        seconds=seconds,
+    )
+    counts = " + ".join(f"{load.samples[split]:,} {split}" for split in SPLITS)
+    ok = Finding("ok", "bars", f"{note}{load.assets} assets, {load.bars:,} bars, samples {counts}")
+    return load, [ok, *(Finding("warning", "bars", warning) for warning in thin)]
+
+
+def memory_needed(load: Load, sections: dict[str, Any]) -> tuple[str, float]:
+    """The stage that needs most memory, and how many bytes."""
+    width = sections["data"].lookback * load.features  # of a window
+    rows = sum(load.rows.values())
+    fitted = min(load.samples["train"], sections["references"].max_windows)
+    judged = load.samples["val"] + load.samples["test"]
+    seeds = stage.jobs(len(sections["train"].seeds))
+    needed = {
+        "generate_data": PROCESS + load.bars * (8 * load.features + 85),
+        "train": PROCESS + seeds * (PROCESS + rows * (4 * load.features + 90)),
+        "fit_references": PROCESS + width * (4 * (fitted + judged) + BOOSTING * fitted),
+        "evaluate": PROCESS + 2 * rows * (4 * load.features + 60),
+    }
+    return max(needed.items(), key=lambda entry: entry[1])
+
+
+def disk_needed(load: Load, sections: dict[str, Any]) -> float:
+    """Bytes of what the campaign leaves, once in the working tree and once in DVC's cache."""
+    rows, judged = sum(load.rows.values()), load.samples["val"] + load.samples["test"]
+    seeds = len(sections["train"].seeds)
+    predictions = 8 * judged * (len(evaluate.ARCHITECTURES) * seeds + len(evaluate.REFERENCES))
+    models = sum(4 * (seeds + 1) * size_of(network(name, sections, load)) for name in evaluate.ARCHITECTURES)
+    return 2 * (rows * (4 * load.features + 19) + predictions + models + 20e6)
+
+
+def network(name: str, sections: dict[str, Any], load: Load) -> torch.nn.Module:
+    sizes = {"n_features": load.features, "n_assets": load.assets, "lookback": sections["data"].lookback}
+    return evaluate.ARCHITECTURES[name](**sections[name].model_dump(), **sizes)
+
+
+def size_of(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def room(load: Load, sections: dict[str, Any]) -> Iterator[Finding]:
+    """Memory and disk, needed against free."""
+    which, needed = memory_needed(load, sections)
+    cures = {
+        "generate_data": "fewer symbols or features",
+        "train": "CAMPAIGN_JOBS=1 trains one seed at a time",
+        "fit_references": "lower references.max_windows",
+        "evaluate": "fewer symbols or features",
+    }
+    yield enough("memory", f"{which} takes most, about", needed, memory_free(), cures[which])
+    for where in dict.fromkeys(Path(directory).resolve() for directory in (".", os.environ.get("DVC_ROOT") or ".")):
+        yield enough("disk", "about", disk_needed(load, sections), shutil.disk_usage(where).free, "free some disk space")
+
+
+def enough(what: str, prefix: str, needed: float, free: float, cure: str) -> Finding:
+    level = "ok" if free > SPARE * needed else "warning" if free > needed else "problem"
+    return Finding(level, what, f"{prefix} {size(needed)}, {size(free)} free", "" if level == "ok" else cure)
+
+
+def size(count: float) -> str:
+    return f"{count / GIB:.1f} GiB" if count >= GIB else f"{count / 2**20:.0f} MiB"
+
+
+def memory_free() -> float:
+    """Bytes that this process may still get: of the machine, or of its control group where that has a lower limit."""
+    free = float(psutil.virtual_memory().available)
+    try:
+        limit, used = (Path("/sys/fs/cgroup", name).read_text() for name in ("memory.max", "memory.current"))
+        return min(free, float(limit) - float(used))
+    except (OSError, ValueError):  # no such group, or "max"
+        return free
+
+
+def store() -> Finding:
+    try:
+        return Finding("ok", "tracking", tracking.reach())
+    except Exception as error:  # whatever a store or a network can do
+        return Finding("warning", "tracking", stage.one_line(error)[:200], f"training goes on without; {tracking.CURE}")
+
+
+def timings(load: Load, sections: dict[str, Any]) -> Iterator[Finding]:
+    """Rough seconds of each stage, in running order."""
+    train, references = sections["train"], sections["references"]
+    yield Finding("ok", "generate_data", duration(load.seconds * 1.7))  # reading is six tenths of it
+    seeds, cores = len(train.seeds), stage.cores() if device() == "cpu" else 1
+    at_once = stage.jobs(seeds)
+    turns = -(-seeds // at_once) * max(1.0, at_once / cores)
+    scoring = 0.0
+    for name in evaluate.ARCHITECTURES:
+        per_window, per_scored = seconds_per_window(name, sections, load)
+        epoch = (per_window * load.samples["train"] + per_scored * load.samples["val"]) * turns
+        least = min(train.patience + 1, train.epochs)
+        whole = f"{duration(least * epoch)} to {duration(train.epochs * epoch)}"
+        yield Finding("ok", f"train_{name}", f"{whole}, {duration(epoch)} an epoch of all seeds")
+        scoring += per_scored * (load.samples["val"] + load.samples["test"]) * seeds
+    yield Finding("ok", "fit_references", duration(seconds_of_references(load, sections["data"].lookback, references)))
+    yield Finding("ok", "evaluate", duration(scoring + 5))
+
+
+def seconds_per_window(name: str, sections: dict[str, Any], load: Load) -> tuple[float, float]:
+    """Seconds a window costs in training and in scoring, one thread: from an epoch of `STEPS` steps after one that warms up."""
+    train, lookback = sections["train"], sections["data"].lookback
+    batch = min(train.batch_size, load.samples["train"])
+    split = random_split(batch * STEPS, load, lookback)
+    model = network(name, sections, load)
+    settings = train.model_dump(exclude={"seeds"}) | {"epochs": 2, "precision": resolve_precision(train.precision)}
+    epochs = fit(model, split, split, seed=0, **settings)
+    next(epochs)
+    both = seconds_of(lambda: next(epochs))
+    scoring = seconds_of(lambda: predict(model, split))
+    return max(both - scoring, 0.0) / len(split), scoring / len(split)
+
+
+def seconds_of_references(load: Load, lookback: int, references: fit_references.References) -> float:
+    """From fits on few windows and of few rounds."""
+    fitted, judged = min(load.samples["train"], references.max_windows), load.samples["val"] + load.samples["test"]
+    few, rounds, iterations = min(fitted, 4000), min(10, references.boosting_rounds), min(20, references.logistic_iterations)
+    X, y, _ = random_rows(few, load, lookback)
+    train, nothing = (windows(X, samples(y), lookback), y[samples(y)]), {}
+    trees = {"learning_rate": references.boosting_learning_rate, "leaves": references.boosting_leaves, "min_leaf": few // 40}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # it is not meant to converge
+        logistic = seconds_of(
+            lambda: fit_references.logistic_scores(*train, nothing, c=references.logistic_c, iterations=iterations)
+        )
+        boosting = seconds_of(lambda: fit_references.boosting_scores(*train, nothing, rounds=rounds, **trees))
+    share = (fitted + judged / 4) / few
+    return share * (logistic * references.logistic_iterations / iterations + boosting * references.boosting_rounds / rounds) + 3
+
+
+def random_rows(size: int, load: Load, lookback: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """X float32 (R, F), y int8 (R,) and asset ids (R,) with `size` samples."""
+    rng = np.random.default_rng(0)
+    rows = size + lookback - 1
+    y = np.append(np.full(lookback - 1, labels.NO_LABEL, np.int8), (rng.random(size) < 0.1).astype(np.int8))
+    y[lookback - 1 : lookback + 1] = 0, 1  # both classes, however few
+    return rng.normal(size=(rows, load.features)).astype(np.float32), y, rng.integers(0, load.assets, rows)
+
+
+def random_split(size: int, load: Load, lookback: int) -> Split:
+    return Split.of(*random_rows(size, load, lookback), lookback=lookback, device=device())
+
+
+def seconds_of(action: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+def duration(seconds: float) -> str:
+    if seconds < 1:
+        return f"{seconds:.1f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def findings() -> Iterator[Finding]:
+    sections, found = settings_found()
+    yield from found
+    valid = len(sections) == len(SCHEMAS)
+    if "train" in sections:
+        yield from machine(sections["train"])
+    load = None
+    if {"data", "market"} <= set(sections):
+        load, found = bars_found(sections)
+        yield from found
+    if valid and load is not None:
+        yield from room(load, sections)
+    yield store()
+    if valid and load is not None:
+        yield from timings(load, sections)
+
+
+def coloured(level: str) -> str:
+    text = level.ljust(max(map(len, COLOURS)))
+    return f"\x1b[{COLOURS[level]}m{text}\x1b[0m" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
+
+
+def main() -> None:
+    be_deterministic()
+    problems = 0
+    for finding in findings():
+        cure = f"; {finding.cure}" if finding.cure else ""
+        print(f"{coloured(finding.level)}  {finding.what:14}  {finding.figure}{cure}", flush=True)
+        problems += finding.level == "problem"
+    if problems:
+        raise CampaignError(f"{problems} problem{'s' if problems > 1 else ''} would stop the campaign")
+
+
+if __name__ == "__main__":
+    stage.run(main)

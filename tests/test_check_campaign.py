@@ -1,0 +1,113 @@
+"""The checklist before a long run: what it counts, what it refuses, and that it changes nothing."""
+
+import re
+import shutil
+import socket
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+import check_campaign
+from scaffold import SMALL, make_frame, refusal, write_params, write_symbol
+
+TINY = SMALL | {"train": SMALL["train"] | {"epochs": 4}}
+
+
+@pytest.fixture
+def ready(desk: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Small parameters for the simulated market, nothing on disk."""
+    monkeypatch.setattr(check_campaign, "be_deterministic", lambda: None)
+    monkeypatch.setattr(check_campaign, "STEPS", 2)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    write_params(desk, **TINY)
+    return desk
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> dict[str, list[tuple[str, str]]]:
+    """Level and figure of each line, by what it is about."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for line in capsys.readouterr().out.splitlines():
+        level, what, figure = re.fullmatch(r"(\w+) +(\w+) +(.*)", line).groups()
+        found.setdefault(what, []).append((level, figure))
+    return found
+
+
+def test_a_fresh_clone_is_ready_and_stays_as_it_is(ready, capsys, monkeypatch):
+    monkeypatch.setenv("CAMPAIGN_TRACKING", "on")
+    check_campaign.main()
+    found = lines(capsys)
+    assert list(found) == [
+        "parameters", "accelerator", "cores", "bars", "memory", "disk", "tracking",
+        "generate_data", "train_mlp", "train_lstm", "train_gru", "train_cnn_lstm", "fit_references", "evaluate",
+    ]  # fmt: skip
+    assert {level for entries in found.values() for level, _ in entries} == {"ok"}
+    assert re.match(r"simulated market, not on disk yet: 2 assets, 1,\d\d\d bars, samples \d+ train", found["bars"][0][1])
+    assert re.fullmatch(r".* s to .* s, .* s an epoch of all seeds", found["train_lstm"][0][1])
+    assert found["tracking"][0][1] == f"sqlite:///{ready}/mlflow.db, which the first training makes"
+    assert [entry.name for entry in ready.iterdir()] == ["params.yaml"]
+
+
+def test_its_counts_are_those_of_generate_data(ready, capsys):
+    for number, symbol in enumerate(("AAA", "BBB")):
+        write_symbol(ready / "bars", symbol, make_frame(900, seed=number, volatility=0.015))
+    write_params(ready, **TINY | {"data": TINY["data"] | {"bars": "bars"}})
+    check_campaign.main()
+    (_, figure), *warnings = lines(capsys)["bars"]
+    assert not warnings
+    import generate_data
+    import stage
+
+    generate_data.main()
+    splits = stage.read_json(Path("metrics/generate_data.json"))["splits"]
+    counts = " + ".join(f"{splits[split]['samples']:,} {split}" for split in ("train", "val", "test"))
+    assert figure == f"2 assets, 1,800 bars, samples {counts}"
+
+
+def test_all_problems_are_told_at_once_with_their_cures(ready, capsys):
+    write_symbol(ready / "bars", "BAD", make_frame(60))
+    (ready / "bars" / "EMPTY").mkdir()
+    write_params(ready, **TINY | {"data": TINY["data"] | {"bars": "bars"}, "gru": {"dropout": 2}, "compare": {"draws": "many"}})
+    assert "4 problems would stop the campaign" in refusal(check_campaign.main)
+    found = lines(capsys)
+    assert [level for level, _ in found["parameters"]] == ["problem", "problem"]
+    assert "gru.dropout is 2; it must be less than 1" in found["parameters"][0][1]
+    assert "compare.draws is 'many'" in found["parameters"][1][1]
+    assert "60 bars" in found["bars"][0][1]
+    assert "not found; put the bars there or remove the symbol's directory" in found["bars"][1][1]
+
+
+def test_too_little_memory_or_disk_is_a_problem_and_little_is_a_warning(ready, capsys, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(check_campaign, "memory_free", lambda: 0.1 * check_campaign.GIB)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, 1000))
+    assert "2 problems would stop the campaign" in refusal(check_campaign.main)
+    found = lines(capsys)
+    ((level, figure),) = found["memory"]
+    assert level == "problem"
+    needed = float(re.match(r"\w+ takes most, about ([\d.]+) GiB, 102 MiB free; .+", figure).group(1))
+    level, figure = found["disk"][0]
+    assert level == "problem"
+    assert re.fullmatch(r"about \d+ MiB, 0 MiB free; free some disk space", figure)
+    assert check_campaign.enough("memory", "", 1.0, 1.1, "cure").level == "warning"
+    assert 0.5 < needed < 3
+
+
+def test_a_store_that_is_down_is_a_warning(ready, capsys, monkeypatch):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        monkeypatch.setenv("CAMPAIGN_TRACKING", "on")
+        finding = check_campaign.store()
+    assert finding.level == "warning"
+    assert "python src/tracking.py backfill writes it later" in finding.cure
+
+
+def test_colours_are_for_terminals_only(monkeypatch):
+    assert check_campaign.coloured("problem") == "problem"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert check_campaign.coloured("problem") == "\x1b[31mproblem\x1b[0m"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert check_campaign.coloured("problem") == "problem"

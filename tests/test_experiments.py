@@ -1,0 +1,136 @@
+"""Experiments as DVC's users run them: any parameter, queued grids side by side, and what is done with the results."""
+
+import contextlib
+import csv
+import io
+import json
+import re
+import sqlite3
+
+import pytest
+from ruamel.yaml import YAML
+
+from scaffold import Clone
+
+pytestmark = pytest.mark.slow
+ON = {"CAMPAIGN_TRACKING": "on", "MLFLOW_DISABLE_TELEMETRY": "true"}
+SIZES, COSTS = (4, 6), (0.001, 0.002)
+
+
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A finished campaign, its MLflow store, and a grid of four experiments that ran two at a time."""
+    clone = Clone(tmp_path_factory.mktemp("experiments"), train={"epochs": 2})
+    clone.run("dvc repro")
+    clone.run("python src/tracking.py backfill", **ON)
+    clone.commit()
+    grid = (("gru.hidden_size", SIZES), ("evaluate.cost_per_trade", COSTS))
+    clone.run("dvc exp run --queue " + " ".join(f"-S {key}={','.join(map(str, values))}" for key, values in grid))
+    clone.said = clone.run("dvc exp run --run-all -j 2", **ON)
+    return clone
+
+
+def experiments(campaign: Clone) -> dict[tuple[int, float], dict[str, str]]:
+    """Rows of `dvc exp show` by the grid's two parameters."""
+    table = csv.DictReader(io.StringIO(campaign.run("dvc exp show --csv").stdout))
+    rows = [row for row in table if row["Experiment"]]
+    return {(int(row["gru.hidden_size"]), float(row["evaluate.cost_per_trade"])): row for row in rows}
+
+
+def names(campaign: Clone) -> dict[tuple[int, float], str]:
+    return {cell: row["Experiment"] for cell, row in experiments(campaign).items()}
+
+
+def test_a_grid_ran_side_by_side_and_every_cell_has_its_own_result(campaign):
+    found = experiments(campaign)
+    assert set(found) == {(size, cost) for size in SIZES for cost in COSTS}
+    assert {row["State"] for row in found.values()} <= {"", "Success"}
+    gru = {cell: row["metrics/test/gru.json:test_mean_return_net"] for cell, row in found.items()}
+    assert len(set(gru.values())) == 4
+    for size in SIZES:  # both trained the very same network at the same time, or one after the other
+        cheap, dear = (found[size, cost]["metrics/test/gru.json:test_f1_score_positive_class"] for cost in COSTS)
+        assert cheap == dear
+    assert not (campaign.directory / ".checkpoints").exists()
+    assert not re.findall("Traceback|tracking: warning", campaign.said.stdout + campaign.said.stderr)
+
+
+def test_parallel_experiments_leave_the_store_whole(campaign):
+    cells = set(names(campaign).values())
+    with contextlib.closing(sqlite3.connect(campaign.directory / "mlflow.db")) as store:
+        assert store.execute("pragma integrity_check").fetchall() == [("ok",)]
+        tagged = store.execute("select value, run_uuid from tags where key = 'dvc_exp_name'").fetchall()
+        assert {name for name, _ in tagged} == cells
+        assert store.execute("select distinct status from runs").fetchall() == [("FINISHED",)]
+        for name in cells:
+            own = [run for tag, run in tagged if tag == name]
+            assert len(own) == 3, "a run for the GRU, and one for each of its seeds"
+
+
+def test_experiments_are_compared_applied_and_branched(campaign):
+    by_cell = names(campaign)
+    one, other = by_cell[4, 0.001], by_cell[6, 0.002]
+    said = json.loads(campaign.run(f"dvc exp diff --json {one} {other}").stdout)
+    assert said["params"]["params.yaml"]["gru.hidden_size"]["new"] == 6
+    assert "metrics/test/gru.json" in said["metrics"]
+    said = json.loads(campaign.run(f"dvc metrics diff --json {one} {other}").stdout)
+    assert {"test_mean_return_net"} <= set(said["metrics/test/gru.json"])
+
+    campaign.run(f"dvc plots diff {one} {other} -o compared")
+    page = (campaign.directory / "compared/index.html").read_text()
+    assert one in page
+    assert other in page
+    assert not re.findall(r"<(?:script|link)[^>]+(?:src|href)\s*=\s*[\"']?(?:https?:)?//[^>]*", page)
+
+    campaign.run(f"dvc exp branch {other} better")
+    branch = YAML(typ="safe").load(campaign.run("git show better:params.yaml").stdout)
+    assert branch["gru"]["hidden_size"] == 6
+    campaign.run(f"dvc exp apply {one}")
+    assert campaign.repro() == [], "what an experiment made is taken over whole"
+    assert YAML(typ="safe").load((campaign.directory / "params.yaml").read_text())["gru"]["hidden_size"] == 4
+    campaign.run("git checkout -q .")
+    campaign.run("dvc checkout")
+    assert campaign.repro() == []
+
+
+def leaves(tree: dict, above: str = "") -> dict:
+    return {
+        name: value
+        for key, below in tree.items()
+        for name, value in (leaves(below, f"{above}{key}.") if isinstance(below, dict) else {f"{above}{key}": below}).items()
+    }
+
+
+def test_every_parameter_can_be_set(campaign):
+    """A queued experiment has them all, and is not run."""
+    params = leaves(YAML(typ="safe").load((campaign.directory / "params.yaml").read_text()))
+    numbers = {key: value for key, value in params.items() if isinstance(value, int | float)}
+    changed = {key: value + 1 if isinstance(value, int) else value / 2 for key, value in numbers.items()}
+    assert len(changed) > 40
+    texts = {"train.precision": "float32", "market.start": "2023-01-02"}
+    sets = [f"-S {key}={value}" for key, value in changed.items()] + [f"-S '{key}=\"{value}\"'" for key, value in texts.items()]
+    sets += ["-S train.seeds=[4]", "-S data.features=[return_1,rsi_14]", "-S 'data.symbols=[SIM01]'"]
+    campaign.run(f"dvc exp run --queue --name all {' '.join(sets)}")
+    (row,) = [row for row in csv.DictReader(io.StringIO(campaign.run("dvc exp show --csv").stdout)) if row["Experiment"] == "all"]
+    assert {key: float(row[key]) for key in changed} == pytest.approx(changed)
+    assert {key: row[key] for key in texts} == texts
+    assert row["data.features"] == "['return_1', 'rsi_14']"
+    campaign.run("dvc queue remove --queued")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "dvc exp show --json",
+        "dvc data status --granular --unchanged --json",
+        "dvc plots diff -o shown --split --json",
+        "dvc stage list",
+    ],
+)
+def test_what_an_editor_asks_of_dvc_has_no_error_and_no_warning(campaign, command):
+    """The commands that the DVC extension of VS Code reads."""
+    done = campaign.run(command)
+    assert not re.findall(r"warning|error|deprecat", done.stderr, re.IGNORECASE)
+    if command.endswith("--json"):
+        said = json.loads(done.stdout)
+        assert '"error"' not in json.dumps(said).replace('"error": null', "")
+        assert not (isinstance(said, dict) and said.get("errors"))
