@@ -1,5 +1,6 @@
 """What tests are made from: bars, parameters, a stage that must refuse."""
 
+import contextlib
 import json
 import os
 import re
@@ -7,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,19 @@ SMALL = {
     "references": {"boosting_rounds": 5, "boosting_min_leaf": 20},
     "compare": {"draws": 200},
 }
+
+
+@contextlib.contextmanager
+def mounted(directory: Path, options: str) -> Iterator[None]:
+    """A small file system of its own at `directory`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", directory], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"cannot mount a small file system here: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", directory], check=True)
 
 
 class Clone:

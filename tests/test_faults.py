@@ -1,13 +1,11 @@
 """Full disks, read-only directories, missing permissions, poisoned files: one line, exit code 1, earlier results whole."""
 
-import contextlib
 import hashlib
 import os
 import pickle
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import joblib
@@ -20,7 +18,7 @@ import stage
 from core import checkpoint
 from core.atomic import replacing
 from core.errors import CampaignError
-from scaffold import PROJECT, Clone
+from scaffold import PROJECT, Clone, mounted
 
 pytestmark = pytest.mark.slow
 
@@ -36,19 +34,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 FULL = "No space left on device at"
 READ_ONLY = "Read-only file system at"
-
-
-@contextlib.contextmanager
-def mounted(directory: Path, options: str) -> Iterator[None]:
-    """A small file system of its own at `directory`."""
-    directory.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", directory], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"cannot mount a small file system here: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", directory], check=True)
 
 
 def tree(directory: Path) -> dict[str, str]:
@@ -150,7 +135,9 @@ def test_out_of_memory_in_the_middle_of_a_write(tmp_path, monkeypatch):
 def test_out_of_memory_in_training(trained, error, finding):
     script = trained.directory / "src/train_mlp.py"
     source = script.read_text()
-    script.write_text(source.replace("        flat = ", f"        raise {error}\n        flat = "))
+    head = '        """x (B, T, F), asset_ids (B,) -> logits (B,)."""\n'
+    assert source.count(head) == 1
+    script.write_text(source.replace(head, f"{head}        raise {error}\n"))
     try:
         assert finding in last_line(trained.run("python src/train_mlp.py", fails=True))
     finally:

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from scaffold import Clone
+from scaffold import Clone, mounted
 
 pytestmark = pytest.mark.slow
 ON = {"CAMPAIGN_TRACKING": "on", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -203,13 +203,22 @@ def test_in_a_pulled_clone_nothing_runs_and_backfill_fills_mlflow(campaign, tmp_
     assert holes(pulled) == 0
 
 
-@pytest.mark.parametrize("trouble", ["down", "hanging", "no database"])
+@pytest.mark.parametrize("trouble", ["down", "hanging", "no database", "locked", "full disk"])
 def test_trouble_with_the_store_is_one_warning_and_changes_nothing(campaign, tmp_path, trouble):
     before = campaign.lock()
     with contextlib.ExitStack() as stack:
-        if trouble == "no database":
-            (tmp_path / "not.db").write_text("not a database " * 100)
-            uri = f"sqlite:///{tmp_path}/not.db"
+        if trouble in ("no database", "locked", "full disk"):
+            file = tmp_path / "small" / "mlflow.db"
+            if trouble == "full disk":
+                stack.enter_context(mounted(file.parent, "size=200k"))
+            file.parent.mkdir(exist_ok=True)
+            if trouble == "no database":
+                file.write_text("not a database " * 100)
+            elif trouble == "locked":
+                shutil.copy(campaign.directory / "mlflow.db", file)
+                other = stack.enter_context(contextlib.closing(sqlite3.connect(file, isolation_level=None)))
+                other.execute("begin exclusive")
+            uri = f"sqlite:///{file}"
         else:
             listener = stack.enter_context(socket.socket())
             listener.bind(("127.0.0.1", 0))
