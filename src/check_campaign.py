@@ -83,13 +83,16 @@ class Load:
 
 
 def settings_found() -> tuple[dict[str, Any], list[Finding]]:
-    """Every section that is valid, and what is to be said of the others."""
-    sections, findings = {}, []
+    """Every section that is valid, and what is to be said of the others. Raises CampaignError where none can be read."""
+    sections, refused = {}, []
     for name, schema in SCHEMAS.items():
         try:
             sections[name] = stage.read_section(name, schema)
         except CampaignError as error:
-            findings.append(Finding("problem", "parameters", str(error).removeprefix(f"{stage.PARAMS}: "), "correct it"))
+            refused.append(str(error))
+    if len(set(refused)) == 1 and not sections:
+        raise CampaignError(refused[0])
+    findings = [Finding("problem", "parameters", text.removeprefix(f"{stage.PARAMS}: "), "correct it") for text in refused]
     return sections, findings or [Finding("ok", "parameters", f"{len(sections)} sections of {stage.PARAMS} are valid")]
 
 
@@ -210,9 +213,10 @@ def memory_free() -> float:
     """Bytes that this process may still get: of the machine, or of its control group where that has a lower limit."""
     free = float(psutil.virtual_memory().available)
     try:
-        limit, used = (Path("/sys/fs/cgroup", name).read_text() for name in ("memory.max", "memory.current"))
-        return min(free, float(limit) - float(used))
-    except (OSError, ValueError):  # no such group, or "max"
+        limit, used, parts = (Path("/sys/fs/cgroup", f"memory.{name}").read_text() for name in ("max", "current", "stat"))
+        cache = dict(line.split() for line in parts.splitlines())["inactive_file"]  # given back when it is needed
+        return min(free, float(limit) - float(used) + float(cache))
+    except (OSError, ValueError, KeyError):  # no such group, or "max"
         return free
 
 
@@ -262,7 +266,11 @@ def seconds_of_references(load: Load, lookback: int, references: fit_references.
     few, rounds, iterations = min(fitted, 4000), min(10, references.boosting_rounds), min(20, references.logistic_iterations)
     X, y, _ = random_rows(few, load, lookback)
     train, nothing = (windows(X, samples(y), lookback), y[samples(y)]), {}
-    trees = {"learning_rate": references.boosting_learning_rate, "leaves": references.boosting_leaves, "min_leaf": few // 40}
+    trees = {
+        "learning_rate": references.boosting_learning_rate,
+        "leaves": references.boosting_leaves,
+        "min_leaf": max(1, few // 40),
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # it is not meant to converge
         logistic = seconds_of(

@@ -18,9 +18,10 @@ from pydantic import Field, field_validator, model_validator
 from sklearn.preprocessing import StandardScaler
 
 import stage
-from core import features, labels
+from core import features
 from core.bars import HOUR, Bars, find_symbols, path_of, read_bars, sequences
 from core.errors import CampaignError
+from core.labels import NO_LABEL, triple_barrier
 
 OUT = Path("data/training_data")
 METRICS = Path("metrics/generate_data.json")
@@ -74,6 +75,7 @@ class Rows:
     first, last: opening times of the first and last bar read.
     sequence: int64 (R,), rows of one number follow each other without a break.
     bars, warm_up, gaps, zero_volume: counts: bars read, rows lost to warm-up, breaks, bars without volume.
+    foreknown: features and labels of a row that came out otherwise from bars cut off after it; zero but for a leak.
     """
 
     timestamps: np.ndarray
@@ -87,6 +89,7 @@ class Rows:
     warm_up: int
     gaps: int
     zero_volume: int
+    foreknown: int
     first: np.datetime64
     last: np.datetime64
 
@@ -101,19 +104,25 @@ def asset_rows(
     """
     needed = features.WARM_UP + lookback + horizon
     parts, stretches = [], list(sequences(bars.timestamps, max_gap))
+    longest = max(stretches, key=lambda rows: rows.stop - rows.start)
+    foreknown = 0
     for number, rows in enumerate(stretches):
         stretch = bars[rows]
         X = features.compute(stretch, names)[features.WARM_UP :]
-        y, returns, held = labels.triple_barrier(stretch, profit=profit, stop=stop, horizon=horizon)
+        y, returns, held = triple_barrier(stretch, profit=profit, stop=stop, horizon=horizon)
         closes_at = np.full(len(stretch), np.datetime64("NaT"), "datetime64[s]")
         closes_at[: max(0, len(stretch) - horizon)] = stretch.timestamps[horizon:] + HOUR
+        if rows is longest and len(stretch) > features.WARM_UP + horizon:
+            t = (features.WARM_UP + len(stretch) - horizon) // 2
+            known = features.compute(stretch[: t + 1], names)[-1]
+            label, *_ = triple_barrier(stretch[t : t + horizon + 1], profit=profit, stop=stop, horizon=horizon)
+            foreknown = int((known != X[t - features.WARM_UP]).sum() + (label[0] != y[t]))
         tail = slice(features.WARM_UP, None)
         sequence = np.full(len(X), number)
         parts.append((stretch.timestamps[tail], X, y[tail], returns[tail], held[tail], closes_at[tail], sequence))
-    longest = max(rows.stop - rows.start for rows in stretches)
-    if longest < needed:
+    if (most := longest.stop - longest.start) < needed:
         raise CampaignError(
-            f"{len(bars)} bars, the longest stretch without a step over {max_gap} h has {longest}; at least {needed} are "
+            f"{len(bars)} bars, the longest stretch without a step over {max_gap} h has {most}; at least {needed} are "
             f"needed (warm-up {features.WARM_UP} + lookback {lookback} + horizon {horizon}); add bars or remove the symbol"
         )
     timestamps, X, y, returns, held, closes_at, sequence = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -132,6 +141,7 @@ def asset_rows(
         warm_up=len(bars) - len(X),
         gaps=len(stretches) - 1,
         zero_volume=int((bars.volume == 0).sum()),
+        foreknown=foreknown,
         first=bars.timestamps[0],
         last=bars.timestamps[-1],
     )
@@ -192,7 +202,7 @@ def assemble(assets: Sequence[Rows], cuts: tuple[np.datetime64, np.datetime64], 
             rows = between(asset, start, end)
             sample = ends_sample(rows, end, lookback=lookback)
             made = {
-                "y": np.where(sample, rows.y, labels.NO_LABEL),
+                "y": np.where(sample, rows.y, NO_LABEL),
                 "asset_ids": np.full(len(sample), number, np.int16),
             }
             for name, column in columns.items():
@@ -241,12 +251,20 @@ def check_samples(splits: dict[str, dict[str, Any]], symbols: Sequence[str], nam
     ]
 
 
-def leak_audit(splits: dict[str, dict[str, Any]], *, lookback: int, max_gap: int) -> dict[str, float]:
+def leak_audit(
+    splits: dict[str, dict[str, Any]],
+    cuts: tuple[np.datetime64, np.datetime64],
+    assets: Sequence[Rows],
+    *,
+    lookback: int,
+    max_gap: int,
+) -> dict[str, float]:
     """Measure on the finished arrays what a leak would show in.
 
     Returns:
         Hours between the newest bar that the scaler, or a label, saw and the first bar of the next split: zero or more.
-        Windows that span two assets or a step longer than `max_gap` hours: zero.
+        Windows that span two assets or a step longer than `max_gap` hours, rows of any asset on the wrong side of a cut, and
+        features and labels that changed when the bars after them were cut off (one row of each asset): zero.
 
     Raises:
         CampaignError: a figure shows a leak.
@@ -264,8 +282,16 @@ def leak_audit(splits: dict[str, dict[str, Any]], *, lookback: int, max_gap: int
         "hours_from_train_labels_to_val": (first["val"] - known["train"]) / HOUR,
         "hours_from_val_labels_to_test": (first["test"] - known["val"]) / HOUR,
         "windows_across_a_break": crossing,
+        "rows_beyond_a_cut": int(
+            (splits["train"]["timestamps"] >= cuts[0]).sum()
+            + (splits["val"]["timestamps"] < cuts[0]).sum()
+            + (splits["val"]["timestamps"] >= cuts[1]).sum()
+            + (splits["test"]["timestamps"] < cuts[1]).sum()
+        ),
+        "values_that_know_the_future": sum(rows.foreknown for rows in assets),
     }
-    if crossing or min(audit.values()) < 0:
+    zero = ("windows_across_a_break", "rows_beyond_a_cut", "values_that_know_the_future")
+    if any(audit[name] for name in zero) or min(audit.values()) < 0:
         raise CampaignError(f"leak audit failed, a defect of this program, please report it: {audit}")
     return audit
 
@@ -360,7 +386,7 @@ def main() -> None:
     for warning in check_samples(splits, symbols, settings.features):
         stage.say(f"generate_data: warning: {warning}")
 
-    audit = leak_audit(splits, lookback=settings.lookback, max_gap=settings.max_gap)
+    audit = leak_audit(splits, cuts, assets, lookback=settings.lookback, max_gap=settings.max_gap)
 
     scaler = fit_scaler(splits["train"]["X"])
     digest = hashlib.sha256()
@@ -398,6 +424,7 @@ def main() -> None:
         "max_gap_hours": settings.max_gap,
         "cuts": {"val": f"{cuts[0]}Z", "test": f"{cuts[1]}Z"},
         "splits": described,
+        "leak_audit": audit,
         "scaler": {"mean": scaler.mean_.tolist(), "scale": scaler.scale_.tolist(), "clip": settings.clip},
         "arrays": {
             "X": "float32 (rows, features), standard deviations from the train mean, clipped",

@@ -108,8 +108,10 @@ def run(main: Callable[[], None], *, takes_arguments: bool = False) -> None:
         main()
     except CampaignError as error:
         sys.exit(f"{script}: {one_line(error)}")
-    except MemoryError as error:
-        sys.exit(f"{script}: out of memory ({one_line(error) or 'no detail'}); use fewer bars, symbols or CAMPAIGN_JOBS")
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        sys.exit(f"{script}: out of memory ({one_line(error)[:200] or 'no detail'}); use fewer bars, symbols or CAMPAIGN_JOBS")
     except BrokenPipeError:  # whoever read our output has read enough, as head does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -122,6 +124,11 @@ def run(main: Callable[[], None], *, takes_arguments: bool = False) -> None:
     except KeyboardInterrupt:
         print(f"{script}: interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Python's own error, or one of torch's, which are RuntimeErrors."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in ("can't allocate memory", "out of memory"))
 
 
 def one_line(text: object) -> str:

@@ -94,28 +94,26 @@ def train(architecture: str, model_class: type[nn.Module], schema: type[Architec
     settings = stage.read_section("train", Train).model_dump()
     section = stage.read_section(architecture, schema).model_dump()
     metadata = stage.read_json(DATA / "metadata.json")
-    settings["precision"] = resolve_precision(settings["precision"])
-    seeds = settings.pop("seeds")
+    precision, seeds = resolve_precision(settings["precision"]), settings["seeds"]
+    loop = {name: value for name, value in settings.items() if name != "seeds"} | {"precision": precision}
     model_arguments = section | {
         "n_features": len(metadata["features"]),
         "n_assets": len(metadata["assets"]),
         "lookback": metadata["lookback"],
     }
-    fingerprint = _fingerprint(architecture, model_arguments, settings, metadata["content_hash"])
-    tags = {"fingerprint": fingerprint, "data_hash": metadata["content_hash"], "device": device()}
+    fingerprint = _fingerprint(architecture, model_arguments, loop, metadata["content_hash"])
+    tags = {"fingerprint": fingerprint, "data_hash": metadata["content_hash"], "device": device(), "precision": precision}
     with (
         claim(_checkpoints() / architecture / fingerprint) as directory,
         stage.parallel(len(seeds)) as parallel,
         tracking.live(architecture, seeds, {"train": settings, architecture: section}, tags) as live,
     ):
-        tasks = [
-            Task(architecture, model_class, model_arguments, settings, seed, metadata["lookback"], directory) for seed in seeds
-        ]
+        tasks = [Task(architecture, model_class, model_arguments, loop, seed, metadata["lookback"], directory) for seed in seeds]
         outcomes = parallel(joblib.delayed(_supervise)(task, row, live) for row, task in enumerate(tasks))
         if failed := [outcome for outcome in outcomes if isinstance(outcome, str)]:
             kept = "; finished epochs are kept, the same command goes on after them" if _has_state(directory) else ""
             raise CampaignError("; ".join(failed) + kept)
-        _write(architecture, settings, section, outcomes)
+        _write(architecture, settings, section, precision, outcomes)
         checkpoint.remove(directory)
 
 
@@ -170,8 +168,11 @@ def _train_seed(task: Task, parent: Connection) -> None:
         parent.send(("failed", str(error)))
     except torch.cuda.OutOfMemoryError:
         parent.send(("failed", f"the GPU is out of memory; lower train.batch_size (now {task.settings['batch_size']})"))
-    except MemoryError:
-        parent.send(("failed", "out of memory; start fewer seeds at once (CAMPAIGN_JOBS=1)"))
+    except (MemoryError, RuntimeError) as error:
+        if not stage.is_out_of_memory(error):
+            raise
+        detail = f" ({error})" if isinstance(error, MemoryError) and str(error) else ""
+        parent.send(("failed", f"out of memory{detail}; start fewer seeds at once (CAMPAIGN_JOBS=1)"))
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             return  # the parent is gone, and what is done is in the checkpoint
@@ -260,7 +261,7 @@ def _supervise(task: Task, row: int, live: tracking.Live) -> tuple[bytes, list[d
         while True:
             try:
                 kind, *content = receiver.recv()
-            except EOFError:
+            except (EOFError, OSError):  # the worker is gone; OSError where it went in the middle of a message
                 break
             if kind == "note":
                 progress.say(content[0])
@@ -336,7 +337,11 @@ class Progress:
 
 
 def _write(
-    architecture: str, settings: dict[str, Any], section: dict[str, Any], outcomes: list[tuple[bytes, list[dict], dict]]
+    architecture: str,
+    settings: dict[str, Any],
+    section: dict[str, Any],
+    precision: str,
+    outcomes: list[tuple[bytes, list[dict], dict]],
 ) -> None:
     models = Path("models") / architecture
     summaries = [summary for _, _, summary in outcomes]
@@ -356,6 +361,7 @@ def _write(
             "val_f1_score_positive_class_std": statistics.stdev(f1) if len(f1) > 1 else 0.0,
             "train_f1_score_positive_class": statistics.fmean(s["train_f1_score_positive_class"] for s in summaries),
             "best_seed": summaries[best]["seed"],
+            "precision": precision,
             "settings": settings,
             "architecture": section,
             "seeds": summaries,

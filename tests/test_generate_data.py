@@ -146,8 +146,29 @@ def test_what_is_written_is_what_the_contract_says(bars):
     np.testing.assert_allclose(train.std(axis=0), 1, atol=0.02)
     audit = json.loads(Path("metrics/generate_data.json").read_text())
     assert audit["gaps"] == 1
-    assert audit["leak_audit"]["windows_across_a_break"] == 0
+    assert audit["leak_audit"] == metadata["leak_audit"]
+    for name in ("windows_across_a_break", "rows_beyond_a_cut", "values_that_know_the_future"):
+        assert audit["leak_audit"][name] == 0
     assert audit["leak_audit"]["hours_from_train_labels_to_val"] >= 0
+
+
+def test_a_feature_or_label_that_knows_the_future_is_refused(bars, monkeypatch):
+    honest, label = generate_data.features.compute, generate_data.triple_barrier
+
+    def next_row(stretch, names):
+        table = honest(stretch, names)
+        table[:-1, 0] = table[1:, 0]
+        return table
+
+    def longer_trade(stretch, horizon, **settings):
+        return label(stretch, horizon=2 * horizon, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(generate_data.features, "compute", next_row)
+        assert "'values_that_know_the_future': 3" in refusal(generate_data.main)
+    with monkeypatch.context() as patch:
+        patch.setattr(generate_data, "triple_barrier", longer_trade)
+        assert "'values_that_know_the_future': 3" in refusal(generate_data.main)
 
 
 def test_two_runs_write_the_same_bytes(bars, monkeypatch):

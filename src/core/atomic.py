@@ -16,6 +16,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     Raises:
         OSError: the disk is full, the directory is read-only, and so on; `filename` is always set.
+        MemoryError: names `path`.
     """
     temporary = path.with_name(path.name + ".tmp")
     try:
@@ -31,6 +32,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
                 temporary.unlink(missing_ok=True)
             raise
         _sync_directory(path.parent)
+    except MemoryError as error:
+        raise MemoryError(f"while writing {path}") from error
     except OSError as error:
         if error.filename in (None, str(temporary)):  # write(2) reports no path
             error.filename = str(path)

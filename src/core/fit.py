@@ -150,10 +150,9 @@ def fit(
         torch.manual_seed(epoch_seed)  # dropout
         for _ in range(steps):
             repeat()
-        if not losses.isfinite().all():
-            raise CampaignError(_diverged(losses, seed, number, learning_rate))
-
         val_logits = predict(model, val)
+        if not (losses.isfinite().all() and np.isfinite(val_logits).all()):
+            raise CampaignError(_diverged(losses, seed, number, learning_rate))
         val_loss = focal_loss(torch.as_tensor(val_logits), val.y.cpu(), alpha=focal_alpha, gamma=focal_gamma)
         scores = sigmoid(val_logits)
         ranking = Ranking.of(val_y, scores)
@@ -199,9 +198,11 @@ def predict(model: nn.Module, split: Split) -> np.ndarray:
 
 
 def _diverged(losses: torch.Tensor, seed: int, epoch: int, learning_rate: float) -> str:
-    step = int((~losses.isfinite()).int().argmax()) + 1
+    bad = (~losses.isfinite()).nonzero().flatten().tolist()
+    what = f"the loss is {losses[bad[0]].item()} at" if bad else "the weights are not finite after"
+    step = bad[0] + 1 if bad else len(losses)
     return (
-        f"the loss is {losses[step - 1].item()} at seed {seed}, epoch {epoch}, step {step}; likely a learning rate too high "
+        f"{what} seed {seed}, epoch {epoch}, step {step}; likely a learning rate too high "
         f"(train.learning_rate is {learning_rate:g}: try a tenth), gradients not clipped (train.gradient_clip) or extreme "
         "features (data.clip); the checkpoint of the epoch before is kept"
     )

@@ -11,10 +11,11 @@ def decision(result: dict[str, Any], metadata: dict[str, Any]) -> str:
     search, models = result["search_first"], result["models"]
     primary = search["primary"]
     simulated = ", a SIMULATED market" if result["simulated"] else ""
+    seeds = len(models["mlp"]["seeds"])
     first, last = (metadata["splits"][split][key][:10] for split, key in (("train", "first_bar"), ("test", "last_bar")))
     context = (
         f"Four architectures were trained with the same settings on {len(metadata['assets'])} assets from "
-        f"`{metadata['source']}`{simulated}, hourly bars from {first} to {last}, {len(models['mlp']['seeds'])} seed(s) each. "
+        f"`{metadata['source']}`{simulated}, hourly bars from {first} to {last}, {seeds} seed{'s' if seeds > 1 else ''} each. "
         "A hyperparameter search is worth its price only where the baseline learns something."
     )
     if primary is None:
