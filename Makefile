@@ -33,7 +33,7 @@ report: repro ## run the campaign, and say where the report is
 
 ui: $(READY) ## open MLflow on the runs of this directory, http://127.0.0.1:5000
 	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
-	  mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --workers 1
+	  mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} --host 127.0.0.1 --workers 1
 
 audit: $(READY) ## look for leaks in the data and in the campaign
 	python src/audit.py
@@ -43,6 +43,7 @@ bench: $(READY) ## measure training, data and scaling against plain references
 	python benchmarks/data.py
 	python benchmarks/scaling.py
 	python benchmarks/checkpoint.py
+	python benchmarks/campaign.py
 
 test: lint ## lint and tests
 	pytest -n 2 --dist loadfile

@@ -65,7 +65,7 @@ def from_truncated_bars(settings: Data, metadata: dict[str, Any], arrays: dict[s
     """
     root = Path(settings.bars)
     cut = np.datetime64(metadata["cuts"]["val"].removesuffix("Z"))
-    raw_train, wrong_features, wrong_labels, checked = [], set(), 0, 0
+    raw_train, wrong_features, wrong_labels, checked, labelled = [], set(), 0, 0, 0
     mean, scale = (np.array(metadata["scaler"][key]) for key in ("mean", "scale"))
     for number, symbol in enumerate(choose_symbols(root, settings.symbols)):
         bars = read_bars(path_of(root, symbol), features.extra_columns(settings.features))
@@ -87,12 +87,13 @@ def from_truncated_bars(settings: Data, metadata: dict[str, Any], arrays: dict[s
                     trade = bars[t : t + settings.horizon + 1]
                     label, _, _ = triple_barrier(trade, profit=settings.profit, stop=settings.stop, horizon=settings.horizon)
                     wrong_labels += int(label[0] != part["y"][row])
+                    labelled += 1
     raw = np.concatenate(raw_train)
     distance = float(np.max(np.abs(raw.mean(axis=0) - mean) / scale + np.abs(raw.std(axis=0) / scale - 1)))
     differing = f"{', '.join(sorted(wrong_features))} differ" if wrong_features else "none differs"
     return [
         Finding("features known at the bar", f"{checked} rows from truncated bars, {differing}", not wrong_features),
-        Finding("labels known at the horizon", f"{wrong_labels} of {checked} differ", not wrong_labels),
+        Finding("labels known at the horizon", f"{wrong_labels} of {labelled} differ", not wrong_labels),
         Finding("scaler fitted on train alone", f"{distance:.1e} deviations from train's own mean and scale", distance < 1e-6),
     ]
 
@@ -131,31 +132,29 @@ def roc_auc_on_test(splits: dict[str, Split], train: Train, section: MLPSettings
     return Ranking.of(splits["test"].y.cpu().numpy(), sigmoid(predict(model, splits["test"]))).roc_auc()
 
 
-def altered(
-    arrays: dict[str, dict[str, np.ndarray]],
-    lookback: int,
-    change: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
-) -> dict[str, Split]:
-    """Splits after `change` of (X, y); train is thinned evenly where it is large."""
+def altered(arrays: dict[str, dict[str, np.ndarray]], lookback: int, change: Callable[[dict], dict]) -> dict[str, Split]:
+    """Splits after `change` of each one's arrays; train is thinned evenly where it is large."""
     result = {}
     for split, part in arrays.items():
-        X, y = change(part["X"], part["y"])
-        ends = np.flatnonzero(y >= 0)
+        part = part | change(part)
+        y, ends = part["y"], np.flatnonzero(part["y"] >= 0)
         if split == "train" and len(ends) > MOST_SAMPLES:
             keep = ends[np.linspace(0, len(ends) - 1, MOST_SAMPLES).round().astype(np.int64)]
             y = np.where(np.isin(np.arange(len(y)), keep), y, -1)
-        result[split] = Split.of(X, y, part["asset_ids"], lookback=lookback)
+        result[split] = Split.of(part["X"], y, part["asset_ids"], lookback=lookback)
     return result
 
 
 def shuffled_labels(arrays: dict, lookback: int, train: Train, section: MLPSettings, assets: int) -> Finding:
-    """Labels dealt out anew within each split: nothing is left to learn, unless samples of one split are in another."""
-    rng = np.random.default_rng(0)
+    """Labels drawn anew for every bar of every asset: nothing is left to learn, unless bars of one split are in another."""
+    keys = [part["timestamps"].astype(np.int64) * assets + part["asset_ids"] for part in arrays.values()]
+    share = float(np.mean(np.concatenate([part["y"][part["y"] >= 0] for part in arrays.values()])))
+    known = np.unique(np.concatenate(keys))
+    drawn = (np.random.default_rng(0).random(len(known)) < share).astype(np.int8)
 
-    def shuffle(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        mixed = y.copy()
-        mixed[y >= 0] = rng.permutation(y[y >= 0])
-        return X, mixed
+    def shuffle(part: dict) -> dict:
+        own = drawn[np.searchsorted(known, part["timestamps"].astype(np.int64) * assets + part["asset_ids"])]
+        return {"y": np.where(part["y"] >= 0, own, part["y"])}
 
     splits = altered(arrays, lookback, shuffle)
     auc = roc_auc_on_test(splits, train, section, assets)
@@ -170,9 +169,9 @@ def shuffled_labels(arrays: dict, lookback: int, train: Train, section: MLPSetti
 def oracle_feature(arrays: dict, lookback: int, train: Train, section: MLPSettings, assets: int) -> Finding:
     """The label as one more feature: a pipeline that cannot learn this cannot learn anything."""
 
-    def add(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        label = np.maximum(y, 0)
-        return np.column_stack([X, (label - label.mean()) / label.std()]).astype(np.float32), y
+    def add(part: dict) -> dict:
+        label = np.maximum(part["y"], 0)
+        return {"X": np.column_stack([part["X"], (label - label.mean()) / label.std()]).astype(np.float32)}
 
     auc = roc_auc_on_test(altered(arrays, lookback, add), train, section, assets)
     return Finding("an oracle feature is learnt", f"test ROC AUC {auc:.4f}, above {ORACLE} expected", auc > ORACLE)

@@ -33,6 +33,7 @@ import train_gru
 import train_lstm
 import train_mlp
 from core import labels
+from core.chance import draw_days
 from core.dataset import Split
 from core.errors import CampaignError
 from core.fit import be_deterministic, fit, predict
@@ -56,6 +57,8 @@ GIB = 2**30
 PROCESS = 0.4 * GIB  # of memory for Python with torch or scikit-learn and what they load
 BOOSTING = 10  # bytes of memory that gradient boosting takes for each value of the windows it is fitted on, beside them
 STEPS = 20  # of training that are timed
+START = 4.0  # seconds that a stage takes for Python, its imports and its processes
+EXPORT = 6.0  # seconds for each model that `evaluate` leaves in MLflow
 SPARE = 1.2  # as much again as needed, below which there is a warning
 COLOURS = {"ok": "32", "warning": "33", "problem": "31"}
 
@@ -72,13 +75,15 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class Load:
-    """What the configured data come to: bars, rows and samples by split, F features, assets, seconds it took to read them."""
+    """What the configured data come to: bars, rows and samples by split, F features, assets, days of test, seconds it took to
+    read them."""
 
     bars: int
     rows: dict[str, int]
     samples: dict[str, int]
     features: int
     assets: int
+    days: int
     seconds: float
 
 
@@ -104,7 +109,12 @@ def machine(train: Train) -> Iterator[Finding]:
     else:
         where = "no GPU that this build can use, the CPU trains"
     yield Finding("ok", "accelerator", f"{where}; torch {torch.__version__}, {resolve_precision(train.precision)}")
-    cores, side_by_side = stage.cores(), stage.jobs(len(train.seeds))
+    cores = stage.cores()
+    try:
+        side_by_side = stage.jobs(len(train.seeds))
+    except CampaignError as error:
+        yield Finding("problem", "cores", str(error))
+        return
     figure = f"{cores}, {len(train.seeds)} seeds, {side_by_side} side by side"
     if device() == "cpu" and side_by_side > 2 * cores:
         yield Finding("warning", "cores", figure, f"more than two a core slow each other down: CAMPAIGN_JOBS={cores}")
@@ -145,6 +155,7 @@ def bars_found(sections: dict[str, Any]) -> tuple[Load | None, list[Finding]]:
         samples={split: int((part["y"] != labels.NO_LABEL).sum()) for split, part in splits.items()},
         features=len(data.features),
         assets=len(symbols),
+        days=len(np.unique(splits["test"]["timestamps"].astype("datetime64[D]"))),
         seconds=seconds,
     )
     counts = " + ".join(f"{load.samples[split]:,} {split}" for split in SPLITS)
@@ -230,7 +241,11 @@ def store() -> Finding:
 def timings(load: Load, sections: dict[str, Any]) -> Iterator[Finding]:
     """Rough seconds of each stage, in running order."""
     train, references = sections["train"], sections["references"]
-    yield Finding("ok", "generate_data", duration(load.seconds * 1.7))  # reading is six tenths of it
+    if Path(sections["data"].bars) == simulate_market.OUT:
+        market = sections["market"]
+        one = seconds_of(lambda: next(simulate_market.simulate(**market.model_dump())))
+        yield Finding("ok", "simulate_market", duration(START + one * market.assets))
+    yield Finding("ok", "generate_data", duration(START + load.seconds * 1.7))  # reading is six tenths of it
     seeds, cores = len(train.seeds), stage.cores() if device() == "cpu" else 1
     at_once = stage.jobs(seeds)
     turns = -(-seeds // at_once) * max(1.0, at_once / cores)
@@ -239,11 +254,14 @@ def timings(load: Load, sections: dict[str, Any]) -> Iterator[Finding]:
         per_window, per_scored = seconds_per_window(name, sections, load)
         epoch = (per_window * load.samples["train"] + per_scored * load.samples["val"]) * turns
         least = min(train.patience + 1, train.epochs)
-        whole = f"{duration(least * epoch)} to {duration(train.epochs * epoch)}"
+        whole = f"{duration(START + least * epoch)} to {duration(START + train.epochs * epoch)}"
         yield Finding("ok", f"train_{name}", f"{whole}, {duration(epoch)} an epoch of all seeds")
         scoring += per_scored * (load.samples["val"] + load.samples["test"]) * seeds
     yield Finding("ok", "fit_references", duration(seconds_of_references(load, sections["data"].lookback, references)))
-    yield Finding("ok", "evaluate", duration(scoring + 5))
+    exports = 0.0 if tracking.is_off() else EXPORT * len(evaluate.ARCHITECTURES)
+    yield Finding("ok", "evaluate", duration(START + scoring + exports))
+    drawing = seconds_of(lambda: draw_days(load.days, 1, 100, 0)) / 100 * sections["compare"].draws
+    yield Finding("ok", "compare", duration(START + 2 * drawing + exports / 4))
 
 
 def seconds_per_window(name: str, sections: dict[str, Any], load: Load) -> tuple[float, float]:
@@ -278,7 +296,8 @@ def seconds_of_references(load: Load, lookback: int, references: fit_references.
         )
         boosting = seconds_of(lambda: fit_references.boosting_scores(*train, nothing, rounds=rounds, **trees))
     share = (fitted + judged / 4) / few
-    return share * (logistic * references.logistic_iterations / iterations + boosting * references.boosting_rounds / rounds) + 3
+    whole = logistic * references.logistic_iterations / iterations + boosting * references.boosting_rounds / rounds
+    return START + share * whole
 
 
 def random_rows(size: int, load: Load, lookback: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -310,18 +329,19 @@ def duration(seconds: float) -> str:
 
 def findings() -> Iterator[Finding]:
     sections, found = settings_found()
-    yield from found
-    valid = len(sections) == len(SCHEMAS)
     if "train" in sections:
-        yield from machine(sections["train"])
+        found += machine(sections["train"])
+    yield from found
+    stuck = {finding.what for finding in found if finding.level == "problem"}
     load = None
-    if {"data", "market"} <= set(sections):
+    if {"data", "market"} <= set(sections) and "cores" not in stuck:
         load, found = bars_found(sections)
         yield from found
-    if valid and load is not None:
+    valid = load is not None and not stuck
+    if valid:
         yield from room(load, sections)
     yield store()
-    if valid and load is not None:
+    if valid:
         yield from timings(load, sections)
 
 

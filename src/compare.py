@@ -26,6 +26,7 @@ from report.page import page
 
 ARCHITECTURES = ("mlp", "lstm", "gru", "cnn_lstm")
 REFERENCES = ("logistic_regression", "gradient_boosting", "always_positive")
+PRIOR = "prior"  # calls what always_positive calls, so it is in the tables and in no comparison; its scores differ
 DATA = Path("data/training_data")
 JUDGED = ("val", "test")
 CURVES = ("pr", "roc", "calibration", "threshold")
@@ -166,7 +167,7 @@ def recommend(means: dict[str, float], pairs: list[dict[str, Any]], chance: floa
     order = sorted(means, key=lambda name: -means[name])
     worthy = [name for name in order if means[name] > max(chance, minimum)]
     reasons = {
-        name: f"validation F1 {means[name]:.3f} is not above always-positive ({chance:.3f}) and the minimum ({minimum:g})"
+        name: f"validation F1 {means[name]:.3f} is not above both always-positive ({chance:.3f}) and the minimum ({minimum:g})"
         for name in order
         if name not in worthy
     }
@@ -216,6 +217,7 @@ def scores(seeds: list[dict[str, Any]], ensemble: dict[str, Any], estimate: Esti
         "ensemble_f1": ensemble[F1],
         "pr_auc_chance": seeds[0]["positive_share"],
         **{key: statistics.fmean(row[key] for row in seeds) for key in keys},
+        "std": {key: statistics.stdev(row[key] for row in seeds) if len(seeds) > 1 else 0.0 for key in keys},
     }
 
 
@@ -250,7 +252,7 @@ def sentences(result: dict[str, Any]) -> list[str]:
     primary = search["primary"]
     if primary is None:
         primary = max(ARCHITECTURES, key=lambda name: models[name]["val"]["f1"]["mean"])
-        advice = "No architecture is worth a hyperparameter search: none beats calling everything positive on validation."
+        advice = f"No architecture is worth a hyperparameter search; the best, {NAMES[primary]}: {search['reasons'][primary]}."
     else:
         then = f", then {names(search['secondary'])} (ties)" if search["secondary"] else ""
         aside = f"; set aside {names(search['set_aside'])}" if search["set_aside"] else ""
@@ -304,7 +306,8 @@ def main() -> None:
     metadata = stage.read_json(DATA / "metadata.json")
     evaluated = stage.read_json(Path("metrics/evaluate.json"))
     trained = {name: stage.read_json(Path("metrics/train") / f"{name}.json") for name in ARCHITECTURES}
-    names, cost = (*ARCHITECTURES, *REFERENCES), evaluated["cost_per_trade"]
+    compared, cost = (*ARCHITECTURES, *REFERENCES), evaluated["cost_per_trade"]
+    names = (*compared, PRIOR)
 
     called: dict[str, dict[str, Called]] = {}
     blocks, days = {}, {}
@@ -345,8 +348,11 @@ def main() -> None:
         }
         if name in ARCHITECTURES:
             models[name]["training"] = convergence(trained[name])
-    means = {split: {name: models[name][split]["f1"]["mean"] for name in names} for split in JUDGED}
-    pairs = {split: paired_differences(called[split], blocks[split], settings.confidence) for split in JUDGED}
+    means = {split: {name: models[name][split]["f1"]["mean"] for name in compared} for split in JUDGED}
+    pairs = {
+        split: paired_differences({name: called[split][name] for name in compared}, blocks[split], settings.confidence)
+        for split in JUDGED
+    }
     result = {
         "simulated": metadata["simulated"],
         "confidence": settings.confidence,
@@ -355,7 +361,7 @@ def main() -> None:
         "days": days,
         "break_even_precision": evaluated["break_even_precision"],
         "cost_per_trade": cost,
-        "ranking": sorted(names, key=lambda name: -means["val"][name]),
+        "ranking": sorted(names, key=lambda name: -models[name]["val"]["f1"]["mean"]),
         "test_verdict": verdict(means["test"], pairs["test"]),
         "search_first": recommend(
             {name: means["val"][name] for name in ARCHITECTURES},
@@ -389,9 +395,10 @@ def main() -> None:
     ]
     stage.write_csv(Path("plots/learning_curves.csv"), learning)
     curves = {kind: read_rows(Path("plots") / f"{kind}_curves.csv") for kind in CURVES}
-    sections = {"train": trained[ARCHITECTURES[0]]["settings"]} | {name: trained[name]["architecture"] for name in ARCHITECTURES}
+    first = trained[ARCHITECTURES[0]]
+    result |= {"settings": {"train": first["settings"] | {"precision used": first["precision"]}}}
+    result["settings"] |= {name: trained[name]["architecture"] for name in ARCHITECTURES}
     stage.write_text(Path("reports/comparison.md"), comparison(result, metadata))
-    result |= {"settings": sections}
     stage.write_text(Path("reports/comparison.html"), page(result, metadata, {"learning": learning} | curves))
     stage.write_text(Path("reports/decisions.md"), decision(result, metadata))
     tracking.mirror()

@@ -110,7 +110,7 @@ def live(architecture: str, seeds: list[int], parameters: Mapping[str, Any], tag
         tags: further ones of the run and its children; `fingerprint` finds the run of an interrupted training again.
     """
     told = Live(None if is_off() else _start("follow"))
-    told.tell("start", architecture, seeds, _flat(parameters), {**tags, "process": f"{socket.gethostname()}:{os.getpid()}"})
+    told.tell("start", architecture, seeds, _flat(parameters), {**tags, "process": _this_process()})
     ending = "FAILED"
     try:
         yield told
@@ -168,12 +168,17 @@ def store_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root() / 'mlflow.db'}"
 
 
+def is_own() -> bool:
+    """Whether the store is the project's, and not one that the environment names."""
+    return not os.environ.get("MLFLOW_TRACKING_URI")
+
+
 def reach() -> str:
     """Where runs go, once it has answered; changes nothing. Raises whatever a store or a network can do."""
     if is_off():
         return "off (CAMPAIGN_TRACKING)"
-    uri, file = store_uri(), root() / "mlflow.db"
-    if "MLFLOW_TRACKING_URI" not in os.environ and not file.exists():
+    uri = store_uri()
+    if is_own() and not (root() / "mlflow.db").exists():
         return f"{uri}, which the first training makes"
     _quiet()
     import mlflow
@@ -190,7 +195,7 @@ class Store:
         import mlflow
 
         self.uri = store_uri()
-        own = "MLFLOW_TRACKING_URI" not in os.environ
+        own = is_own()
         mlflow.set_tracking_uri(self.uri)
         with contextlib.ExitStack() as stack:
             if own:
@@ -263,6 +268,10 @@ def _quiet() -> None:
     logging.disable(logging.WARNING)
 
 
+def _this_process() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
 def _is_dead(process: str) -> bool:
     host, _, pid = process.partition(":")
     return host == socket.gethostname() and pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists()
@@ -328,16 +337,13 @@ def _take_up(
         if found.info.status == "RUNNING" and not _is_dead(found.data.tags.get("process", "")):
             continue  # the same training elsewhere
         run = found.info.run_id
-        children = store.children(run)
-        if sorted(children) != sorted(seeds):
+        if not set(store.children(run)) <= set(seeds):
             continue
-        store.log(run, tags=tags)
-        store.client.update_run(run, status="RUNNING")
-        for child in children.values():
-            store.log(child.info.run_id, tags=tags)
-            store.client.update_run(child.info.run_id, status="RUNNING")
-        logged = {seed: _last_epoch(store, child.info.run_id) for seed, child in children.items()}
-        return run, {seed: child.info.run_id for seed, child in children.items()}, logged
+        children = _children(store, run, seeds)
+        for taken_up in (run, *children.values()):
+            store.log(taken_up, tags=tags)
+            store.client.update_run(taken_up, status="RUNNING")
+        return run, children, {seed: _last_epoch(store, child) for seed, child in children.items()}
     run, children = _create(store, architecture, seeds, params, tags)
     return run, children, dict.fromkeys(seeds, 0)
 
@@ -346,14 +352,22 @@ def _create(
     store: Store, architecture: str, seeds: list[int], params: Mapping[str, Any], tags: Mapping[str, str]
 ) -> tuple[str, dict[int, str]]:
     name = architecture + (f" {tags['dvc_exp_name']}" if "dvc_exp_name" in tags else "")
-    tags = {"model_type": architecture, **TAGS, **tags}
-    run = store.create(name, tags)
+    run = store.create(name, {"model_type": architecture, **TAGS, **tags})
     store.log(run, params=params)
-    children = {}
+    return run, _children(store, run, seeds)
+
+
+def _children(store: Store, run: str, seeds: list[int]) -> dict[int, str]:
+    """Ids of the run's children by seed; those that there are not yet are made in its likeness."""
+    children = {seed: child.info.run_id for seed, child in store.children(run).items()}
+    parent = store.client.get_run(run)
+    kept = {key: value for key, value in parent.data.tags.items() if key.startswith("mlflow.source.") or "mlflow." not in key}
     for seed in seeds:
-        children[seed] = store.create(f"{name} seed {seed}", {**tags, "mlflow.parentRunId": run, "seed": str(seed)})
-        store.log(children[seed], params={**params, "seed": seed})
-    return run, children
+        if seed not in children:
+            own = {**kept, "mlflow.parentRunId": run, "seed": str(seed)}
+            children[seed] = store.create(f"{parent.info.run_name} seed {seed}", own)
+            store.log(children[seed], params={**parent.data.params, "seed": seed})
+    return children
 
 
 def _last_epoch(store: Store, run: str) -> int:
@@ -375,7 +389,8 @@ def write(store: Store, architecture: str, run: str | None = None) -> str:
     judged it the model.
 
     Args:
-        run: its id; None finds the one with these very models, or makes it.
+        run: its id; None finds the one with these very models, or makes it: in an experiment of DVC one of its own, since other
+            settings of `evaluate` may have judged the same models elsewhere.
 
     Returns:
         The run's id.
@@ -385,14 +400,18 @@ def write(store: Store, architecture: str, run: str | None = None) -> str:
     digest = directory_md5(models)
     seeds = [summary["seed"] for summary in trained["seeds"]]
     tags = {"models_md5": digest, "best_seed": str(trained["best_seed"])} | _locked(architecture, digest)
+    same = store.parents(f"tags.models_md5 = '{digest}'")
     if run is None:
-        found = store.parents(f"tags.models_md5 = '{digest}'")
-        run = found[0].info.run_id if found else None
+        name = os.environ.get("DVC_EXP_NAME", "")
+        own = [found for found in same if found.data.tags.get("dvc_exp_name", "") == name] or ([] if name else same)
+        run = own[0].info.run_id if own else None
     if run is None:
         params = _flat({"train": trained["settings"], architecture: trained["architecture"]})
-        data_hash = stage.read_json(DATA / "metadata.json")["content_hash"]
-        run, _ = _create(store, architecture, seeds, params, {"data_hash": data_hash, "backfilled": "true"})
-    children = {seed: child.info.run_id for seed, child in store.children(run).items()}
+        made = {"data_hash": stage.read_json(DATA / "metadata.json")["content_hash"], "precision": trained["precision"]}
+        run, _ = _create(
+            store, architecture, seeds, params, {**tags, **made, **_origin(), "process": _this_process(), "backfilled": "true"}
+        )
+    children = _children(store, run, seeds)
 
     with (models / "training_history.csv").open(newline="") as file:
         history = list(csv.DictReader(file))
@@ -417,9 +436,13 @@ def write(store: Store, architecture: str, run: str | None = None) -> str:
     if evaluated:
         figures |= stage.read_json(Path("metrics/test") / f"{architecture}.json")
     store.log(run, metrics=_news(store, run, figures), tags=tags)
-    _log_artifacts(store, run, architecture, evaluated=bool(evaluated))
+    _log_artifacts(store, run, architecture, evaluated)
     if evaluated and not store.client.get_run(run).outputs.model_outputs:
-        _log_model(run, architecture)
+        logged = [found.info.run_id for found in same if store.client.get_run(found.info.run_id).outputs.model_outputs]
+        if logged:
+            store.log(run, tags={"model_of_run": logged[0]})
+        else:
+            _log_model(run, architecture)
     store.end((*children.values(), run), "FINISHED")
     return run
 
@@ -441,7 +464,15 @@ def _evaluated(architecture: str, trained: Mapping[str, Any]) -> dict[str, Any] 
     return result if result["thresholds"] == [summary["threshold"] for summary in trained["seeds"]] else None
 
 
-def _log_artifacts(store: Store, run: str, architecture: str, *, evaluated: bool) -> None:
+def _is_compared(architecture: str, evaluated: Mapping[str, Any]) -> bool:
+    """Whether the report is about what `evaluate` found."""
+    with contextlib.suppress(CampaignError, KeyError):
+        f1 = stage.read_json(Path("metrics/compare.json"))["models"][architecture]["test"]["f1"]["by_seed"]
+        return f1 == [row["f1_score_positive_class"] for row in evaluated["test"]]
+    return False
+
+
+def _log_artifacts(store: Store, run: str, architecture: str, evaluated: Mapping[str, Any] | None) -> None:
     """DVC's files, and a picture made from them; those of `evaluate` and `compare` where they are about these models."""
     files = {
         "configuration": ["params.yaml", "metrics/train/{}.json", "data/training_data/metadata.json"],
@@ -449,6 +480,7 @@ def _log_artifacts(store: Store, run: str, architecture: str, *, evaluated: bool
     }
     if evaluated:
         files["test"] = ["plots/confusion/{}.png", "metrics/test/{}.json"]
+    if evaluated and _is_compared(architecture, evaluated):
         files["report"] = ["reports/comparison.html", "reports/comparison.md", "reports/decisions.md"]
     for folder, names in files.items():
         for name in names:
@@ -551,12 +583,20 @@ def _locked(architecture: str, models_md5: str) -> dict[str, str]:
 
 def _tags_here() -> dict[str, str]:
     """What made a training: the code, the experiment, the versions."""
+    return (
+        _origin()
+        | {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in ("torch", "mlflow", "dvc", "numpy")}
+    )
+
+
+def _origin() -> dict[str, str]:
+    """The code and the experiment."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10).stdout.strip()
 
-    tags = {"python": platform.python_version()}
-    tags |= {name: importlib.metadata.version(name) for name in ("torch", "mlflow", "dvc", "numpy")}
+    tags = {}
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         if commit := git("rev-parse", "HEAD"):
             tags |= {"mlflow.source.git.commit": commit, "git_dirty": str(bool(git("status", "--porcelain"))).lower()}

@@ -3,6 +3,7 @@
 Each seed trains in a process of its own, so that one that dies takes no other with it; the parent watches and writes.
 """
 
+import contextlib
 import ctypes
 import dataclasses
 import hashlib
@@ -12,6 +13,7 @@ import os
 import signal
 import statistics
 import sys
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
@@ -258,11 +260,7 @@ def _supervise(task: Task, row: int, live: tracking.Live) -> tuple[bytes, list[d
     name = f"{task.architecture} seed {task.seed}"
     outcome: tuple | None = None
     with Progress(name, task.settings["epochs"], row) as progress:
-        while True:
-            try:
-                kind, *content = receiver.recv()
-            except (EOFError, OSError):  # the worker is gone; OSError where it went in the middle of a message
-                break
+        for kind, *content in _messages(receiver):
             if kind == "note":
                 progress.say(content[0])
             elif kind == "epoch":
@@ -278,6 +276,13 @@ def _supervise(task: Task, row: int, live: tracking.Live) -> tuple[bytes, list[d
             return f"{name}: {outcome[1]}"
         progress.stopped(outcome[3], task.settings)
         return outcome[1:]
+
+
+def _messages(receiver: Connection) -> Iterator[tuple]:
+    """Until the worker is gone: EOFError after a whole message, OSError in the middle of one."""
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            yield receiver.recv()
 
 
 def _how_it_ended(code: int | None) -> str:

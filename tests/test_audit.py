@@ -1,15 +1,18 @@
 """The audit passes a sound campaign and names each leak that is planted."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import audit
 import generate_data
 import simulate_market
+from core.dataset import Split
 from scaffold import refusal, write_params
 
 DATA = Path("data/training_data")
@@ -78,7 +81,20 @@ def test_test_samples_in_train_are_found(campaign, capsys):
     for name in ("X", "y", "asset_ids", "timestamps", "returns"):
         save(f"train_{name}", np.load(DATA / f"test_{name}.npy"))
         save(f"val_{name}", np.load(DATA / f"test_{name}.npy"))
-    assert "one cut for all assets" in refusal(audit.main)
+    refused = refusal(audit.main)
+    assert "one cut for all assets" in refused
+    assert "shuffled labels teach nothing" in refused, "they are learnt by heart where test is trained on"
+
+
+def test_windows_that_end_a_bar_too_early_are_found(campaign, monkeypatch):
+    """The label itself is among the features, and out of sight."""
+    gather = Split.gather
+
+    def early(self: Split, order: torch.Tensor) -> tuple:
+        return gather(dataclasses.replace(self, ends=(self.ends - 1).clamp(min=self.lookback - 1)), order)
+
+    monkeypatch.setattr(Split, "gather", early)
+    assert "an oracle feature is learnt" in refusal(audit.main)
 
 
 def test_the_audit_of_real_bars(real_bars, desk, monkeypatch, capsys):

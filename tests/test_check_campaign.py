@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import check_campaign
-from scaffold import SMALL, make_frame, refusal, write_params, write_symbol
+import evaluate
+from scaffold import SMALL, make_frame, read_params, refusal, write_params, write_symbol
 
 TINY = SMALL | {"train": SMALL["train"] | {"epochs": 4}}
 
@@ -39,7 +40,8 @@ def test_a_fresh_clone_is_ready_and_stays_as_it_is(ready, capsys, monkeypatch):
     found = lines(capsys)
     assert list(found) == [
         "parameters", "accelerator", "cores", "bars", "memory", "disk", "tracking",
-        "generate_data", "train_mlp", "train_lstm", "train_gru", "train_cnn_lstm", "fit_references", "evaluate",
+        "simulate_market", "generate_data", "train_mlp", "train_lstm", "train_gru", "train_cnn_lstm", "fit_references",
+        "evaluate", "compare",
     ]  # fmt: skip
     assert {level for entries in found.values() for level, _ in entries} == {"ok"}
     assert re.match(r"simulated market, not on disk yet: 2 assets, 1,\d\d\d bars, samples \d+ train", found["bars"][0][1])
@@ -75,6 +77,17 @@ def test_all_problems_are_told_at_once_with_their_cures(ready, capsys):
     assert "compare.draws is 'many'" in found["parameters"][1][1]
     assert "60 bars" in found["bars"][0][1]
     assert "not found; put the bars there or remove the symbol's directory" in found["bars"][1][1]
+
+
+def test_every_section_and_architecture_is_checked():
+    assert set(check_campaign.SCHEMAS) == set(read_params())
+    assert set(evaluate.ARCHITECTURES) <= set(check_campaign.SCHEMAS)
+
+
+def test_a_number_of_jobs_that_is_none_is_one_problem(ready, capsys, monkeypatch):
+    monkeypatch.setenv("CAMPAIGN_JOBS", "many")
+    assert "1 problem would stop the campaign" in refusal(check_campaign.main)
+    assert lines(capsys)["cores"] == [("problem", "CAMPAIGN_JOBS is 'many'; it must be a whole number above zero, or unset")]
 
 
 def test_too_little_memory_or_disk_is_a_problem_and_little_is_a_warning(ready, capsys, monkeypatch):

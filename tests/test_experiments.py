@@ -54,16 +54,28 @@ def test_a_grid_ran_side_by_side_and_every_cell_has_its_own_result(campaign):
     assert not re.findall("Traceback|tracking: warning", campaign.said.stdout + campaign.said.stderr)
 
 
-def test_parallel_experiments_leave_the_store_whole(campaign):
-    cells = set(names(campaign).values())
+KEYS = ("val_f1_score_positive_class", "val_pr_auc", "test_f1_score_positive_class")
+
+
+def test_parallel_experiments_leave_the_store_whole_and_their_figures_apart(campaign):
+    """Also those of two that judge the very same network at other costs."""
     with contextlib.closing(sqlite3.connect(campaign.directory / "mlflow.db")) as store:
         assert store.execute("pragma integrity_check").fetchall() == [("ok",)]
-        tagged = store.execute("select value, run_uuid from tags where key = 'dvc_exp_name'").fetchall()
-        assert {name for name, _ in tagged} == cells
         assert store.execute("select distinct status from runs").fetchall() == [("FINISHED",)]
-        for name in cells:
-            own = [run for tag, run in tagged if tag == name]
-            assert len(own) == 3, "a run for the GRU, and one for each of its seeds"
+        runs = [run for (run,) in store.execute("select run_uuid from runs")]
+        tags, metrics = ({run: {} for run in runs} for _ in range(2))
+        for run, key, value in store.execute("select run_uuid, key, value from tags"):
+            tags[run][key] = value
+        for run, key, value in store.execute("select run_uuid, key, value from latest_metrics"):
+            metrics[run][key] = value
+    assert not [run for run in runs if not set(KEYS) <= set(metrics[run])], "no gap in the table that users make"
+    for name, row in ((row["Experiment"], row) for row in experiments(campaign).values()):
+        own = [run for run in runs if tags[run].get("dvc_exp_name") == name]
+        assert len(own) == 4 * 3, "a run for each architecture, and one for each of its seeds"
+        for run in own:
+            if "mlflow.parentRunId" not in tags[run]:
+                shown = float(row[f"metrics/test/{tags[run]['model_type']}.json:test_mean_return_net"])
+                assert metrics[run]["test_mean_return_net"] == pytest.approx(shown)
 
 
 def test_experiments_are_compared_applied_and_branched(campaign):

@@ -1,9 +1,12 @@
 """Full disks, read-only directories, missing permissions, poisoned files: one line, exit code 1, earlier results whole."""
 
 import hashlib
+import multiprocessing
 import os
 import pickle
+import re
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +18,7 @@ import torch
 
 import evaluate
 import stage
+import training
 from core import checkpoint
 from core.atomic import replacing
 from core.errors import CampaignError
@@ -119,7 +123,8 @@ def test_out_of_memory_in_the_middle_of_a_write(tmp_path, monkeypatch):
             np.empty(1 << 62, np.uint8)
 
     monkeypatch.setattr(sys, "argv", ["train_mlp.py"])
-    with pytest.raises(SystemExit, match="train_mlp: out of memory .*; use fewer bars, symbols or CAMPAIGN_JOBS"):
+    line = re.escape(f"train_mlp: out of memory (while writing {path}); use fewer bars, symbols or CAMPAIGN_JOBS")
+    with pytest.raises(SystemExit, match=line):
         stage.run(main)
     assert path.read_text() == "earlier"
     assert os.listdir(tmp_path) == ["file"]
@@ -128,21 +133,31 @@ def test_out_of_memory_in_the_middle_of_a_write(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("error", "finding"),
     [
-        ("torch.cuda.OutOfMemoryError('stub')", "mlp seed 1: the GPU is out of memory; lower train.batch_size (now 64)"),
-        ("MemoryError()", "mlp seed 1: out of memory; start fewer seeds at once (CAMPAIGN_JOBS=1)"),
+        ("raise torch.cuda.OutOfMemoryError('stub')", "mlp seed 1: the GPU is out of memory; lower train.batch_size (now 64)"),
+        ("raise MemoryError()", "mlp seed 1: out of memory; start fewer seeds at once (CAMPAIGN_JOBS=1)"),
+        ("torch.empty(1 << 46)", "mlp seed 1: out of memory; start fewer seeds at once (CAMPAIGN_JOBS=1)"),
     ],
+    ids=["on a GPU", "in Python", "in torch"],
 )
 def test_out_of_memory_in_training(trained, error, finding):
     script = trained.directory / "src/train_mlp.py"
     source = script.read_text()
     head = '        """x (B, T, F), asset_ids (B,) -> logits (B,)."""\n'
     assert source.count(head) == 1
-    script.write_text(source.replace(head, f"{head}        raise {error}\n"))
+    script.write_text(source.replace(head, f"{head}        {error}\n"))
     try:
         assert finding in last_line(trained.run("python src/train_mlp.py", fails=True))
     finally:
         script.write_text(source)
         shutil.rmtree(trained.directory / ".checkpoints", ignore_errors=True)
+
+
+def test_a_worker_that_dies_in_the_middle_of_a_message_is_gone():
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    sender.send(("note", "whole"))
+    os.write(sender.fileno(), struct.pack("!i", 100) + b"half of a message")
+    sender.close()
+    assert list(training._messages(receiver)) == [("note", "whole")]
 
 
 class Poison:

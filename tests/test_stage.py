@@ -12,31 +12,9 @@ import pytest
 from pydantic import Field
 
 import stage
-from compare import Compare
+from check_campaign import SCHEMAS
 from core.errors import CampaignError
-from evaluate import Evaluate
-from fit_references import References
-from generate_data import Data
 from scaffold import PROJECT, read_params, refusal, write_params
-from simulate_market import Market
-from train_cnn_lstm import Settings as CNNLSTM
-from train_gru import Settings as GRU
-from train_lstm import Settings as LSTM
-from train_mlp import Settings as MLP
-from training import Train
-
-SCHEMAS = {
-    "market": Market,
-    "data": Data,
-    "train": Train,
-    "mlp": MLP,
-    "lstm": LSTM,
-    "gru": GRU,
-    "cnn_lstm": CNNLSTM,
-    "references": References,
-    "evaluate": Evaluate,
-    "compare": Compare,
-}
 
 
 class Sample(stage.Settings):

@@ -77,16 +77,18 @@ class Trades:
             "hit_rate": float(self.y[taken].mean()) if count else None,
             "mean_return": mean,
             "mean_return_net": None if mean is None else mean - cost,
+            "total_return": float(self.daily(taken, 0.0).sum()),
             "total_return_net": float(daily.sum()),
             "return_per_day_net": float(daily.mean()),
             "max_drawdown": drawdown(daily),
         }
 
     def by_share_called(self, scores: np.ndarray, cost: float, points: int) -> list[dict[str, float]]:
-        """Precision and mean net return of every called trade, overlapping ones too, as the threshold falls.
+        """Figures of every called trade as the threshold falls, overlapping ones too, so that each depends on its score alone.
 
         Returns:
-            At most `points` rows, from 1 in 200 samples called to all: share_called, threshold, precision, mean_return_net.
+            At most `points` rows, from 1 in 200 samples called to all: share_called, threshold, trades, precision (their hit
+            rate), and mean and total return before and after `cost`, the totals with the stakes of `figures`.
         """
         order = np.argsort(-scores, kind="stable")
         ordered = scores[order]
@@ -98,8 +100,12 @@ class Trades:
             {
                 "share_called": (row + 1) / len(ordered),
                 "threshold": float(ordered[row]),
+                "trades": row + 1,
                 "precision": float(hits[row] / (row + 1)),
+                "mean_return": float(paid[row] / (row + 1)),
                 "mean_return_net": float(paid[row] / (row + 1) - cost),
+                "total_return": float(paid[row] / self.assets),
+                "total_return_net": float((paid[row] - cost * (row + 1)) / self.assets),
             }
             for row in keep.tolist()
         ]

@@ -14,7 +14,7 @@ def decision(result: dict[str, Any], metadata: dict[str, Any]) -> str:
     seeds = len(models["mlp"]["seeds"])
     first, last = (metadata["splits"][split][key][:10] for split, key in (("train", "first_bar"), ("test", "last_bar")))
     context = (
-        f"Four architectures were trained with the same settings on {len(metadata['assets'])} assets from "
+        f"{len(result['gates'])} architectures were trained with the same settings on {len(metadata['assets'])} assets from "
         f"`{metadata['source']}`{simulated}, hourly bars from {first} to {last}, {seeds} seed{'s' if seeds > 1 else ''} each. "
         "A hyperparameter search is worth its price only where the baseline learns something."
     )

@@ -79,18 +79,43 @@ def training(result: dict[str, Any]) -> str:
 
 def money(result: dict[str, Any]) -> str:
     rows = []
-    for name in result["ranking"]:
+    for name in (name for name in result["ranking"] if name != "prior"):  # its trades are those of always_positive
         paid = result["models"][name]["test"]["money"]
         low, high = paid["return_per_day_interval"]
         rows.append(
             [NAMES[name], f"{paid['trades']:,.0f}", "–" if paid["hit_rate"] is None else f"{paid['hit_rate']:.1%}"]
             + [percent(paid[key]) for key in ("mean_return", "mean_return_net")]
-            + [percent(paid["total_return_net"], 1), f"{percent(paid['return_per_day_net'])} [{percent(low)}, {percent(high)}]"]
+            + [percent(paid[key], 1) for key in ("total_return", "total_return_net")]
+            + [f"{percent(paid['return_per_day_net'])} [{percent(low)}, {percent(high)}]"]
             + [f"{paid['max_drawdown']:.1%}", f"{paid['above_break_even']:+.3f}"]
         )
-    rows.append(["no trade", "0", "–", "–", "–", "+0.0%", "+0.00%", "0.0%", "–"])
-    head = ["model", "trades", "hit rate", "a trade, before costs", "after costs", "total", "a day", "largest drawdown"]
+    rows.append(["no trade", "0", "–", "–", "–", "+0.0%", "+0.0%", "+0.00%", "0.0%", "–"])
+    head = ["model", "trades", "hit rate", "a trade, before costs", "after costs", "total, before costs", "after costs", "a day"]
+    head.append("largest drawdown")
     return table([*head, "precision above break-even"], rows)
+
+
+def by_group(result: dict[str, Any], kind: str) -> str:
+    """Test F1 of every model on each asset or month; `kind` is by_asset or by_month."""
+    models = {name: result["models"][name]["test"][kind] for name in result["ranking"] if name != "prior"}
+    rows = []
+    for group, first in next(iter(models.values())).items():
+        scores = [found[group]["f1"] for found in models.values()]
+        counts = [f"{first['samples']:,}", f"{first['positive_share']:.1%}"]
+        rows.append([group, *counts, *("–" if f1 is None else f"{f1:.3f}" for f1 in scores)])
+    return table([kind.removeprefix("by_"), "samples", "positive", *(NAMES[name] for name in models)], rows)
+
+
+def settings(result: dict[str, Any]) -> str:
+    return "\n".join(
+        f"- {section}: " + ", ".join(f"{key} {value}" for key, value in values.items())
+        for section, values in result["settings"].items()
+    )
+
+
+def leaks(metadata: dict[str, Any]) -> str:
+    """The figures that a leak would show in, in words."""
+    return "; ".join(f"{name.replace('_', ' ')}: {value:g}" for name, value in metadata["leak_audit"].items())
 
 
 def would_have_lost(result: dict[str, Any]) -> str:
@@ -125,7 +150,7 @@ def comparison(result: dict[str, Any], metadata: dict[str, Any]) -> str:
     """The whole report.
 
     Args:
-        result: what compare found (metrics/compare.json).
+        result: what compare found (metrics/compare.json), and the settings by section.
         metadata: data/training_data/metadata.json.
     """
     parts = ["# Comparison"]
@@ -158,11 +183,16 @@ def comparison(result: dict[str, Any], metadata: dict[str, Any]) -> str:
         "## Differences in test F1",
         differences(result, "test"),
         "Corrected for the number of pairs (Holm).",
+        "## Test F1 by asset and month",
+        by_group(result, "by_asset"),
+        by_group(result, "by_month"),
         "## What to search first",
         search(result),
-        "## Data",
+        "## Data and settings",
         f"{len(metadata['assets'])} assets from `{metadata['source']}`: {', '.join(metadata['assets'])}. A trade wins at "
         f"+{metadata['profit']:.1%} before -{metadata['stop']:.1%} within {metadata['horizon']} bars.",
         table(["split", "bars", "samples", "positive"], data),
+        f"Leak audit: {leaks(metadata)}.",
+        settings(result),
     ]
     return "\n\n".join(parts) + "\n"

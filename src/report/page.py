@@ -110,7 +110,7 @@ def _lines(curves: Mapping[str, list[tuple[Any, Any]]], models: Mapping[str, Any
 
 
 def _drawn(result: Mapping[str, Any]) -> list[str]:
-    """The ranking without the prior, which is always_positive again."""
+    """The ranking without the prior, which calls what always_positive calls."""
     return [name for name in result["ranking"] if name != "prior"]
 
 
@@ -325,7 +325,7 @@ def _losing(result: Mapping[str, Any]) -> Iterable[str]:
 
 def _money(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> str:
     models, level, even = result["models"], f"{result['confidence']:.0%}", result["break_even_precision"]
-    money = {name: models[name]["test"]["money"] for name in result["ranking"]}
+    money = {name: models[name]["test"]["money"] for name in _drawn(result)}
     returns, precision = (_curves(rows, "share_called", key, LEAST_SHARE) for key in ("mean_return_net", "precision"))
     start = min([at for points in returns.values() for at, _ in points] + [0.99])
     called = Axis("share of samples called, log", (start, 1.0), percent=True, log=True)
@@ -352,7 +352,12 @@ def _money(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> str:
         against = None if total is None or long is None else total - long
         cells = [_fixed(row["trades"], 0), _percent(row["hit_rate"])]
         cells += [_percent(row["mean_return"], "+.2%"), _percent(row["mean_return_net"], "+.2%")]
-        cells += [_percent(total, "+.1%"), _percent(against, "+.1%"), _percent(row["return_per_day_net"], "+.2%")]
+        cells += [
+            _percent(row["total_return"], "+.1%"),
+            _percent(total, "+.1%"),
+            _percent(against, "+.1%"),
+            _percent(row["return_per_day_net"], "+.2%"),
+        ]
         cells += [
             _between(row["return_per_day_interval"], "+.2%"),
             _percent(row["max_drawdown"]),
@@ -360,9 +365,9 @@ def _money(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> str:
         ]
         board.append([escape(_named(name)) + (", always long" if name == "always_positive" else ""), *cells])
     nothing = _percent(None if long is None else -long, "+.1%")
-    board.append(["no trade", "0", "–", "–", "–", "0.0%", nothing, "0.00%", "", "0.0%", "–"])
-    head = ["model", "trades", "hit rate", "mean before costs", "mean after costs", "total after costs", "against always long"]
-    head += ["a day", f"{level} interval", "largest drawdown", "above break-even"]
+    board.append(["no trade", "0", "–", "–", "–", "0.0%", "0.0%", nothing, "0.00%", "", "0.0%", "–"])
+    head = ["model", "trades", "hit rate", "mean before costs", "mean after costs", "total before costs", "total after costs"]
+    head += ["against always long", "a day", f"{level} interval", "largest drawdown", "above break-even"]
     return (
         _paragraphs(
             f"A round trip costs {_percent(result['cost_per_trade'], '.2%')} of the entry price; trades pay for themselves from "
@@ -422,7 +427,10 @@ def _data(metadata: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         cells = [[escape(str(key)), escape(_plain(value))] for key, value in pairs]
         tables.append(f"<div>{_table(section, ['setting', 'value'], cells, 'words')}</div>")
     splits = _table("Splits, by time", ["split", "first bar", "last bar", "samples", "profits"], rows)
-    return _paragraphs(said) + splits + (f"<h3>Settings</h3>{_grid(tables)}" if tables else "")
+    measured = [[escape(name.replace("_", " ")), f"{value:g}"] for name, value in metadata["leak_audit"].items()]
+    caption = "Leak audit, measured on the arrays: hours may be zero or more, counts must be zero"
+    leaks = _table(caption, ["what", "figure"], measured)
+    return _paragraphs(said) + splits + leaks + (f"<h3>Settings</h3>{_grid(tables)}" if tables else "")
 
 
 def page(result: dict[str, Any], metadata: dict[str, Any], curves: dict[str, list[dict[str, Any]]]) -> str:

@@ -173,6 +173,22 @@ def test_a_loss_that_is_not_finite_stops_with_seed_epoch_and_step(poison):
         next(epochs)
 
 
+def test_weights_that_the_last_step_ruined_stop_it_too():
+    """Every loss of the epoch is finite, and its checkpoint would be good for nothing."""
+    train, model, calls = split(1), mlp(), []
+    steps = len(train) // SETTINGS["batch_size"]
+
+    def ruin(gradient: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return gradient * (np.inf if len(calls) == 2 * steps else 1)
+
+    model.head.weight.register_hook(ruin)
+    epochs = fit(model, train, split(2), **SETTINGS)
+    next(epochs)
+    with pytest.raises(CampaignError, match=rf"the weights are not finite after seed 5, epoch 2, step {steps}; likely"):
+        next(epochs)
+
+
 def test_a_batch_larger_than_the_split_is_the_split():
     *_, last = fit(mlp(), split(1), split(2), **SETTINGS | {"batch_size": 100_000})
     assert last.record["epoch"] == 6

@@ -48,6 +48,7 @@ def test_the_figures_add_up(data, cost):
     row = of_split.figures(called, cost)
     assert row["trades"] == taken.sum()
     assert row["total_return_net"] == pytest.approx(sum(float(r) - cost for r in of_split.returns[taken]) / of_split.assets)
+    assert row["total_return"] == pytest.approx(sum(of_split.returns[taken].tolist()) / of_split.assets)
     assert row["return_per_day_net"] * (of_split.days.max() + 1) == pytest.approx(row["total_return_net"])
     if taken.any():
         assert row["mean_return_net"] == pytest.approx(row["mean_return"] - cost)
@@ -71,5 +72,9 @@ def test_along_the_threshold_figures_are_those_of_the_calls(data, seed):
     for row in rows:
         called = scores >= row["threshold"]
         assert row["share_called"] == pytest.approx(called.mean())
+        assert row["trades"] == called.sum()
         assert row["precision"] == pytest.approx(of_split.y[called].mean())
+        assert row["mean_return"] == pytest.approx(of_split.returns[called].mean(), abs=1e-6)
+        assert row["total_return"] == pytest.approx(of_split.returns[called].sum() / of_split.assets, abs=1e-5)
+        assert row["total_return_net"] == pytest.approx(row["total_return"] - 0.003 * called.sum() / of_split.assets)
         assert row["mean_return_net"] == pytest.approx(of_split.returns[called].mean() - 0.003, abs=1e-6)

@@ -70,7 +70,7 @@ def sample(assets: int = 16, months: int = 11, seeds: int = 3) -> tuple[dict[str
             | {
                 "money": {
                     "trades": 412, "hit_rate": f1 * 0.74, "mean_return": net + 0.003, "mean_return_net": net,
-                    "total_return_net": net * 412, "return_per_day_net": net * 17,
+                    "total_return": (net + 0.003) * 412, "total_return_net": net * 412, "return_per_day_net": net * 17,
                     "return_per_day_interval": [net * 17 - 0.02, net * 17 + 0.018], "max_drawdown": 0.314,
                     "above_break_even": f1 * 0.74 - 0.3286,
                 }
@@ -128,6 +128,7 @@ def sample(assets: int = 16, months: int = 11, seeds: int = 3) -> tuple[dict[str
     split = {"rows": 2736, "samples": 2550, "positives": 311, "positive_share": 0.122, "first_bar": "2022-04-26T22:00:00Z",
              "last_bar": "2022-05-16T07:00:00Z"}  # fmt: skip
     metadata = {
+        "leak_audit": {"hours_from_train_labels_to_val": 3.0, "windows_across_a_break": 0},
         "source": "simulated", "simulated": True, "assets": symbols, "features": ["return_1", "rsi_14"], "lookback": 24,
         "profit": 0.05, "stop": 0.02, "horizon": 8, "splits": dict.fromkeys(("train", "val", "test"), split),
     }  # fmt: skip
