@@ -552,6 +552,12 @@ def servable(network: "nn.Module") -> "nn.Module":
     """
     import torch
 
+    from core.layers import RecurrentStack
+
+    for module in network.modules():
+        if isinstance(module, RecurrentStack):
+            module.by_hand = False
+
     class Servable(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
