@@ -190,6 +190,24 @@ def test_backfill_writes_what_is_missing_and_nothing_twice(campaign, tmp_path):
     assert [run["steps"] for run in found if "seed" in run["tags"]] == [[1, 2, 3]] * 8
 
 
+def test_a_killed_backfill_is_taken_up_again(campaign, tmp_path):
+    file = tmp_path / "far.db"
+    store = {"MLFLOW_TRACKING_URI": f"sqlite:///{file}"}
+    command, environment = [sys.executable, "src/tracking.py", "backfill"], os.environ | ON | store
+    with subprocess.Popen(command, cwd=campaign.directory, env=environment, stdout=subprocess.DEVNULL) as backfill:
+        for _ in range(600):
+            with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(file)) as database:
+                if database.execute("select count(*) from runs").fetchone()[0] >= 2:  # a parent, and one of its children
+                    break
+            time.sleep(0.1)
+        backfill.kill()
+    campaign.run("python src/tracking.py backfill", **ON, **store)
+    found = runs(campaign, **store)
+    assert len(found) == 12
+    assert {run["status"] for run in found} == {"FINISHED"}
+    assert holes(campaign, **store) == 0
+
+
 def test_in_a_pulled_clone_nothing_runs_and_backfill_fills_mlflow(campaign, tmp_path):
     campaign.run(f"dvc remote add -d storage {tmp_path}/remote")
     campaign.commit()
