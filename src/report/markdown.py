@@ -101,7 +101,7 @@ def by_group(result: dict[str, Any], kind: str) -> str:
     rows = []
     for group, first in next(iter(models.values())).items():
         scores = [found[group]["f1"] for found in models.values()]
-        counts = [f"{first['samples']:,}", f"{first['positive_share']:.1%}"]
+        counts = [f"{first['samples']:,.0f}", f"{first['positive_share']:.1%}"]
         rows.append([group, *counts, *("–" if f1 is None else f"{f1:.3f}" for f1 in scores)])
     return table([kind.removeprefix("by_"), "samples", "positive", *(NAMES[name] for name in models)], rows)
 
