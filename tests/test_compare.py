@@ -86,7 +86,7 @@ def test_the_search_list_has_ties_second_and_the_hopeless_last():
     assert (found["primary"], found["secondary"], found["set_aside"]) == ("gru", ["lstm"], ["mlp", "cnn_lstm"])
     assert "a tie" in found["reasons"]["lstm"]
     assert "beyond chance" in found["reasons"]["mlp"]
-    assert "not above always-positive (0.220)" in found["reasons"]["cnn_lstm"]
+    assert "not above both always-positive (0.220) and the minimum (0.2)" in found["reasons"]["cnn_lstm"]
 
 
 def test_nothing_is_searched_when_nothing_beats_always_positive():
