@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import stage
 from core.bars import Bars
 
 PROJECT = Path(__file__).parent.parent
+PATIENCE = 600  # seconds for one command
 REAL_BARS = PROJECT.parent / "shared" / "data" / "historical"
 
 
@@ -134,13 +136,19 @@ class Clone:
         """Run `command` with the project's tools first on the path; its exit code must be 0, or must not where it `fails`."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "CAMPAIGN_", "GIT_"))}
-        done = subprocess.run(
-            shlex.split(command),
-            cwd=self.directory,
-            env=inherited | {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull, "CAMPAIGN_TRACKING": "off"} | environment,
-            capture_output=True,
-            text=True,
-        )
+        with tempfile.TemporaryFile("w+", newline="") as stdout, tempfile.TemporaryFile("w+", newline="") as stderr:
+            # files and not pipes: what it leaves in the background, such as DVC's queue workers, holds a pipe open
+            ended = subprocess.run(
+                shlex.split(command),
+                cwd=self.directory,
+                env=inherited | {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull, "CAMPAIGN_TRACKING": "off"} | environment,
+                stdout=stdout,
+                stderr=stderr,
+                timeout=PATIENCE,
+            )
+            for file in (stdout, stderr):
+                file.seek(0)
+            done = subprocess.CompletedProcess(ended.args, ended.returncode, stdout.read(), stderr.read())
         assert (done.returncode != 0) == fails, f"{command}\n{done.stdout}\n{done.stderr}"
         return done
 

@@ -4,8 +4,12 @@ import contextlib
 import csv
 import io
 import json
+import os
 import re
+import signal
 import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
@@ -18,7 +22,7 @@ SIZES, COSTS = (4, 6), (0.001, 0.002)
 
 
 @pytest.fixture(scope="module")
-def campaign(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+def campaign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     """A finished campaign, its MLflow store, and a grid of four experiments that ran two at a time."""
     clone = Clone(tmp_path_factory.mktemp("experiments"), train={"epochs": 2})
     clone.run("dvc repro")
@@ -27,7 +31,12 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     grid = (("gru.hidden_size", SIZES), ("evaluate.cost_per_trade", COSTS))
     clone.run("dvc exp run --queue " + " ".join(f"-S {key}={','.join(map(str, values))}" for key, values in grid))
     clone.said = clone.run("dvc exp run --run-all -j 2", **ON)
-    return clone
+    yield clone
+    for file in clone.directory.glob(".dvc/tmp/exps/celery/*.pid"):  # now and then one misses that it should end
+        worker = Path("/proc", file.read_text())
+        with contextlib.suppress(OSError):
+            if (worker / "cwd").resolve() == clone.directory:
+                os.kill(int(worker.name), signal.SIGKILL)
 
 
 def experiments(campaign: Clone) -> dict[tuple[int, float], dict[str, str]]:
