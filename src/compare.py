@@ -301,6 +301,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         raise CampaignError(f"{path} not found; run the stage that makes it: dvc repro") from None
 
 
+@tracking.mirroring()
 def main() -> None:
     settings = stage.read_section("compare", Compare)
     metadata = stage.read_json(DATA / "metadata.json")
@@ -401,7 +402,6 @@ def main() -> None:
     stage.write_text(Path("reports/comparison.md"), comparison(result, metadata))
     stage.write_text(Path("reports/comparison.html"), page(result, metadata, {"learning": learning} | curves))
     stage.write_text(Path("reports/decisions.md"), decision(result, metadata))
-    tracking.mirror()
     stage.say("compare: " + " ".join(result["verdict"]))
 
 

@@ -157,6 +157,7 @@ def confusion_png(name: str, row: dict[str, Any]) -> bytes:
     return to_png(figure)
 
 
+@tracking.mirroring()
 def main() -> None:
     settings = stage.read_section("evaluate", Evaluate)
     metadata = stage.read_json(DATA / "metadata.json")
@@ -257,7 +258,6 @@ def main() -> None:
     )
     for kind, rows in curves.items():
         stage.write_csv(Path("plots") / f"{kind}_curves.csv", rows)
-    tracking.mirror()
 
 
 if __name__ == "__main__":

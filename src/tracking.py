@@ -9,12 +9,14 @@ Usage: python src/tracking.py backfill    write what MLflow lacks of the models,
 import contextlib
 import csv
 import fcntl
+import functools
 import hashlib
 import importlib.metadata
 import json
 import os
 import platform
 import queue
+import select
 import socket
 import subprocess
 import sys
@@ -39,6 +41,7 @@ TAGS = {"stage": "PRODUCTION", "purpose": "baseline_benchmark", "phase": "baseli
 PATIENCE = 180.0  # seconds that a stage waits for its mirror at the end
 MOMENT = 2.0  # seconds of epochs that go to the store together
 DATA = Path("data/training_data")
+GO = b"go"
 Point = tuple[str, float, int]  # a metric's key, value and step
 LIGHT = {  # a server that is down costs seconds, not minutes, and nothing is sent to anyone else
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -90,13 +93,8 @@ class Live:
         if self.process is None:
             return
         self.courier.join(2.0)
-        if not wait:
-            return
-        try:
-            self.process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            warn(f"the store did not answer within {PATIENCE:g} s")
+        if wait:
+            _wait(self.process)
 
 
 @contextlib.contextmanager
@@ -132,20 +130,28 @@ def _start(command: str) -> "subprocess.Popen[bytes] | None":
         return None
 
 
-def mirror() -> None:
-    """Bring MLflow up to date with the files that are here; at the end of a stage."""
-    if is_off():
+@contextlib.contextmanager
+def mirroring() -> Iterator[None]:
+    """Bring MLflow up to date with the files that are here when the block has ended well.
+
+    Its process starts with the block, since its imports and the export of models can take as long as a stage does.
+    """
+    process = None if is_off() else _start("update")
+    if process is None:
+        yield
         return
-    command = [sys.executable, str(Path(__file__)), "backfill"]
+    with contextlib.suppress(BrokenPipeError), process.stdin as pipe:  # if it gave up, it has said so
+        yield
+        pipe.write(GO)
+    _wait(process)
+
+
+def _wait(process: "subprocess.Popen[bytes]") -> None:
     try:
-        done = subprocess.run(command, timeout=PATIENCE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        process.wait(PATIENCE)
     except subprocess.TimeoutExpired:
+        process.kill()
         warn(f"the store did not answer within {PATIENCE:g} s")
-    except OSError as error:
-        warn(error)
-    else:
-        if done.returncode:
-            warn(done.stderr.strip().rpartition("\n")[2].removeprefix("tracking: "))
 
 
 def is_off() -> bool:
@@ -400,11 +406,8 @@ def write(store: Store, architecture: str, run: str | None = None) -> str:
     digest = directory_md5(models)
     seeds = [summary["seed"] for summary in trained["seeds"]]
     tags = {"models_md5": digest, "best_seed": str(trained["best_seed"])} | _locked(architecture, digest)
-    same = store.parents(f"tags.models_md5 = '{digest}'")
     if run is None:
-        name = os.environ.get("DVC_EXP_NAME", "")
-        own = [found for found in same if found.data.tags.get("dvc_exp_name", "") == name] or ([] if name else same)
-        run = own[0].info.run_id if own else None
+        run = _find(store, digest)
     if run is None:
         params = _flat({"train": trained["settings"], architecture: trained["architecture"]})
         made = {"data_hash": stage.read_json(DATA / "metadata.json")["content_hash"], "precision": trained["precision"]}
@@ -437,14 +440,18 @@ def write(store: Store, architecture: str, run: str | None = None) -> str:
         figures |= stage.read_json(Path("metrics/test") / f"{architecture}.json")
     store.log(run, metrics=_news(store, run, figures), tags=tags)
     _log_artifacts(store, run, architecture, evaluated)
-    if evaluated and not store.client.get_run(run).outputs.model_outputs:
-        logged = [found.info.run_id for found in same if store.client.get_run(found.info.run_id).outputs.model_outputs]
-        if logged:
-            store.log(run, tags={"model_of_run": logged[0]})
-        else:
-            _log_model(run, architecture)
+    if evaluated:
+        _log_model(store, run, architecture, digest)
     store.end((*children.values(), run), "FINISHED")
     return run
+
+
+def _find(store: Store, models_md5: str) -> str | None:
+    """The run of these very models; within an experiment of DVC only the experiment's own."""
+    same = store.parents(f"tags.models_md5 = '{models_md5}'")
+    name = os.environ.get("DVC_EXP_NAME", "")
+    own = [found for found in same if found.data.tags.get("dvc_exp_name", "") == name] or ([] if name else same)
+    return own[0].info.run_id if own else None
 
 
 def _news(store: Store, run: str, figures: Mapping[str, Any]) -> list[Point]:
@@ -487,12 +494,17 @@ def _log_artifacts(store: Store, run: str, architecture: str, evaluated: Mapping
             if (file := Path(name.format(architecture))).is_file():
                 store.client.log_artifact(run, str(file), folder)
     with tempfile.TemporaryDirectory() as directory:
-        installed = sorted(f"{found.name}=={found.version}" for found in importlib.metadata.distributions())
-        (Path(directory) / "requirements.txt").write_text("\n".join(installed) + "\n")
+        (Path(directory) / "requirements.txt").write_text(_installed())
         store.client.log_artifact(run, f"{directory}/requirements.txt", "environment")
         if evaluated:
             (Path(directory) / "pr_and_roc_curves.png").write_bytes(_curves_png(architecture))
             store.client.log_artifact(run, f"{directory}/pr_and_roc_curves.png", "test")
+
+
+@functools.cache
+def _installed() -> str:
+    """As `pip freeze` has it."""
+    return "".join(sorted(f"{found.name}=={found.version}\n" for found in importlib.metadata.distributions()))
 
 
 def _curves_png(architecture: str) -> bytes:
@@ -511,11 +523,30 @@ def _curves_png(architecture: str) -> bytes:
     return to_png(figure)
 
 
-def _log_model(run: str, architecture: str) -> None:
-    """The best seed's network as an MLflow model: windows in, scores out.
+def _has_model(store: Store, run: str) -> bool:
+    """Whole, and not left by an export that was killed."""
+    from mlflow.entities import LoggedModelStatus
+    from mlflow.exceptions import MlflowException
+
+    outputs = store.client.get_run(run).outputs
+    for model in outputs.model_outputs if outputs else ():
+        with contextlib.suppress(MlflowException):  # deleted
+            if store.client.get_logged_model(model.model_id).status == LoggedModelStatus.READY:
+                return True
+    return False
+
+
+def _log_model(store: Store, run: str, architecture: str, models_md5: str) -> None:
+    """The best seed's network as an MLflow model, windows in and scores out, unless a run of the same models has it.
 
     Saved as an exported graph (pt2), which loads without this repository and without unpickling.
     """
+    if _has_model(store, run):
+        return
+    same = [found.info.run_id for found in store.parents(f"tags.models_md5 = '{models_md5}'")]
+    if logged := [other for other in same if _has_model(store, other)]:
+        store.log(run, tags={"model_of_run": logged[0]})
+        return
     import mlflow
     import numpy as np
     import torch
@@ -578,13 +609,18 @@ def directory_md5(directory: Path) -> str:
 
 def _locked(architecture: str, models_md5: str) -> dict[str, str]:
     """Hash of the train stage in dvc.lock, where it is the stage that made these models."""
-    from ruamel.yaml import YAML
-
     with contextlib.suppress(OSError, KeyError):
-        entry = YAML(typ="safe").load(Path("dvc.lock").read_text(encoding="utf-8"))["stages"][f"train_{architecture}"]
+        entry = _lock()[f"train_{architecture}"]
         if any(out["md5"] == models_md5 for out in entry["outs"]):
             return {"dvc_lock_md5": hashlib.md5(json.dumps(entry, sort_keys=True).encode()).hexdigest()}
     return {}
+
+
+@functools.cache
+def _lock() -> dict[str, Any]:
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe").load(Path("dvc.lock").read_text(encoding="utf-8"))["stages"]
 
 
 def _tags_here() -> dict[str, str]:
@@ -618,9 +654,27 @@ def _flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     return flat
 
 
+def trained() -> list[str]:
+    """Architectures whose models are here, and what their training found."""
+    return [file.stem for file in sorted(Path("metrics/train").glob("*.json")) if Path("models", file.stem).is_dir()]
+
+
+def update() -> None:
+    """Do what `backfill` does once standard input says so, and before it what takes longest: the export of models."""
+    store, here = Store(), trained()
+    for name in here:
+        if select.select([sys.stdin], [], [], 0)[0]:
+            break
+        digest = directory_md5(Path("models") / name)
+        if run := _find(store, digest):
+            _log_model(store, run, name, digest)
+    if sys.stdin.buffer.read() == GO:
+        for name in here:
+            write(store, name)
+
+
 def backfill() -> None:
-    here = [file.stem for file in sorted(Path("metrics/train").glob("*.json")) if Path("models", file.stem).is_dir()]
-    if not here:
+    if not (here := trained()):
         raise CampaignError("no trained models here; run dvc repro, or dvc pull")
     store = Store()
     for name in here:
@@ -629,9 +683,9 @@ def backfill() -> None:
 
 
 def main() -> None:
-    if sys.argv[1:] == ["follow"]:
+    if sys.argv[1:] in (["follow"], ["update"]):
         try:
-            follow()
+            follow() if sys.argv[1] == "follow" else update()
         except Exception as error:  # whatever a store, a network or a disk can do
             warn(error)
         os._exit(0)  # the listener may still wait for the trainer, and would make an orderly end a fatal error

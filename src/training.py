@@ -4,7 +4,6 @@ Each seed trains in a process of its own, so that one that dies takes no other w
 """
 
 import contextlib
-import ctypes
 import dataclasses
 import hashlib
 import json
@@ -13,7 +12,9 @@ import os
 import signal
 import statistics
 import sys
+import threading
 from collections.abc import Iterator
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +35,7 @@ from core.names import COLOURS, NAMES
 
 DATA = Path("data/training_data")
 SOURCE = Path(__file__).parent
+WORKERS = multiprocessing.get_context("forkserver")
 BESIDE = {"tracking"}  # cannot change a result, so a change of it does not outdate a checkpoint
 
 
@@ -93,6 +95,7 @@ def train(architecture: str, model_class: type[nn.Module], schema: type[Architec
     """
     import joblib
 
+    _prepare_workers()
     settings = stage.read_section("train", Train).model_dump()
     section = stage.read_section(architecture, schema).model_dump()
     metadata = stage.read_json(DATA / "metadata.json")
@@ -104,6 +107,8 @@ def train(architecture: str, model_class: type[nn.Module], schema: type[Architec
         "lookback": metadata["lookback"],
     }
     fingerprint = _fingerprint(architecture, model_arguments, loop, metadata["content_hash"])
+    import core.figure  # noqa: F401 - needed at the end, and there is time now
+
     tags = {"fingerprint": fingerprint, "data_hash": metadata["content_hash"], "device": device(), "precision": precision}
     with (
         claim(_checkpoints() / architecture / fingerprint) as directory,
@@ -161,8 +166,9 @@ def _has_state(directory: Path) -> bool:
 
 def _train_seed(task: Task, parent: Connection) -> None:
     """Train one seed; send ("note", text), ("epoch", record, best), then ("done", model bytes, history, summary)."""
-    _die_with_parent()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     be_deterministic()
+    threading.Thread(target=_end_with_parent, daemon=True).start()  # after what forks
     try:
         with claim(task.directory / f"seed-{task.seed}") as directory:
             _train_claimed(task, directory / "state.pt", parent)
@@ -241,20 +247,29 @@ def _load_split(split: str, lookback: int) -> Split:
     return Split.of(X, y, asset_ids, lookback=lookback, device=device())
 
 
-def _die_with_parent() -> None:
-    """A killed trainer leaves no orphans, where the system can see to it (Linux, prctl(2), PR_SET_PDEATHSIG)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+def _end_with_parent() -> None:
+    """A killed trainer leaves no orphans."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 # --- the parent -----------------------------------------------------------------------------------------------------
 
 
+def _prepare_workers() -> None:
+    """Start the process that the seeds' processes are forked from, so that torch and its optimizers are imported once."""
+    WORKERS.set_forkserver_preload(["torch._dynamo"])
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the trainer and its workers
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
 def _supervise(task: Task, row: int, live: tracking.Live) -> tuple[bytes, list[dict], dict] | str:
     """Run one seed's process to its end. Returns what it sent last, or one line on why it failed."""
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_train_seed, args=(task, sender), daemon=True)
+    receiver, sender = WORKERS.Pipe(duplex=False)
+    process = WORKERS.Process(target=_train_seed, args=(task, sender), daemon=True)
     process.start()
     sender.close()
     name = f"{task.architecture} seed {task.seed}"

@@ -121,7 +121,7 @@ def test_killed_at_a_random_moment(trained, copy, name, moment):
 
 
 def children(pid: int) -> list[int]:
-    """Of all threads: the workers are started by the threads that watch them."""
+    """Of all threads."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return [int(child) for task in tasks for child in (task / "children").read_text().split()]
 
@@ -142,7 +142,8 @@ def test_a_worker_that_dies_is_named_and_the_other_seeds_work_is_kept(trained, c
         assert process.stderr is not None
         while "seed 2: epoch 2/" not in (line := process.stderr.readline()):
             assert line
-        workers = [pid for pid in children(process.pid) if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+        (server,) = [pid for pid in children(process.pid) if "forkserver" in Path(f"/proc/{pid}/cmdline").read_text()]
+        workers = children(server)
         assert len(workers) == 2
         os.kill(workers[-1], signal.SIGKILL)
         _, said = process.communicate()

@@ -11,7 +11,7 @@ import sys
 
 if os.environ.get("FAULT"):
     where, function, number = os.environ["FAULT"].split(":")
-    is_worker = "--multiprocessing-fork" in sys.argv
+    is_worker = "multiprocessing.forkserver" in " ".join(sys.orig_argv)  # where workers come from
     owner = {"fsync": os, "replace": pathlib.Path}[function]
     original = getattr(owner, function)
     calls = 0
