@@ -193,6 +193,7 @@ def _learning(rows: list[dict[str, Any]]) -> str:
         min(1.0, max(len(run["epoch"]) for run in every) - 0.5),
         max((e for run in every for e in run["epoch"] if e), default=1.0),
     )
+    epochs = Axis("epoch", span, whole=True)
     f1_axis = Axis("validation F1", (0.0, max((v for run in every for v in run["val_f1"] if v), default=1.0) * 1.05))
     figures = []
     for name, seeds in runs.items():
@@ -206,8 +207,8 @@ def _learning(rows: list[dict[str, Any]]) -> str:
                 points = list(zip(run["epoch"], run[f"{part}_loss"], strict=True))
                 losses.append(Line(points, colour, dash, width, label=part if run is longest else ""))
         seen = f"{len(seeds)} seeds." if len(seeds) > 1 else "One seed."
-        upper = line_chart(f"{_named(name)}, F1", seen, f1, Axis("epoch", span), f1_axis, size=(250, 190))
-        lower = line_chart(f"{_named(name)}, losses", seen, losses, Axis("epoch", span), Axis("loss"), size=(250, 180))
+        upper = line_chart(f"{_named(name)}, F1", seen, f1, epochs, f1_axis, size=(250, 190))
+        lower = line_chart(f"{_named(name)}, losses", seen, losses, epochs, Axis("loss"), size=(250, 180))
         figures.append(f"<div>{upper}{lower}</div>")
     seeds = dict.fromkeys(seed for by_seed in runs.values() for seed in by_seed)
     legend = _legend((f"seed {seed}", "currentColor", dash) for seed, dash in zip(seeds, DASHES * len(seeds), strict=False))

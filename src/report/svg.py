@@ -37,12 +37,16 @@ class Guide:
 
 @dataclass(frozen=True)
 class Axis:
-    """What is written beside an axis, with its unit, and its range; None fits what is drawn. Values on a log axis are above 0."""
+    """What is written beside an axis, with its unit, and its range; None fits what is drawn.
+
+    Values on a log axis are above 0; a `whole` axis counts something, and has no ticks between.
+    """
 
     label: str
     range: tuple[float, float] | None = None
     percent: bool = False
     log: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class Scale:
     end: float
     log: bool = False
     percent: bool = False
+    whole: bool = False
 
     def __call__(self, value: float) -> float:
         low, high, at = (math.log10(v) for v in (self.low, self.high, value)) if self.log else (self.low, self.high, value)
@@ -83,7 +88,8 @@ class Scale:
             return [(v, f"{v:.0%}" if v >= 0.01 else f"{v:.1%}") for v in values if self.low * 0.999 <= v <= self.high * 1.001]
         rough = (self.high - self.low) / min(max(abs(self.end - self.start) / apart, 2), 6)
         power = 10.0 ** math.floor(math.log10(rough))
-        step = next(power * n for n in (1, 2, 2.5, 5, 10) if power * n >= rough * 0.9)
+        rounds = [power * n for n in (1, 2, 2.5, 5, 10) if not self.whole or (power * n).is_integer()]
+        step = next((step for step in rounds if step >= rough * 0.9), 1.0)
         shown = step * 100 if self.percent else step
         decimals = next(n for n in range(16) if math.isclose(round(shown, n), shown, rel_tol=1e-6))
         count = math.floor(self.high / step + 1e-9) - math.ceil(self.low / step - 1e-9) + 1
@@ -181,8 +187,8 @@ def line_chart(
     x_range = x_axis.range or bounds([at for at, _ in points], 0)
     y_range = y_axis.range or bounds([value for _, value in [*points, *ends]])
     margin = max((len(line.label) * CHARACTER + 8 for line in lines if line.label), default=14)
-    x = Scale(*x_range, 42, size[0] - margin, x_axis.log, x_axis.percent)
-    y = Scale(*y_range, size[1] - 40, 22, y_axis.log, y_axis.percent)
+    x = Scale(*x_range, 42, size[0] - margin, x_axis.log, x_axis.percent, x_axis.whole)
+    y = Scale(*y_range, size[1] - 40, 22, y_axis.log, y_axis.percent, y_axis.whole)
     parts = _axes(x, y, x_axis.label, y_axis.label)
     for guide in guides:
         parts.append(stroke(x(guide.start[0]), y(guide.start[1]), x(guide.end[0]), y(guide.end[1]), 'class="guide"'))
