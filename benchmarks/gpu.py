@@ -7,7 +7,6 @@ Usage: python benchmarks/gpu.py [--epochs 5] [--seeds 8] [--device cuda] [--wind
 """
 
 import argparse
-import multiprocessing
 import platform
 import statistics
 import sys
@@ -23,7 +22,7 @@ from throughput import NETWORKS, SETTINGS, T, random_rows, synchronise
 
 from core.dataset import Split
 from core.fit import be_deterministic, fit
-from training import resolve_precision
+from training import WORKERS, prepare_workers, resolve_precision
 
 TARGETS = {"mlp": 0.6, "lstm": 5.0, "gru": 5.0, "cnn_lstm": 4.0}  # seconds an epoch on one H200
 CAMPAIGN = 100  # epochs of each network
@@ -50,11 +49,10 @@ def train(name: str, seed: int, sizes: tuple[int, int], epochs: int, device: str
 
 def side_by_side(name: str, seeds: int, sizes: tuple[int, int], epochs: int, device: str) -> tuple[float, float]:
     """Seconds an epoch, the slowest seed's median, and GiB of device memory of one seed."""
-    context = multiprocessing.get_context("spawn")
-    start, pipes, processes = context.Barrier(seeds), [], []
+    start, pipes, processes = WORKERS.Barrier(seeds), [], []
     for seed in range(seeds):
-        receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=train, args=(name, seed, sizes, epochs, device, start, sender))
+        receiver, sender = WORKERS.Pipe(duplex=False)
+        process = WORKERS.Process(target=train, args=(name, seed, sizes, epochs, device, start, sender))
         process.start()
         sender.close()
         pipes.append(receiver)
@@ -76,6 +74,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         sys.exit("gpu: no CUDA device here; to see that the benchmark runs: --device cpu --windows 2000 --val-windows 500")
+    prepare_workers()
     sizes = options.windows, options.val_windows
     what = torch.cuda.get_device_name() if options.device == "cuda" else platform.processor() or "CPU"
     precision = resolve_precision("auto")

@@ -58,7 +58,7 @@ PROCESS = 0.4 * GIB  # of memory for Python with torch or scikit-learn and what 
 BOOSTING = 10  # bytes of memory that gradient boosting takes for each value of the windows it is fitted on, beside them
 STEPS = 20  # of training that are timed
 START = 4.0  # seconds that a stage takes for Python, its imports and its processes
-EXPORT = 6.0  # seconds for each model that `evaluate` leaves in MLflow
+EXPORT = 3.0  # seconds for each model that `evaluate` leaves in MLflow, beyond what runs beside it
 SPARE = 1.2  # as much again as needed, below which there is a warning
 COLOURS = {"ok": "32", "warning": "33", "problem": "31"}
 

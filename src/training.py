@@ -95,10 +95,10 @@ def train(architecture: str, model_class: type[nn.Module], schema: type[Architec
     """
     import joblib
 
-    _prepare_workers()
     settings = stage.read_section("train", Train).model_dump()
     section = stage.read_section(architecture, schema).model_dump()
     metadata = stage.read_json(DATA / "metadata.json")
+    prepare_workers()
     precision, seeds = resolve_precision(settings["precision"]), settings["seeds"]
     loop = {name: value for name, value in settings.items() if name != "seeds"} | {"precision": precision}
     model_arguments = section | {
@@ -256,7 +256,7 @@ def _end_with_parent() -> None:
 # --- the parent -----------------------------------------------------------------------------------------------------
 
 
-def _prepare_workers() -> None:
+def prepare_workers() -> None:
     """Start the process that the seeds' processes are forked from, so that torch and its optimizers are imported once."""
     WORKERS.set_forkserver_preload(["torch._dynamo"])
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the trainer and its workers
