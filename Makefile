@@ -46,7 +46,7 @@ bench: $(READY) ## measure training, data and scaling against plain references
 	python benchmarks/campaign.py
 
 test: lint ## lint and tests
-	pytest -n 3 --dist loadfile --no-loadscope-reorder
+	pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY) ## ruff
 	ruff check .

@@ -70,19 +70,20 @@ def finish(directory: Path, name: str, expected: dict[str, bytes]) -> str:
     return said
 
 
-@pytest.mark.parametrize("name", ["mlp", "gru"])
 @pytest.mark.parametrize(
-    "fault",
+    ("name", "fault"),
     [
-        "worker:fsync:1",  # the first checkpoint is written but not yet in place
-        "worker:replace:1",
-        "worker:fsync:2",  # it is in place, its directory not yet on disk
-        "worker:fsync:9",
-        "worker:replace:7",
-        f"worker:replace:{EPOCHS}",
-        "trainer:fsync:1",  # all is trained, the first model is being written
-        "trainer:replace:3",
-        "trainer:fsync:11",
+        ("mlp", "worker:fsync:1"),  # the first checkpoint is written but not yet in place
+        ("gru", "worker:replace:1"),
+        ("mlp", "worker:fsync:2"),  # it is in place, its directory not yet on disk
+        ("gru", "worker:fsync:9"),
+        ("mlp", "worker:fsync:9"),
+        ("mlp", "worker:replace:7"),
+        ("gru", f"worker:replace:{EPOCHS}"),
+        ("mlp", f"worker:replace:{EPOCHS}"),
+        ("gru", "trainer:fsync:1"),  # all is trained, the first model is being written
+        ("mlp", "trainer:replace:3"),
+        ("mlp", "trainer:fsync:11"),
     ],
 )
 def test_killed_while_it_writes(trained, copy, name, fault):
@@ -97,8 +98,7 @@ def test_killed_while_it_writes(trained, copy, name, fault):
         assert 4 in resumed
 
 
-@pytest.mark.parametrize("name", ["mlp", "gru"])
-@pytest.mark.parametrize("moment", range(4))
+@pytest.mark.parametrize(("name", "moment"), [("mlp", 0), ("mlp", 1), ("mlp", 2), ("gru", 0), ("gru", 1), ("gru", 2), ("gru", 3)])
 def test_killed_at_a_random_moment(trained, copy, name, moment):
     """Three times in one training: while it loads, trains or scores; the trainer alone, or its whole group."""
     chance = random.Random(f"{name} {moment}")

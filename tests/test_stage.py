@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -193,16 +194,19 @@ SCRIPTS = sorted(path.name for path in (PROJECT / "src").glob("*.py") if "stage.
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_every_script_has_help_and_refuses_what_it_does_not_know(tmp_path, script):
+def test_every_script_has_help_and_refuses_what_it_does_not_know(desk, monkeypatch, capsys, script):
+    """In this process, which has torch already; `test_a_refusal_is_exit_code_1...` starts them as users do."""
 
-    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, PROJECT / "src" / script, *arguments]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    def call(*arguments: str) -> tuple[object, str, str]:
+        monkeypatch.setattr(sys, "argv", [script, *arguments])
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_path(str(PROJECT / "src" / script), run_name="__main__")
+        return stop.value.code, *capsys.readouterr()
 
-    shown = call("--help")
-    assert (shown.returncode, shown.stderr) == (0, "")
-    assert len(shown.stdout) > 15
-    wrong = call("--epochs", "3")
-    assert (wrong.returncode, wrong.stdout) == (2, "")
+    code, out, err = call("--help")
+    assert (code, err) == (0, "")
+    assert len(out) > 15
+    code, out, err = call("--epochs", "3")
+    assert (code, out) == (2, "")
     if script not in ("check_data.py", "tracking.py"):
-        assert wrong.stderr == f"{script[:-3]}: takes no arguments, found --epochs 3; settings are in params.yaml\n"
+        assert err == f"{script[:-3]}: takes no arguments, found --epochs 3; settings are in params.yaml\n"

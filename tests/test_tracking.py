@@ -30,11 +30,6 @@ import mlflow
 experiment = mlflow.get_experiment_by_name("Baseline_Training_Production")
 runs = mlflow.search_runs(experiment_ids=[experiment.experiment_id])
 """
-TABLE = """
-comparison = runs[["tags.model_type", "metrics.val_f1_score_positive_class",
-                   "metrics.val_pr_auc", "metrics.test_f1_score_positive_class"]]
-print(comparison.sort_values("metrics.val_f1_score_positive_class", ascending=False))
-"""
 AS_JSON = """
 import json
 rows = []
@@ -50,22 +45,22 @@ for run in client.search_runs([experiment.experiment_id]):
             file.path for folder in client.list_artifacts(run.info.run_id) if folder.is_dir
             for file in client.list_artifacts(run.info.run_id, folder.path)),
     })
-print("JSON" + json.dumps(rows))
+table = runs.reindex(columns=["tags.model_type", "metrics.val_f1_score_positive_class",
+                              "metrics.val_pr_auc", "metrics.test_f1_score_positive_class"])
+print("JSON" + json.dumps([rows, int(table.isna().sum().sum())]))
 """
 
 
+def in_store(clone: Clone, **environment: str) -> tuple[list[dict], int]:
+    """All runs, as a user's script in the project's root sees them, and the values missing in the table it makes."""
+    script = clone.directory.parent / "table.py"
+    script.write_text(HEAD + AS_JSON)
+    done = clone.run(f"{sys.executable} {script}", **ON | environment)
+    return tuple(json.loads(done.stdout.partition("JSON")[2]))
+
+
 def runs(clone: Clone, **environment: str) -> list[dict]:
-    """All runs in the store, as a user's script in the project's root sees them."""
-    (clone.directory.parent / "table.py").write_text(HEAD + AS_JSON)
-    done = clone.run(f"{sys.executable} {clone.directory.parent / 'table.py'}", **ON | environment)
-    return json.loads(done.stdout.partition("JSON")[2])
-
-
-def holes(clone: Clone, **environment: str) -> int:
-    """Values that are missing in the table that users make of the runs."""
-    (clone.directory.parent / "table.py").write_text(HEAD + TABLE + "print('HOLES', int(comparison.isna().sum().sum()))")
-    done = clone.run(f"{sys.executable} {clone.directory.parent / 'table.py'}", **ON | environment)
-    return int(done.stdout.split("HOLES")[1])
+    return in_store(clone, **environment)[0]
 
 
 def parents(found: list[dict]) -> list[dict]:
@@ -109,9 +104,9 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 
 def test_the_table_of_a_campaign_has_every_model_and_seed_and_no_gap(campaign):
-    found = runs(campaign)
+    found, holes = in_store(campaign)
     assert len(found) == 4 * 3, "a run each, and one for each of two seeds"
-    assert holes(campaign) == 0
+    assert holes == 0
     assert {run["status"] for run in found} == {"FINISHED"}
     lock = YAML(typ="safe").load((campaign.directory / "dvc.lock").read_text())["stages"]
     for run in parents(found):
@@ -183,8 +178,8 @@ def test_backfill_writes_what_is_missing_and_nothing_twice(campaign, tmp_path):
         for _ in range(2):
             said = campaign.run("python src/tracking.py backfill", **ON, MLFLOW_TRACKING_URI=address).stdout
             assert all(name in said for name in ARCHITECTURES)
-        found = runs(campaign, MLFLOW_TRACKING_URI=address)
-        assert holes(campaign, MLFLOW_TRACKING_URI=address) == 0
+        found, holes = in_store(campaign, MLFLOW_TRACKING_URI=address)
+    assert holes == 0
     assert len(found) == 12
     assert all(len(run["models"]) == 1 and run["artifacts"] for run in parents(found))
     assert [run["steps"] for run in found if "seed" in run["tags"]] == [[1, 2, 3]] * 8
@@ -202,10 +197,32 @@ def test_a_killed_backfill_is_taken_up_again(campaign, tmp_path):
             time.sleep(0.1)
         backfill.kill()
     campaign.run("python src/tracking.py backfill", **ON, **store)
-    found = runs(campaign, **store)
+    found, holes = in_store(campaign, **store)
     assert len(found) == 12
     assert {run["status"] for run in found} == {"FINISHED"}
-    assert holes(campaign, **store) == 0
+    assert holes == 0
+
+
+def test_a_model_that_was_left_half_exported_is_exported_again(campaign, tmp_path):
+    file = shutil.copy(campaign.directory / "mlflow.db", tmp_path / "far.db")
+    store = {"MLFLOW_TRACKING_URI": f"sqlite:///{file}"}
+    models = {run["tags"]["model_type"]: run["models"] for run in parents(runs(campaign, **store))}
+    with contextlib.closing(sqlite3.connect(file)) as database, database:
+        database.execute("update logged_models set status = 1 where model_id = ?", models["gru"])  # pending
+    campaign.run("python src/tracking.py backfill", **ON, **store)
+    after = {run["tags"]["model_type"]: run["models"] for run in parents(runs(campaign, **store))}
+    assert len(after.pop("gru")) == 2
+    assert after == {name: models[name] for name in after}
+
+
+def test_a_stage_that_fails_leaves_the_runs_as_they_were(campaign):
+    before = runs(campaign)
+    campaign.params(evaluate={"cost_per_trade": 2.0})
+    said = campaign.run("python src/evaluate.py", fails=True, **ON).stderr
+    campaign.run("git checkout -q params.yaml")
+    assert said.startswith("evaluate: params.yaml: evaluate.cost_per_trade is 2.0; it must be less than 1")
+    assert said.count("\n") == 1
+    assert runs(campaign) == before
 
 
 def test_in_a_pulled_clone_nothing_runs_and_backfill_fills_mlflow(campaign, tmp_path):
@@ -217,8 +234,8 @@ def test_in_a_pulled_clone_nothing_runs_and_backfill_fills_mlflow(campaign, tmp_
     pulled.run("dvc pull -q")
     assert pulled.repro(**ON) == []
     pulled.run("python src/tracking.py backfill", **ON)
-    assert len(runs(pulled)) == 12
-    assert holes(pulled) == 0
+    found, holes = in_store(pulled)
+    assert (len(found), holes) == (12, 0)
 
 
 @pytest.mark.parametrize("trouble", ["down", "hanging", "no database", "locked", "full disk"])
