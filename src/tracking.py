@@ -137,13 +137,16 @@ def mirroring() -> Iterator[None]:
     Its process starts with the block, since its imports and the export of models can take as long as a stage does.
     """
     process = None if is_off() else _start("update")
-    if process is None:
+    try:
         yield
-        return
-    with contextlib.suppress(BrokenPipeError), process.stdin as pipe:  # if it gave up, it has said so
-        yield
-        pipe.write(GO)
-    _wait(process)
+    except BaseException:
+        if process is not None:
+            process.stdin.close()
+        raise
+    if process is not None:
+        with contextlib.suppress(BrokenPipeError), process.stdin as pipe:  # if it gave up, it has said so
+            pipe.write(GO)
+        _wait(process)
 
 
 def _wait(process: "subprocess.Popen[bytes]") -> None:

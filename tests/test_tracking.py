@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+import tracking
 from scaffold import Clone, mounted
 
 pytestmark = pytest.mark.slow
@@ -223,6 +224,16 @@ def test_a_stage_that_fails_leaves_the_runs_as_they_were(campaign):
     assert said.startswith("evaluate: params.yaml: evaluate.cost_per_trade is 2.0; it must be less than 1")
     assert said.count("\n") == 1
     assert runs(campaign) == before
+
+
+def test_a_stages_own_broken_pipe_is_not_the_mirrors(monkeypatch):
+    monkeypatch.setenv("CAMPAIGN_TRACKING", "on")
+    mirror = subprocess.Popen([sys.executable, "-c", "import sys; print(sys.stdin.read())"], stdin=-1, stdout=-1)
+    monkeypatch.setattr(tracking, "_start", lambda command: mirror)
+    with pytest.raises(BrokenPipeError), tracking.mirroring():
+        raise BrokenPipeError
+    with mirror:
+        assert mirror.stdout.read() == b"\n", "and it was not told to go on"
 
 
 def test_in_a_pulled_clone_nothing_runs_and_backfill_fills_mlflow(campaign, tmp_path):
