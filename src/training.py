@@ -164,9 +164,10 @@ def _has_state(directory: Path) -> bool:
 # --- a seed's own process -------------------------------------------------------------------------------------------
 
 
-def _train_seed(task: Task, parent: Connection) -> None:
+def _train_seed(task: Task, parent: Connection, *, heeds_interrupt: bool) -> None:
     """Train one seed; send ("note", text), ("epoch", record, best), then ("done", model bytes, history, summary)."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if heeds_interrupt:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     be_deterministic()
     threading.Thread(target=_end_with_parent, daemon=True).start()  # after what forks
     try:
@@ -269,7 +270,9 @@ def prepare_workers() -> None:
 def _supervise(task: Task, row: int, live: tracking.Live) -> tuple[bytes, list[dict], dict] | str:
     """Run one seed's process to its end. Returns what it sent last, or one line on why it failed."""
     receiver, sender = WORKERS.Pipe(duplex=False)
-    process = WORKERS.Process(target=_train_seed, args=(task, sender), daemon=True)
+    heeds_interrupt = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN  # as what a script puts into the background
+    options = {"heeds_interrupt": heeds_interrupt}
+    process = WORKERS.Process(target=_train_seed, args=(task, sender), kwargs=options, daemon=True)
     process.start()
     sender.close()
     name = f"{task.architecture} seed {task.seed}"

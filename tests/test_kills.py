@@ -221,6 +221,19 @@ def test_ctrl_c_ends_trainer_and_workers_at_once(trained, copy):
     finish(copy, "gru", results(trained.directory, "gru"))
 
 
+def test_ctrl_c_for_others_does_not_end_a_job_in_the_background(trained, copy):
+    """A script starts such a job with SIGINT ignored; the terminal sends it to the whole group all the same."""
+    start_ignoring = f"trap '' INT; exec {sys.executable} src/train_mlp.py"
+    with subprocess.Popen(["sh", "-c", start_ignoring], cwd=copy, stderr=subprocess.PIPE, text=True, process_group=0) as process:
+        assert process.stderr is not None
+        while "epoch 2/" not in process.stderr.readline():
+            assert process.poll() is None
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate()
+    assert process.returncode == 0, said
+    assert results(copy, "mlp") == results(trained.directory, "mlp")
+
+
 def test_checkpoints_belong_to_their_settings_code_and_data(trained, copy):
     """Neither changed settings, nor changed code, nor changed data go on after another training's epochs."""
     with start(copy, "mlp", FAULT="worker:replace:4", PYTHONPATH=str(FAULTS)) as process:
