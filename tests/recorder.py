@@ -33,10 +33,15 @@ class Recorder(TorchDispatchMode):
                         before.copy_(now)
 
 
-def recorder(step: Callable[[], None]) -> Callable[[], None]:
+def recorder(step: Callable[[], tuple]) -> Callable[[], tuple]:
     """As `core.graph.cuda_graph`, but that the recorded step is run: a CPU cannot record without."""
     step()  # what is made once, such as the optimizer's state, must not be made again by every repetition
     recording = Recorder()
     with recording:
-        step()
-    return recording.repeat
+        results = step()
+
+    def repeat() -> tuple:
+        recording.repeat()
+        return results
+
+    return repeat

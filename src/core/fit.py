@@ -26,7 +26,7 @@ def be_deterministic() -> None:
 
     One CPU thread: more change the order of sums, and slow these small models.
     """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     avoid_unusable_amx()
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms(True), without its import of the compiler
     torch.utils.deterministic.fill_uninitialized_memory = False  # a guard against reading it, which costs 6 % of a step
@@ -121,20 +121,18 @@ def fit(
     order = torch.empty(steps, batch_size, dtype=torch.int64, device=device)
     losses = torch.empty(steps, device=device)
     logits = torch.empty(steps, batch_size, device=device)
-    at = torch.zeros(1, dtype=torch.int64, device=device)  # number of the step, counted on the device
+    batch = torch.zeros(batch_size, dtype=torch.int64, device=device)  # the step's samples, always in this place
 
-    def step() -> None:
-        x, asset_ids, y = train.gather(order.index_select(0, at)[0])
+    def step() -> tuple[torch.Tensor, torch.Tensor]:
+        x, asset_ids, y = train.gather(batch)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            output = model(x, asset_ids)
-        loss = focal_loss(output.float(), y, alpha=focal_alpha, gamma=focal_gamma)
+            output = model(x, asset_ids).float()
+        loss = focal_loss(output, y, alpha=focal_alpha, gamma=focal_gamma)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), gradient_clip)
         optimizer.step()
-        losses.index_copy_(0, at, loss.detach().unsqueeze(0))
-        logits.index_copy_(0, at, output.detach().float().unsqueeze(0))
-        at.add_(1).remainder_(steps)
+        return loss.detach(), output.detach()
 
     repeat, rate = step, 0.0
     for number in range(len(history) + 1, epochs + 1):
@@ -146,10 +144,10 @@ def fit(
         model.train()
         if rate != (rate := optimizer.param_groups[0]["lr"]):
             repeat = recorded(step, model, optimizer)
-            at.zero_()
         torch.manual_seed(epoch_seed)  # dropout
-        for _ in range(steps):
-            repeat()
+        for at, samples in enumerate(order):
+            batch.copy_(samples)
+            losses[at], logits[at] = repeat()
         val_logits = predict(model, val)
         if not (losses.isfinite().all() and np.isfinite(val_logits).all()):
             raise CampaignError(_diverged(losses, seed, number, learning_rate))

@@ -13,7 +13,10 @@ from torch import nn
 WARM_UP = 3  # steps until cuDNN, cuBLAS and the optimizer have made all that they make once
 
 
-def cuda_graph(step: Callable[[], None]) -> Callable[[], None]:
+Step = Callable[[], tuple[torch.Tensor, ...]]
+
+
+def cuda_graph(step: Step) -> Step:
     """Run `step` `WARM_UP` times, record it without running it, and return what repeats it."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
@@ -23,18 +26,23 @@ def cuda_graph(step: Callable[[], None]) -> Callable[[], None]:
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        step()
-    return graph.replay
+        results = step()
+
+    def repeat() -> tuple[torch.Tensor, ...]:
+        graph.replay()
+        return results
+
+    return repeat
 
 
 RECORDERS = {"cuda": cuda_graph}  # by kind of device; others take every step anew
 
 
-def recorded(step: Callable[[], None], model: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[[], None]:
+def recorded(step: Step, model: nn.Module, optimizer: torch.optim.Optimizer) -> Step:
     """What does the same as `step`, faster where the device can repeat it.
 
     A repetition has no Python in it: all that changes from step to step has to live in tensors that stay where they are, and
-    plain numbers, such as the learning rate, are those of the time of recording.
+    plain numbers, such as the learning rate, are those of the time of recording. Its results may be the same tensors each time.
 
     Args:
         step: trains `model` for one batch, and reads nothing back from the device.
