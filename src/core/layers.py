@@ -47,7 +47,7 @@ class Dropout(nn.Module):
             return functional.dropout(x, self.share)
         drawn = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
         cut = min(round(self.share * 2**16), 2**16 - 1)
-        keep = (drawn[: x.numel()] >= cut - 2**15).to(x.dtype).mul_(2**16 / (2**16 - cut))
+        keep = drawn[: x.numel()].ge_(cut - 2**15).to(x.dtype).mul_(2**16 / (2**16 - cut))
         return x * keep.view(x.shape)
 
 
