@@ -5,9 +5,11 @@ never the best of them.
 """
 
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import torch
 from pydantic import Field
@@ -63,6 +65,12 @@ def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         reason = stage.one_line(error)[:120]
         raise CampaignError(f"{path} is not a model of this campaign ({reason}); restore it: dvc checkout --force") from None
     return model, content
+
+
+def score(path: Path, splits: Mapping[str, Split]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """A model file's content, and its network's scores of every split, float64 (N,)."""
+    model, content = load_model(path)
+    return content, {name: sigmoid(predict(model.to(split.X.device), split)) for name, split in splits.items()}
 
 
 def judge(trades: Trades, scores: np.ndarray, threshold: float, temperature: float, cost: float) -> dict[str, Any]:
@@ -231,23 +239,18 @@ def main() -> None:
         files = sorted(Path("models", name).glob("seed_*.pt"), key=lambda path: int(path.stem.split("_")[1]))
         if not files:
             raise CampaignError(f"models/{name} holds no trained seed; run dvc repro train_{name}")
-        scores: dict[str, list[np.ndarray]] = {split: [] for split in JUDGED}
-        seeds, thresholds = [], []
-        for file in files:
-            model, content = load_model(file)
-            model.to(device)
-            for split in JUDGED:
-                scores[split].append(sigmoid(predict(model, on_device[split])))
-            seeds.append(content["seed"])
-            thresholds.append(content["threshold"])
-            f1 = f1_precision_recall(trades["val"].y, scores["val"][-1], content["threshold"])[0]
+        side_by_side = joblib.Parallel(n_jobs=stage.jobs(len(files)), backend="threading")
+        contents, scores = zip(*side_by_side(joblib.delayed(score)(file, on_device) for file in files), strict=True)
+        for file, content, own in zip(files, contents, scores, strict=True):
+            f1 = f1_precision_recall(trades["val"].y, own["val"], content["threshold"])[0]
             if abs(f1 - content["val_f1_score_positive_class"]) > SAME_MODEL:
                 reported = content["val_f1_score_positive_class"]
                 raise CampaignError(
                     f"{file} scores validation F1 {f1:.4f}, training reported {reported:.4f}: model and data do not belong "
                     f"together; run dvc repro --force train_{name}"
                 )
-        record(name, seeds, thresholds, {split: np.stack(rows) for split, rows in scores.items()})
+        seeds, thresholds = ([content[key] for content in contents] for key in ("seed", "threshold"))
+        record(name, seeds, thresholds, {split: np.stack([own[split] for own in scores]) for split in JUDGED})
     for name in REFERENCES:
         by_split = {split: stage.read_array(Path("models/references") / f"{name}_{split}.npy")[None] for split in JUDGED}
         record(name, [None], [Ranking.of(trades["val"].y, by_split["val"][0]).best_threshold()], by_split)
