@@ -1,0 +1,66 @@
+"""The benchmarks of training run on a bare machine: torch, numpy and pydantic, and what those need."""
+
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from scaffold import PROJECT
+
+pytestmark = pytest.mark.slow
+
+
+def closure(*names: str) -> set[str]:
+    """Distributions that `names` need, themselves included."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            needs = map(Requirement, importlib.metadata.requires(name) or ())
+            waiting += [need.name for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
+    return found
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of packages with nothing but those."""
+    directory = tmp_path_factory.mktemp("bare")
+    for name in closure("torch", "numpy", "pydantic"):
+        distribution = importlib.metadata.distribution(name)
+        for top in {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}:
+            (directory / top).symlink_to(distribution.locate_file(top))
+    return directory
+
+
+def run(bare: Path, *command: str) -> str:
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(bare), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, "-S", *command], cwd=PROJECT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_machine_is_bare(bare):
+    code = "import importlib.util as u; print([n for n in ('dvc', 'mlflow', 'talib', 'pandas', 'joblib') if u.find_spec(n)])"
+    assert run(bare, "-c", code) == "[]\n"
+
+
+def test_epochs_on_a_device(bare):
+    small = "--device cpu --windows 600 --val-windows 200 --epochs 1 --seeds 2 --networks mlp lstm"
+    said = run(bare, "benchmarks/gpu.py", *small.split())
+    rows = re.findall(r"^\| (\w+) \| ([\d.]+) \| [\d.]+ \| [\d.]+ \| ([\d.]+) \| [\d.]+ \|$", said, re.MULTILINE)
+    assert [name for name, *_ in rows] == ["mlp", "lstm"]
+    assert all(float(one) > 0 and float(many) > 0 for _, one, many in rows)
+
+
+def test_throughput(bare):
+    said = run(bare, *["benchmarks/throughput.py", "--windows", "256", "--rounds", "1", "--device", "cpu", "--networks", "mlp"])
+    rates = re.findall(r"^mlp +(.+?) {2,}([\d,]+) windows/s", said, re.MULTILINE)
+    assert {label for label, _ in rates} >= {"ours, float32", "plain, 1 thread"}
+    assert all(int(rate.replace(",", "")) > 0 for _, rate in rates)
