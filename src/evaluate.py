@@ -69,6 +69,7 @@ def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
 
 def score(path: Path, splits: Mapping[str, Split]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """A model file's content, and its network's scores of every split, float64 (N,)."""
+    torch.set_num_threads(1)  # counts in the thread that calls it
     model, content = load_model(path)
     return content, {name: sigmoid(predict(model.to(split.X.device), split)) for name, split in splits.items()}
 

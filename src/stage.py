@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import sys
+import types
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -199,7 +200,9 @@ def read_array(path: Path, *, mapped: bool = False) -> np.ndarray:
         return np.load(path, allow_pickle=False, mmap_mode="r" if mapped else None)
     except FileNotFoundError:
         raise CampaignError(f"{path} not found; run the stage that makes it: dvc repro") from None
-    except (ValueError, EOFError) as error:
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # a damaged header fails in many ways
         raise CampaignError(f"{path} is not a plain array ({one_line(error)}); restore it: dvc checkout --force") from None
 
 
@@ -219,7 +222,8 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_array(path: Path, array: np.ndarray) -> None:
     with replacing(path) as file:
-        np.save(file, array, allow_pickle=False)
+        by_write = types.SimpleNamespace(write=file.write)  # into a real file numpy writes by C, and misses that a disk is full
+        np.save(by_write, array, allow_pickle=False)
 
 
 def write_rows(path: Path, pieces: Iterable[np.ndarray], *, rows: int, digest: "hashlib._Hash") -> None:

@@ -294,12 +294,16 @@ def follow() -> None:
     messages: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()
 
     def listen() -> None:
-        for line in sys.stdin.buffer:
-            messages.put(json.loads(line))
+        with contextlib.suppress(ValueError):  # killed in the middle of a message
+            for line in sys.stdin.buffer:
+                messages.put(json.loads(line))
         messages.put(["end", "KILLED"])
 
     threading.Thread(target=listen, daemon=True).start()
-    _, architecture, seeds, params, tags = messages.get()
+    kind, *start = messages.get()
+    if kind == "end":  # before it began
+        return
+    architecture, seeds, params, tags = start
     store = Store()
     tags = {**_tags_here(), **tags}
     run, children, logged = _take_up(store, architecture, seeds, params, tags)

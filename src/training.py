@@ -56,9 +56,16 @@ class Train(stage.Settings):
     @field_validator("seeds")
     @classmethod
     def _once(cls, seeds: list[int]) -> list[int]:
-        if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-            raise ValueError("a list of whole numbers from 0 up without repetition")
+        if len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**63:
+            raise ValueError("a list of whole numbers from 0 up, below 2^63, without repetition")
         return seeds
+
+    @field_validator("focal_gamma")
+    @classmethod
+    def _smooth(cls, gamma: float) -> float:
+        if 0 < gamma < 1:  # the loss of a sample that is certainly right has an infinite derivative
+            raise ValueError("0, or from 1 to 10")
+        return gamma
 
 
 class Architecture(stage.Settings):
@@ -110,18 +117,20 @@ def train(architecture: str, model_class: type[nn.Module], schema: type[Architec
     import core.figure  # noqa: F401 - needed at the end, and there is time now
 
     tags = {"fingerprint": fingerprint, "data_hash": metadata["content_hash"], "device": device(), "precision": precision}
-    with (
-        claim(_checkpoints() / architecture / fingerprint) as directory,
-        stage.parallel(len(seeds)) as parallel,
-        tracking.live(architecture, seeds, {"train": settings, architecture: section}, tags) as live,
-    ):
-        tasks = [Task(architecture, model_class, model_arguments, loop, seed, metadata["lookback"], directory) for seed in seeds]
-        outcomes = parallel(joblib.delayed(_supervise)(task, row, live) for row, task in enumerate(tasks))
-        if failed := [outcome for outcome in outcomes if isinstance(outcome, str)]:
-            kept = "; finished epochs are kept, the same command goes on after them" if _has_state(directory) else ""
-            raise CampaignError("; ".join(failed) + kept)
-        _write(architecture, settings, section, precision, outcomes)
-        checkpoint.remove(directory)
+    with claim(_checkpoints() / architecture / fingerprint) as directory:
+        with (
+            stage.parallel(len(seeds)) as parallel,
+            tracking.live(architecture, seeds, {"train": settings, architecture: section}, tags) as live,
+        ):
+            tasks = [
+                Task(architecture, model_class, model_arguments, loop, seed, metadata["lookback"], directory) for seed in seeds
+            ]
+            outcomes = parallel(joblib.delayed(_supervise)(task, row, live) for row, task in enumerate(tasks))
+            if failed := [outcome for outcome in outcomes if isinstance(outcome, str)]:
+                kept = "; finished epochs are kept, the same command goes on after them" if _has_state(directory) else ""
+                raise CampaignError("; ".join(failed) + kept)
+            _write(architecture, settings, section, precision, outcomes)
+        checkpoint.remove(directory)  # not before MLflow is done: until then this stage can be interrupted
 
 
 def resolve_precision(precision: str) -> str:
@@ -316,7 +325,7 @@ class Progress:
     def __init__(self, name: str, epochs: int, row: int):
         self.name, self.epochs = name, epochs
         self.rate: float | None = None
-        terminal = sys.stderr.isatty()
+        terminal = sys.stderr is not None and sys.stderr.isatty()
         from tqdm import tqdm
 
         layout = "{desc} |{bar}| {n_fmt}/{total_fmt} {elapsed}<{remaining}{postfix}"
@@ -369,8 +378,12 @@ def _write(
     models = Path("models") / architecture
     summaries = [summary for _, _, summary in outcomes]
     best = max(range(len(summaries)), key=lambda i: summaries[i]["val_f1_score_positive_class"])
-    for model, _, summary in outcomes:
-        stage.write_bytes(models / f"seed_{summary['seed']}.pt", model)
+    by_name = {f"seed_{summary['seed']}.pt": model for model, _, summary in outcomes}
+    for name, model in by_name.items():
+        stage.write_bytes(models / name, model)
+    for earlier in models.glob("seed_*.pt"):  # DVC clears them, a script started by hand does not
+        if earlier.name not in by_name:
+            earlier.unlink()
     stage.write_bytes(models / "best_model.pt", outcomes[best][0])
     stage.write_bytes(models / "scalers.joblib", (DATA / "scalers.joblib").read_bytes())
     rows = [{"seed": summary["seed"], **record} for _, history, summary in outcomes for record in history]

@@ -81,6 +81,28 @@ def test_a_disk_that_is_full_or_read_only(trained, directory, script, options, f
     shutil.rmtree(trained.directory / ".checkpoints", ignore_errors=True)
 
 
+def test_an_array_whose_last_bytes_find_no_room_is_an_error(tmp_path):
+    """numpy writes into a real file by C's buffers, and does not look whether their last bytes arrived."""
+    code = (
+        f"import os, resource, sys; sys.path.insert(0, {str(PROJECT / 'src')!r})\n"
+        "from pathlib import Path; import numpy, stage\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        f"stage.run(lambda: stage.write_array(Path({str(tmp_path / 'y.npy')!r}), numpy.ones(504)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert f"File too large at {tmp_path / 'y.npy'}" in last_line(done)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_seed_of_an_earlier_run_does_not_stay_among_the_models(trained, tmp_path):
+    clone = Clone(tmp_path, train={"seeds": [2]})
+    for name in ("data", "models"):
+        shutil.copytree(trained.directory / name, tmp_path / name, dirs_exist_ok=True)
+    assert (tmp_path / "models/mlp/seed_1.pt").exists()
+    clone.run("python src/train_mlp.py")
+    assert [file.name for file in (tmp_path / "models/mlp").glob("seed_*.pt")] == ["seed_2.pt"]
+
+
 def test_what_dvc_had_cleared_for_a_stage_that_failed_comes_back(trained):
     before = tree(trained.directory / "models")
     source = (trained.directory / "src/train_mlp.py").read_text()

@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -219,6 +220,22 @@ def test_ctrl_c_ends_trainer_and_workers_at_once(trained, copy):
     assert process.returncode == 130
     assert "Traceback" not in said
     finish(copy, "gru", results(trained.directory, "gru"))
+
+
+def test_ctrl_c_while_the_stage_waits_for_mlflow_loses_no_epoch(trained, copy):
+    """The store takes the connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as store:
+        uri = f"http://127.0.0.1:{store.getsockname()[1]}"
+        with start(copy, "mlp", MLFLOW_TRACKING_URI=uri, CAMPAIGN_TRACKING="") as process:
+            curves = copy / "plots/learning_curves/mlp.png"
+            while not curves.exists():
+                assert process.poll() is None
+                time.sleep(0.05)
+            time.sleep(0.5)
+            os.killpg(process.pid, signal.SIGINT)
+            _, said = process.communicate()
+    assert process.returncode == 130, said
+    assert len(re.findall(f"goes on after epoch {EPOCHS}", finish(copy, "mlp", results(trained.directory, "mlp")))) == 2
 
 
 def test_ctrl_c_for_others_does_not_end_a_job_in_the_background(trained, copy):

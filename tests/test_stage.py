@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -58,6 +59,16 @@ def test_the_baseline_is_that_of_the_design():
     assert [data[key] for key in ("lookback", "profit", "stop", "horizon")] == [24, 0.05, 0.02, 8]
     assert data["splits"] == [0.7, 0.15, 0.15]
     assert params["evaluate"]["cost_per_trade"] == 0.003
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [("focal_gamma", 0.5, "0, or from 1 to 10"), ("seeds", [1, 2**63], "a list of whole numbers from 0 up, below 2^63")],
+)
+def test_what_would_fail_far_into_a_training_is_refused_before(desk, key, value, allowed):
+    write_params(desk, train={key: value})
+    with pytest.raises(CampaignError, match=rf"train\.{key} is .*; it must be {re.escape(allowed)}"):
+        stage.read_section("train", SCHEMAS["train"])
 
 
 @pytest.mark.parametrize("section", SCHEMAS)

@@ -19,7 +19,7 @@ import pytest
 from ruamel.yaml import YAML
 
 import tracking
-from scaffold import Clone, mounted
+from scaffold import PROJECT, Clone, mounted
 
 pytestmark = pytest.mark.slow
 ON = {"CAMPAIGN_TRACKING": "on", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -302,6 +302,13 @@ def test_a_killed_training_goes_on_in_its_run(campaign, tmp_path):
     assert again["id"] == parent["id"]
     assert (again["status"], child["status"]) == ("FINISHED", "FINISHED")
     assert child["steps"] == list(range(1, 41))
+
+
+@pytest.mark.parametrize("told", [b"", b'["start", "ml'])
+def test_a_mirror_whose_trainer_was_killed_before_it_said_what_it_is_ends(told):
+    command = [sys.executable, str(PROJECT / "src/tracking.py"), "follow"]
+    done = subprocess.run(command, input=told, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_an_experiment_in_a_temporary_copy_writes_to_the_projects_store(campaign):

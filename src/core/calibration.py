@@ -3,12 +3,12 @@
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from core.metrics import log_loss, sigmoid
+from core.metrics import bins_by_score, log_loss, sigmoid
 
 
 def calibration_curve(y: np.ndarray, scores: np.ndarray, bins: int = 15) -> list[tuple[float, float, int]]:
-    """Mean score, share of positives and samples of each of `bins` equally filled bins, lowest scores first."""
-    parts = np.array_split(np.argsort(scores, kind="stable"), min(bins, len(scores)))
+    """Mean score, share of positives and samples of each bin of `bins_by_score`, lowest scores first."""
+    parts = bins_by_score(scores, bins)
     return [(float(scores[part].mean()), float(y[part].mean()), len(part)) for part in parts]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from core.errors import CampaignError
 from core.windows import samples
 
 
@@ -31,7 +32,14 @@ class Split:
 
     @classmethod
     def of(cls, X: np.ndarray, y: np.ndarray, asset_ids: np.ndarray, *, lookback: int, device: str = "cpu") -> "Split":
-        """From arrays as on disk: X float32 (R, F), y int8 (R,) with -1 where a row ends no sample, asset_ids (R,)."""
+        """From arrays as on disk: X float32 (R, F), y int8 (R,) with -1 where a row ends no sample, asset_ids (R,).
+
+        Raises:
+            CampaignError: they are not of the same length.
+        """
+        if not len(X) == len(y) == len(asset_ids):
+            found = f"{len(X):,}, {len(y):,} and {len(asset_ids):,} rows"
+            raise CampaignError(f"X, y and asset_ids of a split have {found}; make them anew: dvc repro --force generate_data")
         ends = samples(y)
         return cls(
             X=torch.as_tensor(np.ascontiguousarray(X), device=device),

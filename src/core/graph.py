@@ -10,10 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-WARM_UP = 3  # steps until cuDNN, cuBLAS and the optimizer have made all that they make once
-
-
 Step = Callable[[], tuple[torch.Tensor, ...]]
+WARM_UP = 3  # steps until cuDNN, cuBLAS and the optimizer have made all that they make once
 
 
 def cuda_graph(step: Step) -> Step:

@@ -103,11 +103,18 @@ def log_loss(y: np.ndarray, scores: np.ndarray) -> float:
     return float(-np.mean(np.where(y > 0, np.log(p), np.log1p(-p))))
 
 
-def expected_calibration_error(y: np.ndarray, scores: np.ndarray, bins: int = 15) -> float:
-    """Mean distance of mean score and share of positives over `bins` equally filled bins, weighted by their size."""
+def bins_by_score(scores: np.ndarray, bins: int) -> list[np.ndarray]:
+    """Samples, by number, in at most `bins` bins, lowest scores first; equally filled, but that equal scores share one."""
     order = np.argsort(scores, kind="stable")
-    parts = np.array_split(order, min(bins, len(order)))
-    return float(sum(abs(scores[part].sum() - y[part].sum()) for part in parts) / len(order))
+    ends = np.cumsum([len(part) for part in np.array_split(order, min(bins, len(order)))])
+    ranked = scores[order]
+    after_ties = np.unique(np.searchsorted(ranked, ranked[ends - 1], side="right"))
+    return np.split(order, after_ties[:-1])
+
+
+def expected_calibration_error(y: np.ndarray, scores: np.ndarray, bins: int = 15) -> float:
+    """Mean distance of mean score and share of positives over `bins_by_score`, weighted by their size."""
+    return float(sum(abs(scores[part].sum() - y[part].sum()) for part in bins_by_score(scores, bins)) / len(scores))
 
 
 def break_even_precision(profit: float, stop: float, cost: float) -> float:
