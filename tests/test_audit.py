@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -37,7 +38,7 @@ def campaign(desk: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_sound_campaign_passes(campaign, capsys):
     audit.main()
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 8
+    assert len(lines) == 9
     assert all(line.startswith("ok ") for line in lines)
 
 
@@ -65,6 +66,24 @@ def test_a_feature_from_one_bar_ahead_is_found_and_named(campaign, capsys):
         save(f"{split}_X", X)
     assert "features known at the bar" in refusal(audit.main)
     assert "LEAK  features known at the bar: 180 rows from truncated bars, return_1 differ" in capsys.readouterr().out
+
+
+def test_a_column_of_the_files_that_knows_the_future_is_found_and_named(desk, monkeypatch, capsys):
+    """Bars cut off cannot tell: the file has it from the start."""
+    monkeypatch.setattr(sys, "argv", ["audit"])
+    write_params(desk, market={"assets": 2, "bars": 1500}, data={"features": ["return_1", "flow", "noise"]})
+    simulate_market.main()
+    for file in Path("data/simulated").glob("*/1Hour/data.parquet"):
+        frame = pd.read_parquet(file)
+        ahead = np.log(frame["Close"].shift(-8) / frame["Close"]).fillna(0.0)
+        frame.assign(flow=ahead, noise=np.random.default_rng(0).random(len(frame))).to_parquet(file)
+    generate_data.main()
+    metadata, arrays = audit.load()
+    finding = audit.no_column_is_the_label(metadata, arrays)
+    assert not finding.sound
+    assert "most by flow" in finding.figure
+    known, *_ = audit.from_truncated_bars(audit.stage.read_section("data", audit.Data), metadata, arrays)
+    assert known.figure.endswith("none differs; taken as given, since they come from the files: flow, noise")
 
 
 def test_a_missing_purge_is_found(campaign, capsys):
@@ -102,4 +121,4 @@ def test_the_audit_of_real_bars(real_bars, desk, monkeypatch, capsys):
     write_params(desk, data={"bars": str(real_bars)})
     generate_data.main()
     audit.main()
-    assert capsys.readouterr().out.count("ok ") == 8
+    assert capsys.readouterr().out.count("ok ") == 9

@@ -95,6 +95,18 @@ def test_nothing_is_searched_when_nothing_beats_always_positive():
     assert found["set_aside"] == ["gru", "lstm"]
 
 
+def test_a_network_with_one_seed_is_never_clear():
+    """Its luck is unknown, and would count as a difference."""
+    still = np.linspace(-1e-3, 1e-3, 1000)
+    models = {
+        "mlp": Called([1], [0.4], [0.0], still + 0.4, still),
+        "prior": Called([None], [0.2], [0.0], still[::-1] + 0.2, still),
+    }
+    assert not paired_differences(models, 30, 0.95)[0]["clear"]
+    models["mlp"] = Called([1, 2, 3], [0.4, 0.4, 0.401], [0.0] * 3, still + 0.4, still)
+    assert paired_differences(models, 30, 0.95)[0]["clear"]
+
+
 def test_a_winner_beats_every_other_model_beyond_chance():
     means = {"a": 0.4, "b": 0.3, "c": 0.2}
     assert verdict(means, [pair("a", "b", True), pair("a", "c", True)])["winner"] == "a"
@@ -119,6 +131,12 @@ def train_record(**changes: object) -> dict:
         (
             "converged: seeds that did not stop early",
             train_record(seeds=[{"seed": 1, "stopped_early": True}, {"seed": 4, "stopped_early": False}]),
+            0.30,
+            0.4,
+        ),
+        (
+            "stable: spread of validation F1 over seeds",
+            train_record(seeds=[{"seed": 1, "stopped_early": True}], val_f1_score_positive_class_std=0.0),
             0.30,
             0.4,
         ),

@@ -25,6 +25,8 @@ def with_interval(f1: dict[str, Any]) -> str:
 
 
 def value_of_gate(value: Any) -> str:
+    if value is None:
+        return "unknown"
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return f"{value:.3f}"

@@ -62,6 +62,8 @@ def _plain(value: Any) -> str:
 
 
 def _gate_value(value: Any) -> str:
+    if value is None:
+        return "unknown"
     return _fixed(value) if isinstance(value, float) else _plain(value)
 
 
@@ -281,7 +283,7 @@ def tie_groups(pairs: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 
 
 def _differences(result: Mapping[str, Any]) -> str:
-    judged, level = result["test_verdict"], f"{result['confidence']:.0%}"
+    judged = result["test_verdict"]
     pairs = sorted(result["pairs"]["test"], key=lambda pair: -(pair["difference"] or 0))
     if not pairs:
         return _paragraphs("No pairs to compare.")
@@ -300,7 +302,7 @@ def _differences(result: Mapping[str, Any]) -> str:
         numbers = [_fixed(pair["difference"]), _between(pair["interval"]), _fixed(pair["p_value"]), _fixed(pair["p_holm"])]
         verdict = "<strong>clear</strong>" if pair["clear"] else "tie"
         rows.append([escape(f"{_named(pair['better'])} over {_named(pair['worse'])}"), verdict, *numbers])
-    head = ["pair", "verdict", "difference in F1", f"{level} interval", "p", "p, Holm"]
+    head = ["pair", "verdict", "difference in F1", "corrected interval", "p", "p, Holm"]
     note = "A bar joins models that are tied, every one with every other of the bar; knots are its members."
     return (
         _paragraphs(said[0].upper() + said[1:])
@@ -371,8 +373,8 @@ def _money(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> str:
     head += ["against always long", "a day", f"{level} interval", "largest drawdown", "above break-even"]
     return (
         _paragraphs(
-            f"A round trip costs {_percent(result['cost_per_trade'], '.2%')} of the entry price; trades pay for themselves from "
-            f"a precision of {_fixed(even)} on.",
+            f"A round trip costs {_percent(result['cost_per_trade'], '.2%')} of the entry price. Where every trade ends at a "
+            f"barrier, a precision of {_fixed(even)} breaks even; trades that time out in between need less or more.",
             *_losing(result),
         )
         + _paragraphs("Thresholds grow stricter to the left, as far as 1% of the samples: fewer trades say little.", kind="note")

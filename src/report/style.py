@@ -6,7 +6,7 @@ STYLE = """
 @media screen and (prefers-color-scheme: dark) { :root { --page: #14181c; --ink: #e3e7ea; --quiet: #9ba6b0; --rule: #333b43;
   --panel: #1c2227; --heat: #0072b2; --pass: #5fcfa6; --fail: #ff9d78; --warn: #3a2f12; color-scheme: dark; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 68rem; padding: 1.5rem 1rem 4rem; background: var(--page); color: var(--ink);
+body { margin: 0 auto; max-width: 74rem; padding: 1.5rem 1rem 4rem; background: var(--page); color: var(--ink);
   font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; overflow-wrap: break-word; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; }
 h2 { font-size: 1.3rem; margin: 3rem 0 .6rem; padding-top: .9rem; border-top: 1px solid var(--rule); }

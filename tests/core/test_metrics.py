@@ -1,5 +1,7 @@
 """Scores against scikit-learn, ties and one-sided thresholds included."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -67,6 +69,20 @@ def test_calibration_error_is_the_distance_of_a_wrong_constant():
     exact = np.repeat([0.1, 0.9], 10)
     outcome = np.concatenate([np.eye(10)[0], 1 - np.eye(10)[0]])
     assert metrics.expected_calibration_error(outcome, exact, bins=2) == pytest.approx(0)
+
+
+def test_equal_scores_share_a_bin_in_whatever_order_they_come():
+    rng = np.random.default_rng(0)
+    y = np.repeat([0.0, 1.0, 0.0], [400, 100, 500])  # sorted, as a market with a good month is
+    assert metrics.expected_calibration_error(y, np.full(1000, 0.12)) == pytest.approx(0.02)
+    scores = rng.choice([0.05, 0.1, 0.2, 0.4], 1000)
+    shuffled = rng.permutation(1000)
+    for bins in (1, 3, 15, 5000):
+        parts = metrics.bins_by_score(scores, bins)
+        assert sorted(np.concatenate(parts)) == list(range(1000))
+        assert all(before[-1] < after[0] for before, after in pairwise([np.sort(scores[part]) for part in parts]))
+        found = [metrics.expected_calibration_error(y[order], scores[order], bins) for order in (np.arange(1000), shuffled)]
+        assert found[0] == pytest.approx(found[1])
 
 
 def test_break_even_is_where_trades_pay_nothing():
