@@ -3,7 +3,7 @@
 from typing import Any
 
 from core.names import NAMES
-from report.markdown import listing, value_of_gate, with_interval
+from report.markdown import FLATTERED, listing, value_of_gate, with_interval
 
 
 def decision(result: dict[str, Any], metadata: dict[str, Any]) -> str:
@@ -28,7 +28,7 @@ def decision(result: dict[str, Any], metadata: dict[str, Any]) -> str:
         others = [*search["secondary"], *search["set_aside"]]
     evidence = [f"- {sentence}" for sentence in (result["verdict"][0], *result["verdict"][2:])]
     if primary is not None:
-        evidence.append(f"- Validation F1 of {NAMES[primary]}: {with_interval(models[primary]['val']['f1'])}.")
+        evidence.append(f"- Validation F1 of {NAMES[primary]}: {with_interval(models[primary]['val']['f1'])}. {FLATTERED}")
         failed = [gate for gate in result["gates"][primary] if not gate["passed"]]
         evidence += [
             f"- Gate failed by {NAMES[primary]}: {gate['gate']} ({value_of_gate(gate['value'])} against "

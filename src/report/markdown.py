@@ -24,6 +24,12 @@ def with_interval(f1: dict[str, Any]) -> str:
     return f"{f1['mean']:.3f} [{low:.3f}, {high:.3f}]"
 
 
+FLATTERED = (
+    "Validation F1 is flattered: epoch and threshold were chosen on it, so that scores without any information exceed "
+    "always-positive there, too. It orders what to search; whether anything was learnt, test tells."
+)
+
+
 def value_of_gate(value: Any) -> str:
     if value is None:
         return "unknown"
@@ -167,6 +173,7 @@ def comparison(result: dict[str, Any], metadata: dict[str, Any]) -> str:
         " ".join(result["verdict"]),
         "## Gates",
         gates(result),
+        FLATTERED,
         "## Leaderboard",
         leaderboard(result),
         "F1 of the positive class at the threshold that is best on validation, mean over seeds; ordered by validation; all but "

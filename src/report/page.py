@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from core.names import COLOURS, NAMES
+from report.markdown import FLATTERED
 from report.style import STYLE
 from report.svg import Axis, Guide, Line, Row, confusion_matrix, critical_difference, heat_map, interval_plot, line_chart, swatch
 
@@ -130,7 +131,8 @@ def _gates(gates: Mapping[str, list[dict[str, Any]]]) -> str:
             cells.append(f"{mark}<br><small>{escape(_gate_value(gate['value']))}</small>")
         thresholds = dict.fromkeys(_gate_value(gate["threshold"]) for gate in same)
         rows.append([escape(same[0]["gate"]), *cells, escape(" / ".join(thresholds))])
-    return _table("Each architecture's number stands below its mark", ["gate", *map(_named, gates), "threshold"], rows)
+    table = _table("Each architecture's number stands below its mark", ["gate", *map(_named, gates), "threshold"], rows)
+    return table + _paragraphs(FLATTERED, kind="note")
 
 
 def _leaderboard(result: Mapping[str, Any]) -> str:
