@@ -26,7 +26,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import stage
 from core.errors import CampaignError
@@ -209,7 +209,7 @@ class Store:
         with contextlib.ExitStack() as stack:
             if own:
                 lock = stack.enter_context((root() / "mlflow.db.lock").open("w"))
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                take(lock)
             self.client: MlflowClient = mlflow.MlflowClient(self.uri)
             experiment = self.client.get_experiment_by_name(EXPERIMENT)
             if experiment is None:
@@ -266,6 +266,18 @@ class Store:
         for run in self.find("attributes.status = 'RUNNING'"):
             if _is_dead(run.data.tags.get("process", "")):
                 self.end([run.info.run_id], "KILLED")
+
+
+def take(lock: IO[str]) -> None:
+    """Lock a file, waiting for another process for as long as a stage does for its mirror. Raises TimeoutError."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise TimeoutError(f"another process has held {Path(lock.name).name} for {PATIENCE:g} s") from None
+        time.sleep(0.05)
 
 
 def _quiet() -> None:

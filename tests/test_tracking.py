@@ -311,6 +311,16 @@ def test_a_mirror_whose_trainer_was_killed_before_it_said_what_it_is_ends(told):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+def test_a_mirror_does_not_wait_for_ever_for_a_lock(tmp_path, monkeypatch):
+    monkeypatch.setattr(tracking, "PATIENCE", 0.2)
+    with (tmp_path / "mlflow.db.lock").open("w") as held, (tmp_path / "mlflow.db.lock").open("w") as wanted:
+        tracking.take(held)
+        with pytest.raises(TimeoutError, match=r"another process has held mlflow.db.lock for 0.2 s"):
+            tracking.take(wanted)
+    with (tmp_path / "mlflow.db.lock").open("w") as free:
+        tracking.take(free)
+
+
 def test_an_experiment_in_a_temporary_copy_writes_to_the_projects_store(campaign):
     before = {run["id"] for run in runs(campaign)}
     campaign.run("dvc exp run --temp --name warm -S train.learning_rate=0.002 train_mlp", **ON)
