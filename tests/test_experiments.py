@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import sqlite3
-from collections.abc import Iterator
+import time
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ SIZES, COSTS = (4, 6), (0.001, 0.002)
 
 
 @pytest.fixture(scope="module")
-def campaign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
+def campaign(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A finished campaign, its MLflow store, and a grid of four experiments that ran two at a time."""
     clone = Clone(tmp_path_factory.mktemp("experiments"), train={"epochs": 2})
     clone.run("dvc repro")
@@ -31,12 +31,26 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     grid = (("gru.hidden_size", SIZES), ("evaluate.cost_per_trade", COSTS))
     clone.run("dvc exp run --queue " + " ".join(f"-S {key}={','.join(map(str, values))}" for key, values in grid))
     clone.said = clone.run("dvc exp run --run-all -j 2", **ON)
-    yield clone
-    for file in clone.directory.glob(".dvc/tmp/exps/celery/*.pid"):  # now and then one misses that it should end
-        worker = Path("/proc", file.read_text())
-        with contextlib.suppress(OSError):
-            if (worker / "cwd").resolve() == clone.directory:
-                os.kill(int(worker.name), signal.SIGKILL)
+    # a worker of DVC's stays ten seconds after its last task, now and then for ever, and would run what a test only queues
+    clone.run("dvc queue stop")
+    deadline = time.monotonic() + 20
+    while (workers := queue_workers(clone)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for worker in workers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
+    return clone
+
+
+def queue_workers(clone: Clone) -> list[int]:
+    """Ids of the processes that run what is queued in `clone`."""
+    workers = []
+    for file in clone.directory.glob(".dvc/tmp/exps/celery/*.pid"):
+        with contextlib.suppress(OSError):  # an old file, or one that goes at this moment
+            worker = int(file.read_text())
+            if Path(f"/proc/{worker}/cwd").resolve(strict=True) == clone.directory.resolve():
+                workers.append(worker)
+    return workers
 
 
 def experiments(campaign: Clone) -> dict[tuple[int, float], dict[str, str]]:
