@@ -54,6 +54,13 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
     return done.stderr.splitlines()[-1]
 
 
+def write_in_a_process(before: str, write: str) -> subprocess.CompletedProcess[str]:
+    """The expression `write` as a stage's work, after the statement `before`."""
+    imports = f"import os, sys; sys.path.insert(0, {str(PROJECT / 'src')!r})\nfrom pathlib import Path; import numpy, stage"
+    code = f"{imports}\n{before}\nstage.run(lambda: {write})"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+
 @pytest.mark.parametrize(
     ("directory", "script", "options", "finding"),
     [
@@ -83,13 +90,8 @@ def test_a_disk_that_is_full_or_read_only(trained, directory, script, options, f
 
 def test_an_array_whose_last_bytes_find_no_room_is_an_error(tmp_path):
     """numpy writes into a real file by C's buffers, and does not look whether their last bytes arrived."""
-    code = (
-        f"import os, resource, sys; sys.path.insert(0, {str(PROJECT / 'src')!r})\n"
-        "from pathlib import Path; import numpy, stage\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
-        f"stage.run(lambda: stage.write_array(Path({str(tmp_path / 'y.npy')!r}), numpy.ones(504)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"
+    done = write_in_a_process(limit, f"stage.write_array(Path({str(tmp_path / 'y.npy')!r}), numpy.ones(504))")
     assert f"File too large at {tmp_path / 'y.npy'}" in last_line(done)
     assert os.listdir(tmp_path) == []
 
@@ -124,13 +126,8 @@ def test_no_permission(tmp_path):
     locked.chmod(0o555)
     for parent in (tmp_path, *tmp_path.parents[:3]):
         parent.chmod(parent.stat().st_mode | 0o055)
-    code = (
-        f"import os, sys; sys.path.insert(0, {str(PROJECT / 'src')!r})\n"
-        "from pathlib import Path; import stage\n"
-        "if os.geteuid() == 0: os.setegid(65534); os.seteuid(65534)\n"
-        f"stage.run(lambda: stage.write_text(Path({str(locked / 'file')!r}), 'new'))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    other_user = "if os.geteuid() == 0: os.setegid(65534); os.seteuid(65534)"
+    done = write_in_a_process(other_user, f"stage.write_text(Path({str(locked / 'file')!r}), 'new')")
     assert f"Permission denied at {locked / 'file'}; check the permissions" in last_line(done)
     assert (locked / "file").read_text() == "earlier"
 
