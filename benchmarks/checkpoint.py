@@ -19,7 +19,7 @@ from scaling import LARGER, epochs
 from throughput import NETWORKS, T
 
 from core import checkpoint
-from core.fit import be_deterministic
+from core.fit import prepare_process
 
 
 def measure(name: str, windows: int, rounds: int, path: Path) -> tuple[float, float, int]:
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--directory", type=Path, default=Path(".bench"))
     options = parser.parse_args()
-    be_deterministic()
+    prepare_process()
     print("| network | epoch, s | checkpoint, ms | MB | share |\n|---|---:|---:|---:|---:|")
     for name in NETWORKS:
         windows = options.windows * LARGER.get(name, 1)

@@ -21,7 +21,7 @@ import torch
 from throughput import NETWORKS, SETTINGS, T, random_rows, synchronise
 
 from core.dataset import Split
-from core.fit import be_deterministic, fit
+from core.fit import fit, prepare_process
 from training import WORKERS, prepare_workers, resolve_precision
 
 TARGETS = {"mlp": 0.6, "lstm": 5.0, "gru": 5.0, "cnn_lstm": 4.0}  # seconds an epoch on one H200
@@ -30,7 +30,7 @@ CAMPAIGN = 100  # epochs of each network
 
 def train(name: str, seed: int, sizes: tuple[int, int], epochs: int, device: str, start: Barrier, report: Connection) -> None:
     """One seed's process: an epoch that warms up, then, all seeds together, those that are timed."""
-    be_deterministic()
+    prepare_process()
     splits = [Split.of(*random_rows(size), lookback=T, device=device) for size in sizes]
     torch.manual_seed(seed)
     running = fit(NETWORKS[name](), *splits, seed=seed, precision=resolve_precision("auto"), **SETTINGS)

@@ -23,7 +23,7 @@ import torch
 from throughput import ASSETS, BASE, NETWORKS, SETTINGS, F, T
 
 from core.dataset import Split
-from core.fit import Epoch, be_deterministic, fit
+from core.fit import Epoch, fit, prepare_process
 from train_mlp import MLP
 
 TIMES = (1, 3, 10)
@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--peak", type=int, nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    be_deterministic()
+    prepare_process()
     if options.peak:
         return train_and_print_peak(*options.peak)
 

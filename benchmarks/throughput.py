@@ -21,7 +21,7 @@ import plain
 import torch
 
 from core.dataset import Split
-from core.fit import be_deterministic, fit
+from core.fit import fit, prepare_process
 from train_cnn_lstm import CNNLSTM
 from train_gru import GRUAttention
 from train_lstm import LSTMAttention
@@ -218,7 +218,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     default_threads = torch.get_num_threads()
-    be_deterministic()
+    prepare_process()
     rows = random_rows(options.windows)
     result = {}
     for name in options.networks:

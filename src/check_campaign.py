@@ -36,7 +36,7 @@ from core import labels
 from core.chance import draw_days
 from core.dataset import Split
 from core.errors import CampaignError
-from core.fit import be_deterministic, fit, predict
+from core.fit import fit, predict, prepare_process
 from core.windows import samples, windows
 from generate_data import SPLITS, Data, Rows, assemble, check_samples, choose_symbols, cut_times, read_rows
 from training import Train, device, resolve_precision
@@ -351,7 +351,7 @@ def coloured(level: str) -> str:
 
 
 def main() -> None:
-    be_deterministic()
+    prepare_process()
     problems = 0
     for finding in findings():
         cure = f"; {finding.cure}" if finding.cure else ""

@@ -22,7 +22,7 @@ from core.calibration import at_temperature, best_temperature, calibration_curve
 from core.dataset import Split
 from core.errors import CampaignError
 from core.figure import plt, to_png
-from core.fit import be_deterministic, predict
+from core.fit import predict, prepare_process
 from core.metrics import (
     Ranking,
     break_even_precision,
@@ -182,7 +182,7 @@ def main() -> None:
         "asset": np.array(metadata["assets"])[trades["test"].asset_ids],
         "month": trades["test"].timestamps.astype("datetime64[M]").astype(str),
     }
-    be_deterministic()
+    prepare_process()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     on_device = {
         split: Split.of(part["X"], part["y"], part["asset_ids"], lookback=metadata["lookback"], device=device)

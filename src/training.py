@@ -28,7 +28,7 @@ import tracking
 from core import checkpoint
 from core.dataset import Split
 from core.errors import CampaignError
-from core.fit import be_deterministic, fit, predict
+from core.fit import fit, predict, prepare_process
 from core.lock import claim
 from core.metrics import f1_precision_recall, sigmoid
 from core.names import COLOURS, NAMES
@@ -177,7 +177,7 @@ def _train_seed(task: Task, parent: Connection, *, heeds_interrupt: bool) -> Non
     """Train one seed; send ("note", text), ("epoch", record, best), then ("done", model bytes, history, summary)."""
     if heeds_interrupt:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    be_deterministic()
+    prepare_process()
     threading.Thread(target=_end_with_parent, daemon=True).start()  # after what forks
     try:
         with claim(task.directory / f"seed-{task.seed}") as directory:

@@ -23,7 +23,7 @@ SMALL_DATA = {"profit": 0.03, "stop": 0.015}
 @pytest.fixture(autouse=True)
 def leave_this_process_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Deterministic mode would stay on for the tests after these; flushed denormals confuse hypothesis."""
-    monkeypatch.setattr(audit, "be_deterministic", lambda: None)
+    monkeypatch.setattr(audit, "prepare_process", lambda: None)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ TINY = SMALL | {"train": SMALL["train"] | {"epochs": 4}}
 @pytest.fixture
 def ready(desk: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Small parameters for the simulated market, nothing on disk."""
-    monkeypatch.setattr(check_campaign, "be_deterministic", lambda: None)
+    monkeypatch.setattr(check_campaign, "prepare_process", lambda: None)
     monkeypatch.setattr(check_campaign, "STEPS", 2)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     write_params(desk, **TINY)

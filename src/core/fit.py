@@ -3,6 +3,7 @@
 Shapes: B batch, T time, F features, N samples. A model maps x (B, T, F) and asset ids (B,) to logits (B,).
 """
 
+import ctypes
 import dataclasses
 import os
 from collections.abc import Iterator
@@ -21,13 +22,14 @@ from core.metrics import Ranking, f1_precision_recall, sigmoid
 SCORING_BATCH = 512  # one size wherever a model is scored, so that the same weights give the same bits
 
 
-def be_deterministic() -> None:
-    """Make this process compute the same bits every time; call it before the first tensor is on a GPU.
+def prepare_process() -> None:
+    """Have this process compute the same bits every time, and fast; call it before the first tensor is on a GPU.
 
     One CPU thread: more change the order of sums, and slow these small models.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     avoid_unusable_amx()
+    keep_freed_memory()
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms(True), without its import of the compiler
     torch.utils.deterministic.fill_uninitialized_memory = False  # a guard against reading it, which costs 6 % of a step
     torch.set_num_threads(1)
@@ -52,6 +54,20 @@ def avoid_unusable_amx() -> None:
             os._exit(status)
     if os.waitpid(child, 0)[1] != 0:
         os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX512_CORE_FP16"
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep the memory of a step's arrays for the next step.
+
+    glibc gives the end of its heap back to the system once that is long and free, so that by the luck of what lies there
+    each step waits for no new page of memory or for thousands. Larger arrays than the second threshold still go back.
+    Does nothing with another C library. Source: mallopt(3); the numbers of its parameters are in malloc.h.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        m_trim_threshold, m_mmap_threshold = -1, -3
+        mallopt(m_trim_threshold, 2**31 - 1)
+        mallopt(m_mmap_threshold, 2**28)
 
 
 @dataclasses.dataclass(frozen=True)
