@@ -22,43 +22,42 @@ class _GRU(Function):
         """x_gates (T, B, 3H) in the order r, z, n; weight (3H, H), bias (3H,) of the hidden state -> h (T, B, H)."""
         steps, batch, width = x_gates.shape
         size = width // 3
-        r_and_z = x_gates.new_empty(steps, batch, 2 * size)
-        n, h_n, h = (x_gates.new_empty(steps, batch, size) for _ in range(3))
+        gates = torch.empty_like(x_gates)  # r, z, and the hidden state's part of n
+        n, h = (x_gates.new_empty(steps, batch, size) for _ in range(2))
         before, transposed = x_gates.new_zeros(batch, size), weight.t()
         for t in range(steps):
-            h_gates = torch.addmm(bias, before, transposed)
-            torch.add(x_gates[t, :, : 2 * size], h_gates[:, : 2 * size], out=r_and_z[t]).sigmoid_()
-            r, z = r_and_z[t].chunk(2, dim=1)
-            h_n[t] = h_gates[:, 2 * size :]
-            torch.addcmul(x_gates[t, :, 2 * size :], r, h_n[t], out=n[t]).tanh_()
-            torch.lerp(n[t], before, z, out=h[t])
-            before = h[t]
-        context.save_for_backward(r_and_z, n, h_n, h, weight)
+            torch.addmm(bias, before, transposed, out=gates[t])
+            r_and_z, h_n = gates[t].split([2 * size, size], dim=1)
+            x_r_and_z, x_n = x_gates[t].split([2 * size, size], dim=1)
+            r, z = r_and_z.add_(x_r_and_z).sigmoid_().chunk(2, dim=1)
+            torch.addcmul(x_n, r, h_n, out=n[t]).tanh_()
+            before = torch.lerp(n[t], before, z, out=h[t])
+        context.save_for_backward(gates, n, h, weight)
         return h
 
     @staticmethod
     def backward(context: Any, dh_out: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        r_and_z, n, h_n, h, weight = context.saved_tensors
+        gates, n, h, weight = context.saved_tensors
         steps, batch, size = h.shape
-        r, z = r_and_z.chunk(2, dim=2)
-        before = torch.cat([torch.zeros_like(h[:1]), h[:-1]])
-        into_n = (1 - z) * (1 - n * n)
-        factors = h.new_empty(steps, batch, 3, size)  # d gate of the hidden state / d h
-        torch.mul(into_n * h_n, r * (1 - r), out=factors[:, :, 0])
-        torch.mul(before - n, z * (1 - z), out=factors[:, :, 1])
-        torch.mul(into_n, r, out=factors[:, :, 2])
+        r, z, h_n = gates.chunk(3, dim=2)
+        not_z = 1 - z
+        into_n = torch.addcmul(not_z, not_z * n, n, value=-1)  # (1 - z) (1 - n^2)
+        factors = torch.empty_like(gates).view(steps, batch, 3, size)  # d gate of the hidden state / d h
+        into_r, into_z, into_h_n = factors.unbind(dim=2)
+        torch.mul(into_n, r, out=into_h_n)
+        torch.mul(into_h_n, h_n, out=into_r).addcmul_(into_r, r, value=-1)
+        torch.mul(h - n, not_z, out=into_z)  # h - n is z (h before - n)
         d_gates = torch.empty_like(factors)
         flat = d_gates.view(steps, batch, 3 * size)
-        all_dh = torch.empty_like(h)
-        dh = dh_out[-1]
+        dh = torch.empty_like(h)
+        dh[-1] = dh_out[-1]
         for t in reversed(range(steps)):
-            all_dh[t] = dh
-            torch.mul(factors[t], dh.unsqueeze(1), out=d_gates[t])
+            torch.mul(factors[t], dh[t].unsqueeze(1), out=d_gates[t])
             if t:
-                dh = torch.addmm(dh_out[t - 1], flat[t], weight).addcmul_(dh, z[t])
-        d_weight = flat.reshape(-1, 3 * size).t() @ before.reshape(-1, size)
+                torch.addmm(dh_out[t - 1], flat[t], weight, out=dh[t - 1]).addcmul_(dh[t], z[t])
+        d_weight = flat[1:].view(-1, 3 * size).t() @ h[:-1].view(-1, size)
         d_x = flat.clone()
-        torch.mul(into_n, all_dh, out=d_x[:, :, 2 * size :])
+        torch.mul(into_n, dh, out=d_x[:, :, 2 * size :])
         return d_x, d_weight, flat.sum(dim=(0, 1))
 
 
