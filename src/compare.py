@@ -35,7 +35,7 @@ FEWEST_BLOCKS = 4  # of days; a bootstrap of fewer says little
 
 
 class Compare(stage.Settings):
-    draws: int = Field(ge=100, le=1_000_000)
+    draws: int = Field(ge=100, le=100_000)
     seed: int = Field(ge=0)
     block_days: int = Field(ge=1, le=365)
     confidence: float = Field(gt=0.5, lt=1)
