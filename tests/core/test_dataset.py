@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.dataset import Split
+from core.errors import CampaignError
 from core.windows import samples, windows
 
 
@@ -40,3 +41,12 @@ def test_batches_leave_nothing_out(size):
     split = Split.of(np.arange(8, dtype=np.float32)[:, None], y, np.zeros(8), lookback=2)
     x = torch.cat([x for x, _, _ in split.batches(size)])
     assert x[:, -1, 0].tolist() == [1, 2, 3, 4, 5, 7]
+
+
+@pytest.mark.parametrize("short", [0, 1, 2])
+def test_arrays_of_unequal_length_are_refused(short):
+    """As two runs of `generate_data` leave them that were mixed by hand."""
+    arrays = [np.zeros((8, 1), np.float32), np.ones(8, np.int8), np.zeros(8, np.int16)]
+    arrays[short] = arrays[short][:-1]
+    with pytest.raises(CampaignError, match="X, y and asset_ids of a split have .* rows; make them anew"):
+        Split.of(*arrays, lookback=2)
