@@ -16,7 +16,7 @@ from pydantic import Field
 
 import stage
 import tracking
-from core.chance import Estimate, day_counts, draw_days, drawn_f1, f1, holm_levels
+from core.chance import Estimate, day_counts, draw_days, drawn_f1, f1, f1_at_other_times, holm_levels
 from core.errors import CampaignError
 from core.money import Trades
 from core.names import NAMES
@@ -32,6 +32,7 @@ JUDGED = ("val", "test")
 CURVES = ("pr", "roc", "calibration", "threshold")
 F1 = "f1_score_positive_class"
 FEWEST_BLOCKS = 4  # of days; a bootstrap of fewer says little
+MOVES = 499  # of the labels in time, for `f1_at_other_times`
 
 
 class Compare(stage.Settings):
@@ -127,6 +128,7 @@ def gates(
     means: dict[str, dict[str, float]],
     test_pairs: list[dict[str, Any]],
     *,
+    floors: dict[str, float],
     break_even: float,
     precision: float,
     settings: Compare,
@@ -136,17 +138,17 @@ def gates(
     Args:
         train: metrics/train/<name>.json.
         means: F1 mean over seeds by split and model.
+        floors: what its validation F1 has to exceed, by name.
         precision: on test at the tuned threshold, mean over seeds.
     """
-    val_f1, chance = means["val"][name], means["val"]["always_positive"]
+    val_f1 = means["val"][name]
     gap = train["train_f1_score_positive_class"] - val_f1
     spread = train["val_f1_score_positive_class_std"]
     unconverged = [seed["seed"] for seed in train["seeds"] if not seed["stopped_early"]]
     spread = spread if len(train["seeds"]) > 1 else None  # one seed says nothing of others
     stable = spread is not None and spread <= settings.max_seed_spread
     result = [
-        gate("validation F1 above the minimum", val_f1 > settings.min_val_f1, val_f1, settings.min_val_f1),
-        gate("validation F1 above always-positive", val_f1 > chance, val_f1, chance),
+        *(gate(f"validation F1 above {floor}", val_f1 > least, val_f1, least) for floor, least in floors.items()),
         gate("converged: seeds that did not stop early", not unconverged, unconverged, []),
         gate("stable: spread of validation F1 over seeds", stable, spread, settings.max_seed_spread),
         gate("train-validation F1 gap", gap < settings.max_train_val_gap, gap, settings.max_train_val_gap),
@@ -159,24 +161,23 @@ def gates(
     return result
 
 
-def recommend(means: dict[str, float], pairs: list[dict[str, Any]], chance: float, minimum: float) -> dict[str, Any]:
+def recommend(means: dict[str, float], floors: dict[str, dict[str, float]], pairs: list[dict[str, Any]]) -> dict[str, Any]:
     """What to search first, from validation alone, so that test stays unseen.
 
     Args:
         means: validation F1 by architecture, mean over seeds.
+        floors: by architecture, what its validation F1 has to exceed to be worth a search, by name.
         pairs: `paired_differences` on validation.
-        chance: validation F1 of always-positive. minimum: the least acceptable.
 
     Returns:
         primary (None where no architecture is worth it), secondary, set_aside, and a reason for each architecture.
     """
     order = sorted(means, key=lambda name: -means[name])
-    worthy = [name for name in order if means[name] > max(chance, minimum)]
-    reasons = {
-        name: f"validation F1 {means[name]:.3f} is not above both always-positive ({chance:.3f}) and the minimum ({minimum:g})"
-        for name in order
-        if name not in worthy
-    }
+    reasons = {}
+    for name in order:
+        if missed := [f"{floor} ({least:.3f})" for floor, least in floors[name].items() if means[name] <= least]:
+            reasons[name] = f"validation F1 {means[name]:.3f} is not above {' and '.join(missed)}"
+    worthy = [name for name in order if name not in reasons]
     if not worthy:
         return {"primary": None, "secondary": [], "set_aside": order, "reasons": reasons}
     primary, *others = worthy
@@ -318,6 +319,7 @@ def main() -> None:
 
     called: dict[str, dict[str, Called]] = {}
     blocks, days = {}, {}
+    at_other_times = {}
     for split in JUDGED:
         arrays = ("y", "returns", "held", "asset_ids", "timestamps")
         trades = Trades.of({name: stage.read_array(DATA / f"{split}_{name}.npy") for name in arrays})
@@ -333,8 +335,12 @@ def main() -> None:
         called[split] = {}
         for name in names:
             model = evaluated["models"][name]
-            above = stage.read_array(Path("data/predictions") / f"{name}_{split}.npy") >= np.array(model["thresholds"])[:, None]
+            scored = stage.read_array(Path("data/predictions") / f"{name}_{split}.npy")
+            above = scored >= np.array(model["thresholds"])[:, None]
             called[split][name] = Called.of(trades, above, model["seeds"], weights, cost)
+            if split == "val" and name in ARCHITECTURES:
+                by_seed = (f1_at_other_times(trades.y, row, trades.asset_ids, MOVES) for row in scored)
+                at_other_times[name] = statistics.fmean(by_seed)
 
     models: dict[str, Any] = {}
     for name in names:
@@ -360,6 +366,14 @@ def main() -> None:
         split: paired_differences({name: called[split][name] for name in compared}, blocks[split], settings.confidence)
         for split in JUDGED
     }
+    floors = {
+        name: {
+            "the minimum": settings.min_val_f1,
+            "always-positive": means["val"]["always_positive"],
+            "its scores at other times": at_other_times[name],
+        }
+        for name in ARCHITECTURES
+    }
     result = {
         "simulated": metadata["simulated"],
         "confidence": settings.confidence,
@@ -370,18 +384,14 @@ def main() -> None:
         "cost_per_trade": cost,
         "ranking": sorted(names, key=lambda name: -models[name]["val"]["f1"]["mean"]),
         "test_verdict": verdict(means["test"], pairs["test"]),
-        "search_first": recommend(
-            {name: means["val"][name] for name in ARCHITECTURES},
-            pairs["val"],
-            means["val"]["always_positive"],
-            settings.min_val_f1,
-        ),
+        "search_first": recommend({name: means["val"][name] for name in ARCHITECTURES}, floors, pairs["val"]),
         "gates": {
             name: gates(
                 name,
                 trained[name],
                 means,
                 pairs["test"],
+                floors=floors[name],
                 break_even=evaluated["break_even_precision"],
                 precision=models[name]["test"]["precision"],
                 settings=settings,

@@ -184,14 +184,28 @@ def parallel(tasks: int) -> "joblib.Parallel":
         raise CampaignError(f"CAMPAIGN_BACKEND is {backend!r}: {one_line(error)}; install it or unset it") from None
 
 
-def read_json(path: Path) -> Any:
-    """Raises CampaignError when the file is missing or not JSON."""
+class _Fields(dict):
+    """A JSON object of a file; to ask for a field that it lacks is the user's error: other code wrote the file."""
+
+    def __init__(self, path: Path, fields: dict[str, Any]):
+        super().__init__(fields)
+        self.path = path
+
+    def __missing__(self, key: str) -> Any:
+        raise CampaignError(f"{self.path} lacks {key!r}, other code wrote it; make it anew: dvc repro")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Raises CampaignError when the file is missing or holds no JSON object, and later for a field that it lacks."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"), object_hook=lambda fields: _Fields(path, fields))
+        if not isinstance(found, dict):
+            raise ValueError("no object")
+        return found
     except FileNotFoundError:
         raise CampaignError(f"{path} not found; run the stage that makes it: dvc repro") from None
     except ValueError as error:
-        raise CampaignError(f"{path} is not JSON ({one_line(error)}); restore it: dvc checkout --force") from None
+        raise CampaignError(f"{path} is no JSON object ({one_line(error)}); restore it: dvc checkout --force") from None
 
 
 def read_array(path: Path, *, mapped: bool = False) -> np.ndarray:

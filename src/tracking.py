@@ -485,14 +485,14 @@ def _evaluated(architecture: str, trained: Mapping[str, Any]) -> dict[str, Any] 
     """What `evaluate` found about these very models; None where it has not run, or on others."""
     try:
         result = stage.read_json(Path("metrics/evaluate.json"))["models"][architecture]
-    except (CampaignError, KeyError):
+    except CampaignError:
         return None
     return result if result["thresholds"] == [summary["threshold"] for summary in trained["seeds"]] else None
 
 
 def _is_compared(architecture: str, evaluated: Mapping[str, Any]) -> bool:
     """Whether the report is about what `evaluate` found."""
-    with contextlib.suppress(CampaignError, KeyError):
+    with contextlib.suppress(CampaignError):
         f1 = stage.read_json(Path("metrics/compare.json"))["models"][architecture]["test"]["f1"]["by_seed"]
         return f1 == [row["f1_score_positive_class"] for row in evaluated["test"]]
     return False

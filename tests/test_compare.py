@@ -80,17 +80,31 @@ def pair(better: str, worse: str, clear: bool) -> dict:
     return {"better": better, "worse": worse, "clear": clear, "difference": 0.1, "interval": [0, 1]}
 
 
+def floors(at_other_times: float, chance: float = 0.22) -> dict[str, float]:
+    return {"the minimum": 0.2, "always-positive": chance, "its scores at other times": at_other_times}
+
+
 def test_the_search_list_has_ties_second_and_the_hopeless_last():
     pairs = [pair("gru", "lstm", False), pair("gru", "mlp", True), pair("lstm", "mlp", True)]
-    found = recommend({"lstm": 0.30, "gru": 0.31, "mlp": 0.25, "cnn_lstm": 0.10}, pairs, chance=0.22, minimum=0.2)
+    least = {name: floors(0.24) for name in ("lstm", "gru", "mlp", "cnn_lstm")}
+    found = recommend({"lstm": 0.30, "gru": 0.31, "mlp": 0.25, "cnn_lstm": 0.21}, least, pairs)
     assert (found["primary"], found["secondary"], found["set_aside"]) == ("gru", ["lstm"], ["mlp", "cnn_lstm"])
     assert "a tie" in found["reasons"]["lstm"]
     assert "beyond chance" in found["reasons"]["mlp"]
-    assert "not above both always-positive (0.220) and the minimum (0.2)" in found["reasons"]["cnn_lstm"]
+    unworthy = "validation F1 0.210 is not above always-positive (0.220) and its scores at other times (0.240)"
+    assert found["reasons"]["cnn_lstm"] == unworthy
+
+
+@pytest.mark.parametrize("at_other_times", [0.1, 0.33])
+def test_what_does_as_well_at_other_times_is_not_searched(at_other_times):
+    """Even if it has the highest F1 of all."""
+    found = recommend({"lstm": 0.31, "gru": 0.32}, {"lstm": floors(0.25), "gru": floors(at_other_times)}, [])
+    assert found["primary"] == ("gru" if at_other_times < 0.32 else "lstm")
+    assert ("gru" in found["set_aside"]) == (at_other_times > 0.32)
 
 
 def test_nothing_is_searched_when_nothing_beats_always_positive():
-    found = recommend({"lstm": 0.2, "gru": 0.21}, [], chance=0.22, minimum=0.1)
+    found = recommend({"lstm": 0.2, "gru": 0.21}, {"lstm": floors(0.1), "gru": floors(0.1)}, [])
     assert found["primary"] is None
     assert found["set_aside"] == ["gru", "lstm"]
 
@@ -126,6 +140,7 @@ def train_record(**changes: object) -> dict:
         (None, train_record(), 0.30, 0.4),
         ("validation F1 above the minimum", train_record(train_f1_score_positive_class=0.2), 0.19, 0.4),
         ("validation F1 above always-positive", train_record(), 0.22, 0.4),
+        ("validation F1 above its scores at other times", train_record(), 0.30, 0.4),
         ("train-validation F1 gap", train_record(train_f1_score_positive_class=0.46), 0.30, 0.4),
         ("stable: spread of validation F1 over seeds", train_record(val_f1_score_positive_class_std=0.05), 0.30, 0.4),
         (
@@ -148,14 +163,15 @@ def test_each_gate_fails_alone(broken, record, f1, precision):
     others = dict.fromkeys(compare.REFERENCES, 0.25) | {"always_positive": chance}
     means = {"val": {"mlp": f1} | others, "test": {"mlp": f1} | others}
     pairs = [pair("mlp", name, True) for name in compare.REFERENCES]
-    found = gates("mlp", record, means, pairs, break_even=0.329, precision=precision, settings=SETTINGS)
+    least = floors(0.3 if broken and "other times" in broken else 0.1, chance)
+    found = gates("mlp", record, means, pairs, floors=least, break_even=0.329, precision=precision, settings=SETTINGS)
     assert [gate["gate"] for gate in found if not gate["passed"]] == ([broken] if broken else [])
 
 
 def test_a_reference_is_beaten_only_beyond_chance():
     means = {split: {"mlp": 0.3} | dict.fromkeys(compare.REFERENCES, 0.25) for split in ("val", "test")}
     pairs = [pair("mlp", "logistic_regression", True), pair("mlp", "gradient_boosting", False)]
-    found = gates("mlp", train_record(), means, pairs, break_even=0.3, precision=0.4, settings=SETTINGS)
+    found = gates("mlp", train_record(), means, pairs, floors=floors(0.1), break_even=0.3, precision=0.4, settings=SETTINGS)
     beats = {gate["gate"]: gate["passed"] for gate in found if gate["gate"].startswith("beats")}
     passed = {"logistic_regression": True, "gradient_boosting": False, "always_positive": False}
     assert beats == {f"beats {NAMES[name]} on test, beyond chance": passed[name] for name in compare.REFERENCES}

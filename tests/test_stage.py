@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import re
 import runpy
 import subprocess
@@ -190,9 +191,23 @@ def test_arrays_are_never_unpickled(tmp_path):
         stage.read_array(tmp_path / "y.npy")
     with pytest.raises(CampaignError, match=r"none.npy not found; run the stage that makes it: dvc repro"):
         stage.read_array(tmp_path / "none.npy")
-    (tmp_path / "z.json").write_text("{")
-    with pytest.raises(CampaignError, match="is not JSON"):
+
+
+@pytest.mark.parametrize("text", ["{", "", "[1]", "3", "null"])
+def test_a_file_without_a_json_object_is_refused(tmp_path, text):
+    (tmp_path / "z.json").write_text(text)
+    with pytest.raises(CampaignError, match=r"z.json is no JSON object \(.*\); restore it: dvc checkout --force"):
         stage.read_json(tmp_path / "z.json")
+
+
+def test_a_field_that_a_file_lacks_is_named_with_it(tmp_path):
+    (tmp_path / "x.json").write_text('{"a": {"b": 1}}')
+    found = pickle.loads(pickle.dumps(stage.read_json(tmp_path / "x.json")))
+    assert found == {"a": {"b": 1}}
+    for ask in (lambda: found["c"], lambda: found["a"]["c"]):
+        with pytest.raises(CampaignError, match=r"x.json lacks 'c', other code wrote it; make it anew: dvc repro"):
+            ask()
+    assert found.get("c") is None
 
 
 def test_json_has_no_nan(tmp_path):

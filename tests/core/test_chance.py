@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from sklearn.metrics import f1_score
+from scipy.signal import lfilter
+from sklearn.metrics import f1_score, precision_recall_curve
 
-from core.chance import Estimate, day_counts, draw_days, drawn_f1, f1, holm_levels
+from core.chance import Estimate, day_counts, draw_days, drawn_f1, f1, f1_at_other_times, holm_levels
 
 TRIALS, DAYS, BLOCK, DRAWS = 1000, 90, 5, 400
 
@@ -123,3 +124,54 @@ def test_an_estimate_without_seeds_is_students_t():
 
 def test_no_difference_at_all_is_no_finding():
     assert Estimate.of([0.0, 0.0], np.zeros(100), 10).p_value() == 1
+
+
+def best_f1(y: np.ndarray, scores: np.ndarray) -> float:
+    precision, recall, _ = precision_recall_curve(y, scores)
+    return float(np.max(2 * precision * recall / np.maximum(precision + recall, 1e-12)))
+
+
+@given(st.integers(0, 10_000), st.integers(2, 9))
+def test_f1_at_other_times_is_that_of_the_hardest_move(seed, levels):
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(3, 30, 3)
+    ids = np.repeat([0, 4, 7], sizes)
+    y, scores = (rng.random(len(ids)) < 0.3).astype(float), rng.integers(0, levels, len(ids)) / levels
+    y[0] = 1
+    expected = []
+    for share in (0.1, 0.3, 0.5, 0.7, 0.9):
+        moved = [np.roll(y[ids == asset], round(share * size)) for asset, size in zip([0, 4, 7], sizes, strict=True)]
+        expected.append(best_f1(np.concatenate(moved), scores))
+    assert f1_at_other_times(y, scores, ids, 5) == pytest.approx(max(expected))
+
+
+def spells(rng: np.random.Generator, assets: int, hours: int) -> np.ndarray:
+    """Values that come and go within a day or two, half of them the same for all assets; (assets, hours), variance 1."""
+    noise = rng.normal(size=(assets + 1, hours + 200))
+    moods = lfilter([(1 - 0.95**2) ** 0.5], [1, -0.95], noise)[:, 200:]
+    return 0.5**0.5 * (moods[:1] + moods[1:])
+
+
+@pytest.mark.parametrize(("knows", "least", "most"), [(0.0, 0, 8), (0.8, 90, 100)])
+def test_scores_exceed_themselves_at_other_times_only_where_they_know_the_time(knows, least, most):
+    """Of 100 trainings the best of 20 epochs, alike as epochs are, on labels that come in spells and differ by asset."""
+    assets, hours, exceeded, above_always_positive = 3, 600, 0, 0
+    ids = np.repeat(np.arange(assets), hours)
+    for trial in range(100):
+        rng = np.random.default_rng(trial)
+        moods = spells(rng, assets, hours)
+        y = (rng.random((assets, hours)) < [[0.06], [0.09], [0.12]] * np.exp(0.8 * moods - 0.3)).astype(float).ravel()
+        common = spells(rng, assets, hours) + [[0.0], [0.2], [0.4]] + knows * moods
+        epochs = [(common + 0.3 * spells(rng, assets, hours)).ravel() for _ in range(20)]
+        f1, best = max((best_f1(y, scores), number) for number, scores in enumerate(epochs))
+        exceeded += f1 > f1_at_other_times(y, epochs[best], ids, 99)
+        above_always_positive += f1 > 2 * y.mean() / (1 + y.mean())
+    assert least <= exceeded <= most
+    assert above_always_positive == 100, "which says nothing"
+
+
+def test_to_know_the_assets_alone_is_to_know_nothing_of_the_time():
+    rng = np.random.default_rng(0)
+    ids = np.repeat([0, 1], 300)
+    y = (rng.random(600) < np.where(ids == 0, 0.05, 0.3)).astype(float)
+    assert f1_at_other_times(y, ids.astype(float), ids, 99) == pytest.approx(best_f1(y, ids.astype(float)))
