@@ -70,8 +70,8 @@ def gates(result: dict[str, Any]) -> str:
     for number, first in enumerate(next(iter(by_model.values()))):
         found = [by_model[name][number] for name in by_model]
         marks = [f"{'pass' if gate['passed'] else '**fail**'} ({value_of_gate(gate['value'])})" for gate in found]
-        thresholds = dict.fromkeys(value_of_gate(gate["threshold"]) for gate in found)
-        rows.append([first["gate"], *marks, " / ".join(thresholds)])
+        thresholds = [value_of_gate(gate["threshold"]) for gate in found]
+        rows.append([first["gate"], *marks, " / ".join(thresholds if len(set(thresholds)) > 1 else thresholds[:1])])
     return table(["gate"] + [NAMES[name] for name in by_model] + ["threshold"], rows)
 
 

@@ -129,7 +129,8 @@ def _gates(gates: Mapping[str, list[dict[str, Any]]]) -> str:
         for gate in same:
             mark = '<span class="pass">✓ pass</span>' if gate["passed"] else '<span class="fail">✗ fail</span>'
             cells.append(f"{mark}<br><small>{escape(_gate_value(gate['value']))}</small>")
-        thresholds = dict.fromkeys(_gate_value(gate["threshold"]) for gate in same)
+        thresholds = [_gate_value(gate["threshold"]) for gate in same]
+        thresholds = thresholds if len(set(thresholds)) > 1 else thresholds[:1]
         rows.append([escape(same[0]["gate"]), *cells, escape(" / ".join(thresholds))])
     table = _table("Each architecture's number stands below its mark", ["gate", *map(_named, gates), "threshold"], rows)
     return table + _paragraphs(FLATTERED, kind="note")
