@@ -16,7 +16,7 @@ from pydantic import Field
 
 import stage
 import tracking
-from core.chance import Estimate, day_counts, draw_days, drawn_f1, f1, f1_at_other_times, holm_levels
+from core.chance import FEWEST_BLOCKS, Estimate, block_length, day_counts, draw_days, drawn_f1, f1, f1_at_other_times, holm_levels
 from core.errors import CampaignError
 from core.money import Trades
 from core.names import NAMES
@@ -25,20 +25,19 @@ from report.markdown import comparison
 from report.page import page
 
 ARCHITECTURES = ("mlp", "lstm", "gru", "cnn_lstm")
-REFERENCES = ("logistic_regression", "gradient_boosting", "always_positive")
+REFERENCES = ("logistic_regression", "gradient_boosting", "one_column", "always_positive")
 PRIOR = "prior"  # calls what always_positive calls, so it is in the tables and in no comparison; its scores differ
 DATA = Path("data/training_data")
 JUDGED = ("val", "test")
 CURVES = ("pr", "roc", "calibration", "threshold")
 F1 = "f1_score_positive_class"
-FEWEST_BLOCKS = 4  # of days; a bootstrap of fewer says little
 MOVES = 499  # of the labels in time, for `f1_at_other_times`
 
 
 class Compare(stage.Settings):
     draws: int = Field(ge=100, le=100_000)
     seed: int = Field(ge=0)
-    block_days: int = Field(ge=1, le=365)
+    block_days: int | None = Field(ge=1, le=365)
     confidence: float = Field(gt=0.5, lt=1)
     min_val_f1: float = Field(ge=0, le=1)
     max_train_val_gap: float = Field(ge=0, le=1)
@@ -130,7 +129,7 @@ def gates(
     *,
     floors: dict[str, float],
     break_even: float,
-    precision: float,
+    test: dict[str, Any],
     settings: Compare,
 ) -> list[dict[str, Any]]:
     """The gates of one architecture, each with pass or fail, its number and its threshold.
@@ -139,7 +138,8 @@ def gates(
         train: metrics/train/<name>.json.
         means: F1 mean over seeds by split and model.
         floors: what its validation F1 has to exceed, by name.
-        precision: on test at the tuned threshold, mean over seeds.
+        break_even: precision at which trades that end at a barrier pay nothing.
+        test: `scores` and `money` of test.
     """
     val_f1 = means["val"][name]
     gap = train["train_f1_score_positive_class"] - val_f1
@@ -147,12 +147,15 @@ def gates(
     unconverged = [seed["seed"] for seed in train["seeds"] if not seed["stopped_early"]]
     spread = spread if len(train["seeds"]) > 1 else None  # one seed says nothing of others
     stable = spread is not None and spread <= settings.max_seed_spread
+    precision, paid = test["precision"], test["money"]
+    gains = paid["return_per_day_interval"][0] > 0 and len(train["seeds"]) > 1
     result = [
         *(gate(f"validation F1 above {floor}", val_f1 > least, val_f1, least) for floor, least in floors.items()),
         gate("converged: seeds that did not stop early", not unconverged, unconverged, []),
         gate("stable: spread of validation F1 over seeds", stable, spread, settings.max_seed_spread),
         gate("train-validation F1 gap", gap < settings.max_train_val_gap, gap, settings.max_train_val_gap),
-        gate("test precision above break-even", precision > break_even, precision, break_even),
+        gate("test precision above break-even at the barriers", precision > break_even, precision, break_even),
+        gate("test return after costs above zero, beyond chance", gains, paid["total_return_net"], 0.0),
     ]
     for reference in REFERENCES:
         beats = is_clear(test_pairs, name, reference)
@@ -217,14 +220,14 @@ def scores(seeds: list[dict[str, Any]], ensemble: dict[str, Any], estimate: Esti
     return {
         "f1": {
             "mean": statistics.fmean(by_seed),
-            "std": statistics.stdev(by_seed) if len(by_seed) > 1 else 0.0,
+            "std": statistics.stdev(by_seed) if len(by_seed) > 1 else None,
             "interval": [max(low, 0.0), min(high, 1.0)],
             "by_seed": by_seed,
         },
         "ensemble_f1": ensemble[F1],
         "pr_auc_chance": seeds[0]["positive_share"],
         **{key: statistics.fmean(row[key] for row in seeds) for key in keys},
-        "std": {key: statistics.stdev(row[key] for row in seeds) if len(seeds) > 1 else 0.0 for key in keys},
+        "std": {key: statistics.stdev(row[key] for row in seeds) if len(seeds) > 1 else None for key in keys},
     }
 
 
@@ -241,6 +244,11 @@ def money(seeds: list[dict[str, Any]], estimate: Estimate, confidence: float, ab
 def by_group(seeds: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
     """Tables by asset or month, means over seeds."""
     return {group: {key: mean_or_none([table[group][key] for table in seeds]) for key in row} for group, row in seeds[0].items()}
+
+
+def made_or_lost(total: float) -> str:
+    """A total return, a share of the capital, in words; with constant stakes it can be less than −1."""
+    return f"made {total:.1%} of" if total > 0 else f"lost {-total:.1%} of" if total > -1 else "lost all of"
 
 
 def sentences(result: dict[str, Any]) -> list[str]:
@@ -264,15 +272,15 @@ def sentences(result: dict[str, Any]) -> list[str]:
         then = f", then {names(search['secondary'])} (ties)" if search["secondary"] else ""
         aside = f"; set aside {names(search['set_aside'])}" if search["set_aside"] else ""
         advice = f"Search {NAMES[primary]} first{then}{aside}."
-    paid, even = models[primary]["test"], result["break_even_precision"]
-    net = paid["money"]["mean_return_net"]
-    if net is None:
-        return [leads, advice, f"{NAMES[primary]} took no trade on test in some seed."]
-    low, high = paid["money"]["return_per_day_interval"]
-    sure = "" if low > 0 or high < 0 else ", which could be chance"
+    paid = models[primary]["test"]["money"]
+    if not paid["trades"]:
+        return [leads, advice, f"{NAMES[primary]} took no trade on test."]
+    low, high = paid["return_per_day_interval"]
+    sure = "" if (low > 0 or high < 0) and len(models[primary]["seeds"]) > 1 else ", which could be chance"
     pays = (
-        f"On test {NAMES[primary]} would have {'made' if net > 0 else 'lost'} {abs(net):.2%} a trade after costs{sure}; its "
-        f"precision is {paid['precision']:.3f}, break-even where every trade ends at a barrier {even:.3f}."
+        f"On test {NAMES[primary]} would have {made_or_lost(paid['total_return_net'])} the capital after costs, in "
+        f"{paid['trades']:,.0f} trades{sure}; its precision is {models[primary]['test']['precision']:.3f}, break-even where "
+        f"every trade ends at a barrier {result['break_even_precision']:.3f}."
     )
     return [leads, advice, pays]
 
@@ -299,6 +307,13 @@ def losing(models: dict[str, Any], ranking: list[str]) -> list[str]:
     ]
 
 
+def check_seeds(seeds: dict[str, list[int]]) -> None:
+    """Raises CampaignError when architectures, which are compared seed by seed, have different ones."""
+    if len({tuple(own) for own in seeds.values()}) > 1:
+        found = ", ".join(f"{name} has {own}" for name, own in seeds.items())
+        raise CampaignError(f"the seeds of the networks differ, {found}; train all of them with the same: dvc repro")
+
+
 def read_rows(path: Path) -> list[dict[str, str]]:
     """Rows of a CSV file. Raises CampaignError where it is missing."""
     try:
@@ -314,6 +329,7 @@ def main() -> None:
     metadata = stage.read_json(DATA / "metadata.json")
     evaluated = stage.read_json(Path("metrics/evaluate.json"))
     trained = {name: stage.read_json(Path("metrics/train") / f"{name}.json") for name in ARCHITECTURES}
+    check_seeds({name: evaluated["models"][name]["seeds"] for name in ARCHITECTURES})
     compared, cost = (*ARCHITECTURES, *REFERENCES), evaluated["cost_per_trade"]
     names = (*compared, PRIOR)
 
@@ -329,7 +345,7 @@ def main() -> None:
                 f"the {split} split has samples on {days[split]} day(s), at least {FEWEST_BLOCKS} are needed to tell a "
                 "difference from chance; add bars, or change data.splits"
             )
-        block = min(settings.block_days, days[split] // FEWEST_BLOCKS)
+        block = min(settings.block_days or block_length(days[split]), days[split] // FEWEST_BLOCKS)
         blocks[split] = days[split] / block
         weights = draw_days(days[split], block, settings.draws, settings.seed)
         called[split] = {}
@@ -382,6 +398,7 @@ def main() -> None:
         "days": days,
         "break_even_precision": evaluated["break_even_precision"],
         "cost_per_trade": cost,
+        "one_column": evaluated["one_column"],
         "ranking": sorted(names, key=lambda name: -models[name]["val"]["f1"]["mean"]),
         "test_verdict": verdict(means["test"], pairs["test"]),
         "search_first": recommend({name: means["val"][name] for name in ARCHITECTURES}, floors, pairs["val"]),
@@ -393,7 +410,7 @@ def main() -> None:
                 pairs["test"],
                 floors=floors[name],
                 break_even=evaluated["break_even_precision"],
-                precision=models[name]["test"]["precision"],
+                test=models[name]["test"],
                 settings=settings,
             )
             for name in ARCHITECTURES

@@ -40,7 +40,7 @@ from train_lstm import LSTMAttention
 from train_mlp import MLP
 
 ARCHITECTURES: dict[str, type[nn.Module]] = {"mlp": MLP, "lstm": LSTMAttention, "gru": GRUAttention, "cnn_lstm": CNNLSTM}
-REFERENCES = ("logistic_regression", "gradient_boosting", "prior", "always_positive")
+REFERENCES = ("logistic_regression", "gradient_boosting", "one_column", "prior", "always_positive")
 JUDGED = ("val", "test")
 DATA = Path("data/training_data")
 PREDICTIONS = Path("data/predictions")
@@ -103,12 +103,12 @@ def by_group(trades: Trades, scores: np.ndarray, threshold: float, groups: np.nd
     return table
 
 
-def over_seeds(seeds: list[dict[str, Any]], key: str) -> tuple[float | None, float]:
-    """Mean and standard deviation of `key`; a mean of None where a seed has none."""
+def over_seeds(seeds: list[dict[str, Any]], key: str) -> tuple[float | None, float | None]:
+    """Mean and standard deviation of `key`; None where a seed has none, no deviation of one seed."""
     values = [seed[key] for seed in seeds]
     if any(value is None for value in values):
-        return None, 0.0
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+        return None, None
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
 def leaderboard_row(judged: dict[str, list[dict[str, Any]]], break_even: float) -> dict[str, float | None]:
@@ -258,7 +258,12 @@ def main() -> None:
 
     stage.write_json(
         Path("metrics/evaluate.json"),
-        {"break_even_precision": break_even, "cost_per_trade": settings.cost_per_trade, "models": full},
+        {
+            "break_even_precision": break_even,
+            "cost_per_trade": settings.cost_per_trade,
+            "one_column": stage.read_json(Path("models/references/one_column.json"))["column"],
+            "models": full,
+        },
     )
     for kind, rows in curves.items():
         stage.write_csv(Path("plots") / f"{kind}_curves.csv", rows)

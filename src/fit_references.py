@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 import stage
+from core.metrics import Ranking
 from core.windows import samples, windows
 
 DATA = Path("data/training_data")
@@ -45,10 +46,17 @@ def constant_scores(train_y: np.ndarray, sizes: dict[str, int]) -> dict[str, dic
     }
 
 
+def best_column(X: np.ndarray, y: np.ndarray) -> tuple[int, float]:
+    """The column of X (N, F) that ranks y (N,) best, rising or falling: its number, and its ROC AUC or one less that."""
+    areas = [Ranking.of(y, column.astype(np.float64)).roc_auc() for column in X.T]
+    best = int(np.abs(np.array(areas) - 0.5).argmax())
+    return best, max(areas[best], 1 - areas[best])
+
+
 def logistic_scores(
     train_x: np.ndarray, train_y: np.ndarray, judged: dict[str, np.ndarray], *, c: float, iterations: int
 ) -> dict[str, np.ndarray]:
-    """Probabilities float64 (samples,) by split. Windows are (N, T * F). One thread: more would change the bits."""
+    """Probabilities float64 (samples,) by split. Each x is (N, columns). One thread: more would change the bits."""
     with threadpool_limits(1):
         model = LogisticRegression(C=c, max_iter=iterations).fit(train_x, train_y)
         return {split: model.predict_proba(x)[:, 1].astype(np.float64) for split, x in judged.items()}
@@ -78,7 +86,8 @@ def boosting_scores(
 
 def main() -> None:
     settings = stage.read_section("references", References)
-    lookback = stage.read_json(DATA / "metadata.json")["lookback"]
+    metadata = stage.read_json(DATA / "metadata.json")
+    features, lookback = metadata["features"], metadata["lookback"]
 
     def load(split: str, most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         X, y = stage.read_array(DATA / f"{split}_X.npy"), stage.read_array(DATA / f"{split}_y.npy")
@@ -91,6 +100,18 @@ def main() -> None:
     train_x, train_y = load("train", settings.max_windows)
     judged = {split: load(split)[0] for split in JUDGED}
     scores = constant_scores(train_y, {split: len(x) for split, x in judged.items()})
+    last_bar = (lookback - 1) * len(features)
+    column, area = best_column(train_x[:, last_bar:], train_y)
+    stage.say(f"fit_references: one column, {features[column]}, train ROC AUC {area:.3f}")
+    stage.write_json(OUT / "one_column.json", {"column": features[column], "train_roc_auc": area})
+    alone = slice(last_bar + column, last_bar + column + 1)
+    scores["one_column"] = logistic_scores(
+        train_x[:, alone],
+        train_y,
+        {split: x[:, alone] for split, x in judged.items()},
+        c=settings.logistic_c,
+        iterations=settings.logistic_iterations,
+    )
     stage.say("fit_references: logistic regression")
     scores["logistic_regression"] = logistic_scores(
         train_x, train_y, judged, c=settings.logistic_c, iterations=settings.logistic_iterations

@@ -160,8 +160,8 @@ def cut_times(timestamps: np.ndarray, splits: Sequence[float]) -> tuple[np.datet
 
 
 def between(rows: Rows, start: np.datetime64, end: np.datetime64) -> Rows:
-    """The rows that open in [start, end), as views; counts and first and last stay those of the asset."""
-    inside = slice(*np.searchsorted(rows.timestamps, [start, end]))
+    """The rows that open at `start` or later and have closed by `end`, as views; counts, first and last stay the asset's."""
+    inside = slice(np.searchsorted(rows.timestamps, start), np.searchsorted(rows.timestamps, end - HOUR, side="right"))
     values = vars(rows).items()
     return dataclasses.replace(rows, **{name: value[inside] for name, value in values if isinstance(value, np.ndarray)})
 

@@ -30,7 +30,7 @@ from core.dataset import Split
 from core.errors import CampaignError
 from core.fit import fit, predict, prepare_process
 from core.lock import claim
-from core.metrics import f1_precision_recall, sigmoid
+from core.metrics import Ranking, sigmoid
 from core.names import COLOURS, NAMES
 
 DATA = Path("data/training_data")
@@ -222,7 +222,7 @@ def _train_claimed(task: Task, path: Path, parent: Connection) -> None:
 
 
 def _finish(task: Task, model: nn.Module, train_split: Split, state: dict[str, Any]) -> tuple[bytes, list, dict]:
-    """The best epoch's model as bytes, the history, and a summary with the best model's F1 on train."""
+    """The best epoch's model as bytes, the history, and a summary, with F1 on train at the best threshold there."""
     best, history = state["best"], state["history"]
     model.load_state_dict(best["weights"])
     train_y, scores = train_split.y.cpu().numpy(), sigmoid(predict(model, train_split))
@@ -237,7 +237,7 @@ def _finish(task: Task, model: nn.Module, train_split: Split, state: dict[str, A
         "val_f1_score_positive_class": best["f1"],
         "val_pr_auc": record["val_pr_auc"],
         "val_loss": record["val_loss"],
-        "train_f1_score_positive_class": f1_precision_recall(train_y, scores, best["threshold"])[0],
+        "train_f1_score_positive_class": float(Ranking.of(train_y, scores).f1().max()),
         "val_f1_spread_last_10_epochs": max(last) - min(last),
     }
     content = {

@@ -4,8 +4,21 @@ import numpy as np
 import pytest
 
 import compare
-from compare import Called, Compare, convergence, difference, gates, is_clear, losing, paired_differences, recommend, verdict
+from compare import (
+    Called,
+    Compare,
+    convergence,
+    difference,
+    gates,
+    is_clear,
+    losing,
+    paired_differences,
+    recommend,
+    sentences,
+    verdict,
+)
 from core.chance import Estimate, draw_days
+from core.errors import CampaignError
 from core.money import Trades
 from core.names import NAMES
 
@@ -21,7 +34,7 @@ def called(better_by: float, seeds: tuple = (1, 2), days: int = 150) -> dict[str
     arrays = {
         "y": (rng.random(size) < 0.2).astype(np.int8),
         "returns": rng.normal(0, 0.02, size).astype(np.float32),
-        "held": rng.integers(1, 9, size).astype(np.int16),
+        "held": np.minimum(rng.integers(1, 9, size), np.arange(size)[::-1]).astype(np.int16),
         "asset_ids": np.zeros(size, np.int16),
         "timestamps": np.datetime64("2024-01-01", "s") + np.arange(size) * np.timedelta64(3600, "s"),
     }
@@ -43,6 +56,12 @@ def test_pairs_share_their_days_and_a_difference_is_seen():
     assert difference(models["a"], models["b"], 30).error < np.hypot(*alone), "paired draws cancel the luck of the days"
     assert is_clear([found], "a", "b")
     assert not is_clear([found], "b", "a")
+
+
+def test_networks_with_different_seeds_are_refused():
+    compare.check_seeds({"mlp": [1, 2], "gru": [1, 2]})
+    with pytest.raises(CampaignError, match=r"mlp has \[1, 2\], gru has \[1, 3\]; train all of them with the same: dvc repro"):
+        compare.check_seeds({"mlp": [1, 2], "gru": [1, 3]})
 
 
 def test_equal_models_are_a_tie():
@@ -134,10 +153,16 @@ def train_record(**changes: object) -> dict:
     return record | changes
 
 
+def judged_test(precision: float, lowest: float) -> dict:
+    """A network's figures on test, with the lower end of its return a day."""
+    return {"precision": precision, "money": {"return_per_day_interval": [lowest, 0.01], "total_return_net": 0.2}}
+
+
 @pytest.mark.parametrize(
     ("broken", "record", "f1", "precision"),
     [
         (None, train_record(), 0.30, 0.4),
+        ("test return after costs above zero, beyond chance", train_record(), 0.30, 0.4),
         ("validation F1 above the minimum", train_record(train_f1_score_positive_class=0.2), 0.19, 0.4),
         ("validation F1 above always-positive", train_record(), 0.22, 0.4),
         ("validation F1 above its scores at other times", train_record(), 0.30, 0.4),
@@ -149,13 +174,7 @@ def train_record(**changes: object) -> dict:
             0.30,
             0.4,
         ),
-        (
-            "stable: spread of validation F1 over seeds",
-            train_record(seeds=[{"seed": 1, "stopped_early": True}], val_f1_score_positive_class_std=0.0),
-            0.30,
-            0.4,
-        ),
-        ("test precision above break-even", train_record(), 0.30, 0.3),
+        ("test precision above break-even at the barriers", train_record(), 0.30, 0.3),
     ],
 )
 def test_each_gate_fails_alone(broken, record, f1, precision):
@@ -164,16 +183,52 @@ def test_each_gate_fails_alone(broken, record, f1, precision):
     means = {"val": {"mlp": f1} | others, "test": {"mlp": f1} | others}
     pairs = [pair("mlp", name, True) for name in compare.REFERENCES]
     least = floors(0.3 if broken and "other times" in broken else 0.1, chance)
-    found = gates("mlp", record, means, pairs, floors=least, break_even=0.329, precision=precision, settings=SETTINGS)
+    test = judged_test(precision, lowest=-0.001 if broken and "return" in broken else 0.001)
+    found = gates("mlp", record, means, pairs, floors=least, break_even=0.329, test=test, settings=SETTINGS)
     assert [gate["gate"] for gate in found if not gate["passed"]] == ([broken] if broken else [])
+
+
+def test_one_seed_is_neither_stable_nor_beyond_chance():
+    record = train_record(seeds=[{"seed": 1, "stopped_early": True}], val_f1_score_positive_class_std=0.0)
+    means = {split: {"mlp": 0.3} | dict.fromkeys(compare.REFERENCES, 0.25) for split in ("val", "test")}
+    test = judged_test(0.4, lowest=0.001)
+    found = gates("mlp", record, means, [], floors=floors(0.1), break_even=0.3, test=test, settings=SETTINGS)
+    failed = [gate["gate"] for gate in found if not gate["passed"] and not gate["gate"].startswith("beats")]
+    assert failed == ["stable: spread of validation F1 over seeds", "test return after costs above zero, beyond chance"]
+
+
+@pytest.mark.parametrize(
+    ("total", "interval", "seeds", "said"),
+    [
+        (0.031, [-0.01, 0.01], [1, 2], "made 3.1% of the capital after costs, in 138 trades, which could be chance; its"),
+        (0.5, [0.001, 0.01], [1, 2], "made 50.0% of the capital after costs, in 138 trades; its"),
+        (0.5, [0.001, 0.01], [1], "made 50.0% of the capital after costs, in 138 trades, which could be chance; its"),
+        (-0.4, [-0.02, -0.001], [1, 2], "lost 40.0% of the capital after costs, in 138 trades; its"),
+        (-1.046, [-0.02, -0.001], [1, 2], "lost all of the capital after costs, in 138 trades; its"),
+    ],
+)
+def test_the_verdict_on_money_is_of_one_figure(total, interval, seeds, said):
+    """Whatever a trade paid on average in each seed: a seed of few lucky trades weighs little in the sum."""
+    paid = {"trades": 138.0, "mean_return_net": 0.02, "total_return_net": total, "return_per_day_interval": interval}
+    model = {"seeds": seeds, "test": {"f1": {"mean": 0.3}, "precision": 0.174, "money": paid}}
+    result = {
+        "test_verdict": {"first": "mlp", "winner": "mlp", "ties": []},
+        "search_first": {"primary": "mlp", "secondary": [], "set_aside": [], "reasons": {}},
+        "models": {"mlp": model},
+        "break_even_precision": 0.329,
+    }
+    assert f"On test MLP would have {said} precision is 0.174" in sentences(result)[2]
+    paid["trades"] = 0
+    assert sentences(result)[2] == "MLP took no trade on test."
 
 
 def test_a_reference_is_beaten_only_beyond_chance():
     means = {split: {"mlp": 0.3} | dict.fromkeys(compare.REFERENCES, 0.25) for split in ("val", "test")}
     pairs = [pair("mlp", "logistic_regression", True), pair("mlp", "gradient_boosting", False)]
-    found = gates("mlp", train_record(), means, pairs, floors=floors(0.1), break_even=0.3, precision=0.4, settings=SETTINGS)
+    test = judged_test(0.4, lowest=0.001)
+    found = gates("mlp", train_record(), means, pairs, floors=floors(0.1), break_even=0.3, test=test, settings=SETTINGS)
     beats = {gate["gate"]: gate["passed"] for gate in found if gate["gate"].startswith("beats")}
-    passed = {"logistic_regression": True, "gradient_boosting": False, "always_positive": False}
+    passed = {name: name == "logistic_regression" for name in compare.REFERENCES}
     assert beats == {f"beats {NAMES[name]} on test, beyond chance": passed[name] for name in compare.REFERENCES}
 
 

@@ -17,7 +17,7 @@ def trades() -> Trades:
         {
             "y": y,
             "returns": np.where(y, 0.05, -0.01).astype(np.float32),
-            "held": rng.integers(1, 9, size).astype(np.int16),
+            "held": np.minimum(rng.integers(1, 9, size), np.arange(size)[::-1]).astype(np.int16),
             "asset_ids": np.repeat([0, 1], 300),
             "timestamps": np.datetime64("2024-01-20", "s") + np.tile(np.arange(300), 2) * np.timedelta64(3600, "s"),
         }
@@ -67,7 +67,7 @@ def test_a_model_is_the_mean_of_its_seeds_not_the_best(trades, scores):
 def test_a_figure_that_a_seed_lacks_has_no_mean(trades, scores):
     silent = judge(trades, scores, 2.0, 1.0, 0.003)
     assert silent["money"]["mean_return_net"] is None
-    assert over_seeds([silent["money"]], "mean_return_net") == (None, 0.0)
+    assert over_seeds([silent["money"]], "mean_return_net") == (None, None)
     assert leaderboard_row({"val": [silent], "test": [silent]}, 0.3)["test_mean_return_net"] is None
 
 

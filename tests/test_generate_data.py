@@ -304,6 +304,20 @@ def test_an_extra_column_becomes_a_feature(bars, desk):
     np.testing.assert_allclose(mood[:50], (np.arange(100, 150)) % 7, atol=1e-5)
 
 
+def test_bars_that_open_at_half_past_close_before_the_cut(desk):
+    """As exchanges have them; beside an asset that opens on the hour."""
+    shutil.rmtree("bars", ignore_errors=True)
+    write_symbol(Path("bars"), "CRYPTO", make_frame(700, 1))
+    write_symbol(Path("bars"), "STOCK", make_frame(700, 2, start="2024-01-01 00:30"))
+    write_params(desk, data={"bars": "bars"})
+    generate_data.main()
+    audit = json.loads(Path("metrics/generate_data.json").read_text())["leak_audit"]
+    assert min(audit.values()) >= 0
+    hour = np.timedelta64(1, "h")
+    assert arrays("train")["timestamps"].max() + hour <= arrays("val")["timestamps"].min()
+    assert arrays("val")["timestamps"].max() + hour <= arrays("test")["timestamps"].min()
+
+
 def test_files_that_the_stage_does_not_own_are_untouched(bars):
     own = Path("data/historical/notes.txt")
     own.parent.mkdir(parents=True)

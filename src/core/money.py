@@ -14,7 +14,8 @@ class Trades:
     """The trade behind every sample of a split, in order of asset and time.
 
     y: float64 (N,), 1 where the profit barrier was met first. returns: float32 (N,), what the trade paid before costs.
-    held: int16 (N,), bars until it ended. rows: int64 (N,), the bar it enters at; an asset's bars have consecutive numbers.
+    held: int16 (N,), bars until it ended. ends: datetime64[s] (N,), when the bar opened that it ended in.
+    rows: int64 (N,), the bar it enters at; an asset's bars have consecutive numbers.
     asset_ids: (N,). timestamps: datetime64[s] (N,). days: int64 (N,), number of the UTC day, from 0.
     assets: how many the capital is shared out among, an equal and constant stake each.
     """
@@ -22,6 +23,7 @@ class Trades:
     y: np.ndarray
     returns: np.ndarray
     held: np.ndarray
+    ends: np.ndarray
     rows: np.ndarray
     asset_ids: np.ndarray
     timestamps: np.ndarray
@@ -37,6 +39,7 @@ class Trades:
             y=arrays["y"][rows].astype(np.float64),
             returns=arrays["returns"][rows],
             held=arrays["held"][rows],
+            ends=arrays["timestamps"][rows + arrays["held"][rows]],
             rows=rows,
             asset_ids=arrays["asset_ids"][rows],
             timestamps=times,
@@ -71,6 +74,8 @@ class Trades:
         """The money table's row of one model that calls these samples, bool (N,); means are None without a trade."""
         taken = self.taken(called)
         daily, count = self.daily(taken, cost), int(taken.sum())
+        ended, moments = np.unique(self.ends[taken], return_inverse=True)
+        paid = np.bincount(moments, self.returns[taken].astype(np.float64) - cost, minlength=len(ended)) / self.assets
         mean = float(self.returns[taken].mean(dtype=np.float64)) if count else None
         return {
             "trades": count,
@@ -80,7 +85,7 @@ class Trades:
             "total_return": float(self.daily(taken, 0.0).sum()),
             "total_return_net": float(daily.sum()),
             "return_per_day_net": float(daily.mean()),
-            "max_drawdown": drawdown(daily),
+            "max_drawdown": drawdown(paid),
         }
 
     def by_share_called(self, scores: np.ndarray, cost: float, points: int) -> list[dict[str, float]]:
@@ -111,7 +116,7 @@ class Trades:
         ]
 
 
-def drawdown(daily: np.ndarray) -> float:
-    """Largest fall of the summed daily returns (D,) from an earlier peak or the start, a share of the capital."""
-    value = np.append(0.0, np.cumsum(daily))
+def drawdown(returns: np.ndarray) -> float:
+    """Largest fall of the sum of `returns`, one after the other, from an earlier peak or the start, a share of the capital."""
+    value = np.append(0.0, np.cumsum(returns))
     return float((np.maximum.accumulate(value) - value).max())

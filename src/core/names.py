@@ -7,11 +7,12 @@ NAMES = {
     "cnn_lstm": "CNN-LSTM",
     "logistic_regression": "logistic regression",
     "gradient_boosting": "gradient boosting",
+    "one_column": "one column",
     "prior": "prior",
     "always_positive": "always positive",
 }
 
-# Okabe and Ito's colours are told apart by colour-blind readers.
+# Okabe and Ito's colours are told apart by colour-blind readers. Their black is the text's own, and goes to what is not here.
 COLOURS = {
     "mlp": "#0072B2",
     "lstm": "#E69F00",

@@ -31,6 +31,18 @@ FLATTERED = (
 )
 
 
+REGIMES = "they tell the luck of days like these, not what another year brings."
+GONE = "at a total of −100% the capital is gone, and a drawdown is that of closed trades."
+
+
+def one_column(result: dict[str, Any]) -> str:
+    """What that reference is."""
+    return (
+        f"One column: {result['one_column']} of the last bar alone, the column that ranks the labels of train best; a model that "
+        "does no better has learnt no more."
+    )
+
+
 def value_of_gate(value: Any) -> str:
     if value is None:
         return "unknown"
@@ -48,7 +60,12 @@ def leaderboard(result: dict[str, Any]) -> str:
         figures = [test[key] for key in ("ensemble_f1", "pr_auc", "roc_auc", "precision", "recall", "f1_at_0.5", "brier_score")]
         calibration = (test["expected_calibration_error"], test["expected_calibration_error_scaled"])
         rows.append(
-            [NAMES[name], with_interval(val["f1"]), with_interval(test["f1"]), f"{test['f1']['std']:.3f}"]
+            [
+                NAMES[name],
+                with_interval(val["f1"]),
+                with_interval(test["f1"]),
+                "–" if test["f1"]["std"] is None else f"{test['f1']['std']:.3f}",
+            ]
             + [f"{figure:.3f}" for figure in (*figures, *calibration)]
         )
     head = [
@@ -180,17 +197,17 @@ def comparison(result: dict[str, Any], metadata: dict[str, Any]) -> str:
         leaderboard(result),
         "F1 of the positive class at the threshold that is best on validation, mean over seeds; ordered by validation; all but "
         f"the first column on test. Intervals: bootstrap over blocks of {result['block_days']['test']} days "
-        f"({result['days']['test']} days of test), with the spread over seeds. Chance level of PR AUC: "
-        f"{result['models'][result['ranking'][0]]['test']['pr_auc_chance']:.3f}.",
+        f"({result['days']['test']} days of test), with the spread over seeds; {REGIMES} Chance level of PR AUC: "
+        f"{result['models'][result['ranking'][0]]['test']['pr_auc_chance']:.3f}. {one_column(result)}",
         "## Training",
         training(result),
-        "Means over seeds; train F1 at the threshold tuned on validation.",
+        "Means over seeds; each F1 at the threshold that is best for it.",
         "## Money",
         money(result),
         would_have_lost(result),
         f"Trades at the tuned threshold, one position an asset, an equal and constant stake each, {result['cost_per_trade']:.2%} "
-        f"of costs a round trip. Where every trade ends at a barrier, a precision of {result['break_even_precision']:.3f} breaks "
-        "even.",
+        f"of costs a round trip; {GONE} Where every trade ends at a barrier, a precision of "
+        f"{result['break_even_precision']:.3f} breaks even; with trades that time out in between it may be less or more.",
         "## Differences in test F1",
         differences(result, "test"),
         "Corrected for the number of pairs (Holm).",

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from core.names import COLOURS, NAMES
-from report.markdown import FLATTERED
+from report.markdown import FLATTERED, GONE, REGIMES, one_column
 from report.style import STYLE
 from report.svg import Axis, Guide, Line, Row, confusion_matrix, critical_difference, heat_map, interval_plot, line_chart, swatch
 
@@ -157,7 +157,7 @@ def _leaderboard(result: Mapping[str, Any]) -> str:
     explained = (
         f"F1 is the mean over seeds, each at the threshold that is best on validation; ensemble: of the seeds' mean score. "
         f"Intervals: {level}, {result['draws']:,} bootstrap draws of blocks of {blocks} days; test has {days} days. "
-        f"PR AUC by chance: {_fixed(_chance(models))}."
+        f"Intervals count the spread over seeds; {REGIMES} PR AUC by chance: {_fixed(_chance(models))}. {one_column(result)}"
     )
     return (
         _paragraphs("● test with its interval; ○ validation above it; small ticks: single seeds on test.", kind="note")
@@ -323,9 +323,10 @@ def _losing(result: Mapping[str, Any]) -> Iterable[str]:
     floor = models["always_positive"]["test"]["f1"]["mean"]
     for name in result["losing"]:
         test = models[name]["test"]
+        lost = -test["money"]["total_return_net"]
         yield (
             f"{_named(name)}: test F1 {test['f1']['mean']:.3f} is above always-positive ({floor:.3f}), and its trades would "
-            f"still have lost {-test['money']['total_return_net']:.1%} of the capital after costs."
+            f"still have lost {f'{lost:.1%}' if lost < 1 else 'all'} of the capital after costs."
         )
 
 
@@ -351,11 +352,11 @@ def _money(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> str:
         line_chart("Stricter thresholds: precision", seen[1], _lines(precision, models), called, Axis("precision"), break_even),
         interval_plot(f"Net return a day, {level} intervals", f"{spoken}.", days, per_day, (0.0, "no trade")),
     ]
-    long = money["always_positive"]["total_return_net"] if "always_positive" in money else None
+    every = money["always_positive"]["total_return_net"] if "always_positive" in money else None
     board = []
     for name, row in money.items():
         total = row["total_return_net"]
-        against = None if total is None or long is None else total - long
+        against = None if total is None or every is None else total - every
         cells = [_fixed(row["trades"], 0), _percent(row["hit_rate"])]
         cells += [_percent(row["mean_return"], "+.2%"), _percent(row["mean_return_net"], "+.2%")]
         cells += [
@@ -369,15 +370,16 @@ def _money(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> str:
             _percent(row["max_drawdown"]),
             _fixed(row["above_break_even"]),
         ]
-        board.append([escape(_named(name)) + (", always long" if name == "always_positive" else ""), *cells])
-    nothing = _percent(None if long is None else -long, "+.1%")
+        board.append([escape(_named(name)), *cells])
+    nothing = _percent(None if every is None else -every, "+.1%")
     board.append(["no trade", "0", "–", "–", "–", "0.0%", "0.0%", nothing, "0.00%", "", "0.0%", "–"])
     head = ["model", "trades", "hit rate", "mean before costs", "mean after costs", "total before costs", "total after costs"]
-    head += ["against always long", "a day", f"{level} interval", "largest drawdown", "above break-even"]
+    head += ["against always positive", "a day", f"{level} interval", "largest drawdown", "above break-even"]
     return (
         _paragraphs(
             f"A round trip costs {_percent(result['cost_per_trade'], '.2%')} of the entry price. Where every trade ends at a "
-            f"barrier, a precision of {_fixed(even)} breaks even; trades that time out in between need less or more.",
+            f"barrier, a precision of {_fixed(even)} breaks even; with trades that time out in between it may be less or more. "
+            f"Stakes are equal and constant; {GONE}",
             *_losing(result),
         )
         + _paragraphs("Thresholds grow stricter to the left, as far as 1% of the samples: fewer trades say little.", kind="note")

@@ -17,10 +17,12 @@ def trades(draw: st.DrawFn) -> tuple[Trades, np.ndarray]:
     y, held, called = (np.array(column) for column in zip(*rows, strict=True))
     y[0] = 1
     half = len(rows) // 2
+    left = np.append(np.arange(half)[::-1], np.arange(len(rows) - half)[::-1])  # bars of the asset after each
+    y[left == 0] = -1
     arrays = {
         "y": y.astype(np.int8),
         "returns": np.where(y > 0, 0.05, -0.02).astype(np.float32),
-        "held": held.astype(np.int16),
+        "held": np.minimum(held, left).astype(np.int16),
         "asset_ids": np.repeat([0, 1], [half, len(rows) - half]),
         "timestamps": np.datetime64("2024-01-01", "s") + np.append(np.arange(half), np.arange(len(rows) - half)) * 5 * HOUR,
     }
@@ -55,6 +57,22 @@ def test_the_figures_add_up(data, cost):
         assert row["hit_rate"] == pytest.approx(of_split.y[taken].mean())
     else:
         assert row["mean_return"] is row["hit_rate"] is None
+
+
+@given(trades())
+def test_the_drawdown_follows_trades_as_they_end(data):
+    of_split, called = data
+    ending: dict[np.datetime64, float] = {}
+    step = 5 * HOUR
+    for number in np.flatnonzero(of_split.taken(called)):
+        end = of_split.timestamps[number] + int(of_split.held[number]) * step
+        ending[end] = ending.get(end, 0.0) + (float(of_split.returns[number]) - 0.003) / of_split.assets
+    worth = highest = deepest = 0.0
+    for end in sorted(ending):
+        worth += ending[end]
+        highest = max(highest, worth)
+        deepest = max(deepest, highest - worth)
+    assert of_split.figures(called, 0.003)["max_drawdown"] == pytest.approx(deepest)
 
 
 def test_the_drawdown_is_the_deepest_fall_from_a_peak():

@@ -19,7 +19,7 @@ from report.svg import Scale
 
 NETWORKS = ("mlp", "lstm", "gru", "cnn_lstm")
 STRENGTH = {"mlp": 0.291, "lstm": 0.318, "gru": 0.325, "cnn_lstm": 0.303, "logistic_regression": 0.272,
-            "gradient_boosting": 0.334, "prior": 0.222, "always_positive": 0.222}  # fmt: skip
+            "gradient_boosting": 0.334, "one_column": 0.26, "prior": 0.222, "always_positive": 0.222}  # fmt: skip
 SECTIONS = (
     "Verdict", "Gates", "Leaderboard", "Learning curves", "Ranking and calibration on test", "Differences", "Money",
     "Assets and months", "What to search first", "Data and settings",
@@ -103,7 +103,7 @@ def sample(assets: int = 16, months: int = 11, seeds: int = 3) -> tuple[dict[str
     result = {
         "simulated": True, "confidence": 0.95, "draws": 10000, "block_days": {"val": 3, "test": 3},
         "days": {"val": 24, "test": 24},
-        "break_even_precision": 0.3286, "cost_per_trade": 0.003,
+        "break_even_precision": 0.3286, "cost_per_trade": 0.003, "one_column": "atr_14",
         "verdict": [
             "No winner: gradient boosting leads on test (F1 0.334), tied within chance with GRU + attention, LSTM + attention.",
             "Search GRU + attention first, then LSTM + attention; set aside: MLP, CNN-LSTM.",
