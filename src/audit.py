@@ -53,6 +53,18 @@ def load() -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]]]:
     return stage.read_json(DATA / "metadata.json"), arrays
 
 
+def check_settings(settings: Data, metadata: dict[str, Any]) -> None:
+    """Raises CampaignError when the data were made with other settings: what differs then is no leak."""
+    made = {name: metadata[name] for name in ("features", "lookback", "profit", "stop", "horizon")}
+    made |= {"max_gap": metadata["max_gap_hours"], "clip": metadata["scaler"]["clip"]}
+    if settings.symbols is not None:
+        made["symbols"] = metadata["assets"]
+    for name, value in made.items():
+        wanted = sorted(settings.symbols or []) if name == "symbols" else getattr(settings, name)
+        if wanted != value:
+            raise CampaignError(f"data.{name} has changed since the data were made; make them anew: dvc repro generate_data")
+
+
 def rows_checked(part: dict[str, np.ndarray], asset: int) -> np.ndarray:
     """Rows of one asset that are looked at: evenly spread, the last ones included, int64 (K,)."""
     rows = np.flatnonzero(part["asset_ids"] == asset)
@@ -198,6 +210,7 @@ def findings() -> Iterator[Finding]:
     settings = stage.read_section("data", Data)
     train, section = stage.read_section("train", Train), stage.read_section("mlp", MLPSettings)
     metadata, arrays = load()
+    check_settings(settings, metadata)
     yield from from_truncated_bars(settings, metadata, arrays)
     yield no_column_is_the_label(metadata, arrays)
     yield from purged(settings, metadata, arrays)

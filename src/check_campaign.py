@@ -33,7 +33,7 @@ import train_gru
 import train_lstm
 import train_mlp
 from core import labels
-from core.chance import draw_days
+from core.chance import FEWEST_BLOCKS, draw_days
 from core.dataset import Split
 from core.errors import CampaignError
 from core.fit import fit, predict, prepare_process
@@ -123,12 +123,12 @@ def machine(train: Train) -> Iterator[Finding]:
 
 
 def bars_found(sections: dict[str, Any]) -> tuple[Load | None, list[Finding]]:
-    """Read the bars as generate_data will; those of a market that is not simulated yet are simulated for it."""
+    """Read the bars as generate_data will; where those of this market are not on disk they are simulated for it."""
     data, market = sections["data"], sections["market"]
     root = Path(data.bars)
     with tempfile.TemporaryDirectory() as directory:
         note = ""
-        if root == simulate_market.OUT and not root.is_dir():
+        if root == simulate_market.OUT and not is_simulated(market):
             note = "simulated market, not on disk yet: "
             root = Path(directory)
             for symbol, frame in simulate_market.simulate(**market.model_dump()):
@@ -160,7 +160,25 @@ def bars_found(sections: dict[str, Any]) -> tuple[Load | None, list[Finding]]:
     )
     counts = " + ".join(f"{load.samples[split]:,} {split}" for split in SPLITS)
     ok = Finding("ok", "bars", f"{note}{load.assets} assets, {load.bars:,} bars, samples {counts}")
-    return load, [ok, *(Finding("warning", "bars", warning) for warning in thin)]
+    return load, [ok, *(Finding("warning", "bars", warning) for warning in thin), *too_few_days(splits)]
+
+
+def is_simulated(market: simulate_market.Market) -> bool:
+    """Whether the bars on disk are those of `market`."""
+    try:
+        return bool(stage.read_json(simulate_market.OUT / "SIMULATED.json")["market"] == market.model_dump())
+    except CampaignError:
+        return False
+
+
+def too_few_days(splits: dict[str, dict[str, Any]]) -> Iterator[Finding]:
+    """What `compare` would refuse at the very end."""
+    for split in ("val", "test"):
+        part = splits[split]
+        days = len(np.unique(part["timestamps"][part["y"] != labels.NO_LABEL].astype("datetime64[D]")))
+        if days < FEWEST_BLOCKS:
+            figure = f"the {split} split has samples on {days} day(s), compare needs {FEWEST_BLOCKS}"
+            yield Finding("problem", "bars", figure, "add bars, or change data.splits")
 
 
 def memory_needed(load: Load, sections: dict[str, Any]) -> tuple[str, float]:

@@ -38,7 +38,7 @@ class Compare(stage.Settings):
     draws: int = Field(ge=100, le=100_000)
     seed: int = Field(ge=0)
     block_days: int | None = Field(ge=1, le=365)
-    confidence: float = Field(gt=0.5, lt=1)
+    confidence: float = Field(gt=0.5, le=0.9999)
     min_val_f1: float = Field(ge=0, le=1)
     max_train_val_gap: float = Field(ge=0, le=1)
     max_seed_spread: float = Field(ge=0, le=1)

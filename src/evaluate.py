@@ -67,11 +67,17 @@ def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     return model, content
 
 
-def score(path: Path, splits: Mapping[str, Split]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """A model file's content, and its network's scores of every split, float64 (N,)."""
+def score(path: Path, splits: Mapping[str, Split]) -> tuple[dict[str, Any], dict[str, np.ndarray]] | Exception:
+    """A model file's content, and its network's scores of every split, float64 (N,); or what went wrong.
+
+    Raised, it would end the process while other threads are in the middle of a product, which aborts it.
+    """
     torch.set_num_threads(1)  # counts in the thread that calls it
-    model, content = load_model(path)
-    return content, {name: sigmoid(predict(model.to(split.X.device), split)) for name, split in splits.items()}
+    try:
+        model, content = load_model(path)
+        return content, {name: sigmoid(predict(model.to(split.X.device), split)) for name, split in splits.items()}
+    except Exception as error:
+        return error
 
 
 def judge(trades: Trades, scores: np.ndarray, threshold: float, temperature: float, cost: float) -> dict[str, Any]:
@@ -241,7 +247,10 @@ def main() -> None:
         if not files:
             raise CampaignError(f"models/{name} holds no trained seed; run dvc repro train_{name}")
         side_by_side = joblib.Parallel(n_jobs=stage.jobs(len(files)), backend="threading")
-        contents, scores = zip(*side_by_side(joblib.delayed(score)(file, on_device) for file in files), strict=True)
+        scored = side_by_side(joblib.delayed(score)(file, on_device) for file in files)
+        for failed in (outcome for outcome in scored if isinstance(outcome, Exception)):
+            raise failed
+        contents, scores = zip(*scored, strict=True)
         for file, content, own in zip(files, contents, scores, strict=True):
             f1 = f1_precision_recall(trades["val"].y, own["val"], content["threshold"])[0]
             if abs(f1 - content["val_f1_score_positive_class"]) > SAME_MODEL:

@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 import stage
+from core.errors import CampaignError
 from core.metrics import Ranking
 from core.windows import samples, windows
 
@@ -95,6 +96,8 @@ def main() -> None:
         if most is not None and len(ends) > most:
             stage.say(f"fit_references: fitted on {most:,} of {len(ends):,} train windows, evenly spaced (max_windows)")
             ends = ends[np.linspace(0, len(ends) - 1, most).round().astype(np.int64)]
+        if most is not None and len(np.unique(y[ends])) < 2:
+            raise CampaignError(f"the {most:,} train windows of references.max_windows are of one label; raise it")
         return windows(X, ends, lookback), y[ends]
 
     train_x, train_y = load("train", settings.max_windows)

@@ -174,6 +174,8 @@ def parallel(tasks: int) -> "joblib.Parallel":
     import joblib
 
     backend = os.environ.get("CAMPAIGN_BACKEND") or "threading"
+    if backend in ("loky", "multiprocessing"):  # their processes may start none of their own
+        raise CampaignError(f"CAMPAIGN_BACKEND is {backend!r}; unset it: the seeds are processes already")
     try:
         if backend == "ray":
             from ray.util.joblib import register_ray

@@ -1,6 +1,7 @@
 """Convolutions over time, then an LSTM with attention."""
 
 from itertools import pairwise
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -12,7 +13,7 @@ from core.layers import AssetEmbedding, Attention, Dropout, RecurrentStack, Time
 
 
 class Settings(training.Architecture):
-    channels: list[int] = Field(min_length=1, max_length=20)
+    channels: list[Annotated[int, Field(ge=1, le=8192)]] = Field(min_length=1, max_length=20)
     kernel_size: int = Field(ge=1, le=99)
     hidden_size: int = Field(ge=1, le=8192)
     attention_size: int = Field(ge=1, le=8192)

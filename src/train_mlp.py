@@ -1,6 +1,7 @@
 """MLP on the flattened window."""
 
 from itertools import pairwise
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -12,7 +13,7 @@ from core.layers import Dropout
 
 
 class Settings(training.Architecture):
-    hidden_sizes: list[int] = Field(min_length=1, max_length=20)
+    hidden_sizes: list[Annotated[int, Field(ge=1, le=8192)]] = Field(min_length=1, max_length=20)
 
 
 class MLP(nn.Module):

@@ -63,7 +63,8 @@ def main() -> None:
         git("clone", "--quiet", str(here), str(there))
         expected = outs(there / LOCK)
         bars = YAML(typ="safe").load((there / "params.yaml").read_text(encoding="utf-8"))["data"]["bars"]
-        if bars not in expected and not Path(bars).is_absolute():  # a user's own, which git does not hold
+        made = any((here / bars).resolve().is_relative_to((here / out).resolve()) for out in expected)
+        if not made and not Path(bars).is_absolute():  # a user's own, which git does not hold
             (there / bars).parent.mkdir(parents=True, exist_ok=True)
             (there / bars).symlink_to(here / bars)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}

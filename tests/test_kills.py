@@ -175,7 +175,7 @@ def test_dvc_killed_leaves_an_orphan_that_refuses_a_second_start_until_it_ends(t
         dvc.wait()
         try:
             refused = clone.run("dvc repro -s train_mlp", fails=True).stderr
-            assert f"already runs as process {trainer}; wait for it, or end it (kill {trainer})" in refused
+            assert f"already runs as process {trainer}; end it (kill {trainer}) and start again" in refused
             assert "Traceback" not in refused
         finally:
             os.kill(trainer, signal.SIGTERM)

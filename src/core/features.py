@@ -51,10 +51,11 @@ def _volatility(bars: Bars) -> dict[str, np.ndarray]:
 def _volume(bars: Bars) -> dict[str, np.ndarray]:
     """On-balance volume grows for ever; its change over 20 bars as a share of the volume traded in them does not."""
     average = talib.SMA(bars.volume, 20)
-    traded = np.where(average > 0, average, np.inf)  # no trade in 20 bars: no flow, neither in nor out
+    # No trade in 20 bars: no flow, neither in nor out. The running sum of SMA then holds rounding errors instead of zero.
+    traded = np.where(talib.MAX(bars.volume, 20) > 0, average, np.inf)
     flow = talib.SMA(np.sign(np.diff(bars.close, prepend=np.nan)) * bars.volume, 20)
     return {
-        "obv_20": np.where(np.isnan(average), np.nan, flow / traded),
+        "obv_20": np.where(np.isnan(average), np.nan, np.clip(flow / traded, -1, 1)),
         "volume_sma_20": np.where(np.isnan(average), np.nan, np.log1p(bars.volume / traded)),
     }
 

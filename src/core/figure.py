@@ -1,7 +1,9 @@
 """How the project's PNGs look, and how they come out byte-identical."""
 
 import io
+import os
 
+os.environ["MPLBACKEND"] = "Agg"  # whatever a notebook set for its own; read when matplotlib is imported
 import matplotlib
 
 matplotlib.use("Agg")
@@ -9,6 +11,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+plt.rcdefaults()  # the user's matplotlibrc is for the user's pictures
 plt.rcParams.update(
     {
         "figure.dpi": 110,

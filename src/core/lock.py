@@ -31,8 +31,8 @@ def claim(directory: Path) -> Iterator[Path]:
                 pid, parent, working_directory = (file.read() + "\n\n\n").split("\n")[:3]
                 if working_directory == os.getcwd() or _parent_of(pid) != parent:
                     raise CampaignError(
-                        f"this training already runs as process {pid or 'unknown'}; wait for it, or end it (kill {pid}) and "
-                        "start again"
+                        f"this training already runs as process {pid or 'unknown'}; end it (kill {pid}) and start again: its "
+                        "epochs are kept"
                     ) from None
                 continue
             file.seek(0)

@@ -80,3 +80,15 @@ def test_no_trade_in_twenty_bars_is_no_flow(bars):
 
 def test_too_few_bars_are_all_warm_up(bars):
     assert np.isnan(features.compute(bars[:WARM_UP], KNOWN)).all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_trade_is_no_flow_whatever_was_traded_before(seed):
+    """A running sum keeps rounding errors, and would divide one by the other."""
+    rng = np.random.default_rng(seed)
+    frame = make_frame(400, seed)
+    frame["Volume"] = np.round(frame["Volume"] * rng.uniform(0.1, 10, 400), 3)
+    frame.iloc[200:250, frame.columns.get_loc("Volume")] = 0
+    X = features.compute(to_bars(frame), ["obv_20", "volume_sma_20"])[features.WARM_UP :]
+    assert np.abs(X[:, 0]).max() <= 1
+    assert (X[219 - features.WARM_UP : 250 - features.WARM_UP] == 0).all()

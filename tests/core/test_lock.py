@@ -46,7 +46,7 @@ def test_a_second_process_of_the_same_directory_is_refused_until_the_first_dies(
     path = tmp_path / "a"
     with holder(path, Path.cwd()) as pid, pytest.raises(CampaignError) as refused, claim(path):
         pass
-    assert str(refused.value).startswith(f"this training already runs as process {pid}; wait for it, or end it (kill {pid})")
+    assert str(refused.value).startswith(f"this training already runs as process {pid}; end it (kill {pid}) and start again")
     with claim(path) as slot:
         assert slot == path
 
