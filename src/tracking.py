@@ -212,12 +212,15 @@ class Store:
                 take(lock)
             self.client: MlflowClient = mlflow.MlflowClient(self.uri)
             experiment = self.client.get_experiment_by_name(EXPERIMENT)
+            # explicit, for else the first creator's directory is kept for ever, even a temporary one
+            location = (root() / "mlartifacts").as_uri() if own else None
             if experiment is None:
-                # explicit, for else the first creator's directory is kept for ever, even a temporary one
-                location = (root() / "mlartifacts").as_uri() if own else None
                 self.experiment_id = self.client.create_experiment(EXPERIMENT, artifact_location=location)
             else:
                 self.experiment_id = experiment.experiment_id
+                if own and experiment.artifact_location != location:
+                    where = f"{experiment.artifact_location}, where the project was when mlflow.db was made"
+                    stage.say(f"tracking: warning: artefacts go to {where}; move mlflow.db away to begin a new one here")
                 if experiment.lifecycle_stage == "deleted":
                     self.client.restore_experiment(self.experiment_id)
         self._close_the_dead()

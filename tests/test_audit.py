@@ -42,6 +42,13 @@ def test_a_sound_campaign_passes(campaign, capsys):
     assert all(line.startswith("ok ") for line in lines)
 
 
+@pytest.mark.parametrize("change", [{"horizon": 12}, {"features": ["return_1", "atr_14"]}, {"clip": 5.0}])
+def test_data_of_other_settings_are_no_leak(campaign, change):
+    write_params(campaign, market={"assets": 3, "bars": 2500}, data=SMALL_DATA | change, mlp={"hidden_sizes": [64, 32]})
+    changed = "has changed since the data were made; make them anew: dvc repro generate_data"
+    assert refusal(audit.main) == f"audit: data.{next(iter(change))} {changed}"
+
+
 def save(name: str, array: np.ndarray) -> None:
     np.save(DATA / f"{name}.npy", array)
 

@@ -10,6 +10,7 @@ import pytest
 
 import check_campaign
 import evaluate
+import simulate_market
 from scaffold import SMALL, make_frame, read_params, refusal, write_params, write_symbol
 
 TINY = SMALL | {"train": SMALL["train"] | {"epochs": 4}}
@@ -77,6 +78,27 @@ def test_all_problems_are_told_at_once_with_their_cures(ready, capsys):
     assert "compare.draws is 'many'" in found["parameters"][1][1]
     assert "60 bars" in found["bars"][0][1]
     assert "not found; put the bars there or remove the symbol's directory" in found["bars"][1][1]
+
+
+def test_the_market_is_that_of_the_parameters_whatever_is_on_disk(ready):
+    def bars() -> int:
+        load, _ = check_campaign.bars_found(check_campaign.settings_found()[0])
+        return load.bars
+
+    simulate_market.main()
+    simulated = bars()
+    write_params(ready, **TINY | {"market": {"assets": 2, "bars": 1200}})
+    assert bars() > simulated + 500
+    write_params(ready, **TINY)
+    assert bars() == simulated
+
+
+def test_days_that_compare_would_refuse_are_a_problem_before(ready, capsys):
+    write_params(ready, **TINY | {"data": TINY["data"] | {"splits": [0.78, 0.15, 0.07]}})
+    refusal(check_campaign.main)
+    _, (level, figure) = lines(capsys)["bars"]
+    assert level == "problem"
+    assert re.match(r"the test split has samples on [123] day\(s\), compare needs 4", figure)
 
 
 def test_every_section_and_architecture_is_checked():

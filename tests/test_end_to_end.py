@@ -212,12 +212,18 @@ def test_own_bars_are_one_switch(campaign, tmp_path):
     assert campaign.repro() == []
 
 
-def test_another_clone_with_everything_else_different_gives_the_same_bytes(campaign):
-    """`make verify` in another directory, one job, another umask, locale, time zone and hash seed; one out is tampered with."""
+def test_another_clone_with_everything_else_different_gives_the_same_bytes(campaign, tmp_path):
+    """`make verify` in another directory, one job, another umask, locale, time zone, hash seed and taste in pictures, the bars'
+    path spelt otherwise; one out is tampered with."""
     lock = campaign.lock()
     genuine = re.search(r"path: plots/roc_curves.csv\n      hash: md5\n      md5: (\w+)", lock).group(1)
     (campaign.directory / "dvc.lock").write_text(lock.replace(genuine, "deadbeef" * 4))
+    params = campaign.directory / "params.yaml"
+    params.write_text(params.read_text().replace("data/simulated", "./data/simulated"))
     campaign.commit()
+    originals = {path: path.stat().st_ino for path in (campaign.directory / "data/simulated").rglob("*.parquet")}
+    assert originals
+    (tmp_path / "matplotlibrc").write_text("font.size: 20\naxes.facecolor: pink\n")
     done = campaign.run(
         "sh -c 'umask 077; exec python src/verify.py'",
         fails=True,
@@ -225,7 +231,10 @@ def test_another_clone_with_everything_else_different_gives_the_same_bytes(campa
         TZ="Asia/Kathmandu",
         LC_ALL="C",
         PYTHONHASHSEED="7",
+        MATPLOTLIBRC=str(tmp_path / "matplotlibrc"),
+        MPLBACKEND="module://a_notebook",
     )
+    assert {path: path.stat().st_ino for path in originals} == originals
     results = [line.split() for line in done.stdout.splitlines() if line.startswith(("identical", "DIFFERENT"))]
     assert [path for verdict, path in results if verdict == "DIFFERENT"] == ["plots/roc_curves.csv"]
     assert {path for _, path in results} == {out["path"] for stage in read_lock(lock).values() for out in stage["outs"]}
@@ -253,5 +262,9 @@ def test_a_model_that_does_not_belong_to_the_data_is_refused(campaign):
     refused = campaign.run("python src/evaluate.py", fails=True).stderr.splitlines()[-1]
     assert re.match(r"evaluate: models/mlp/seed_1.pt scores validation F1 0\.\d+, training reported 0\.\d+", refused)
     assert refused.endswith("run dvc repro --force train_mlp")
+    model.write_bytes(genuine[:3000])  # while other seeds are being scored
+    damaged = campaign.run("python src/evaluate.py", fails=True)
+    assert damaged.returncode == 1
+    assert damaged.stderr.splitlines()[-1].startswith("evaluate: models/mlp/seed_1.pt is not a model of this campaign")
     model.write_bytes(genuine)
     campaign.run("dvc checkout --force")

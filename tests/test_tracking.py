@@ -326,6 +326,23 @@ def test_a_mirror_does_not_wait_for_ever_for_a_lock(tmp_path):
     assert open_store().returncode == 0
 
 
+def test_a_project_that_moved_says_where_its_artefacts_go(tmp_path):
+    """The database keeps the directory it was made in."""
+    code = f"import sys; sys.path.insert(0, {str(PROJECT / 'src')!r}); import tracking; tracking.Store()"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_"))}
+
+    def open_store(directory: Path) -> str:
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, timeout=60, check=True)
+        return done.stderr
+
+    (tmp_path / "before").mkdir()
+    assert "artefacts" not in open_store(tmp_path / "before") + open_store(tmp_path / "before")
+    (tmp_path / "before").rename(tmp_path / "after")
+    said = open_store(tmp_path / "after").splitlines()[-1]
+    assert said.startswith(f"tracking: warning: artefacts go to file://{tmp_path}/before/mlartifacts, where the project was")
+
+
 def test_an_experiment_in_a_temporary_copy_writes_to_the_projects_store(campaign):
     before = {run["id"] for run in runs(campaign)}
     campaign.run("dvc exp run --temp --name warm -S train.learning_rate=0.002 train_mlp", **ON)
