@@ -46,7 +46,7 @@ def test_a_fresh_clone_is_ready_and_stays_as_it_is(ready, capsys, monkeypatch):
     ]  # fmt: skip
     assert {level for entries in found.values() for level, _ in entries} == {"ok"}
     assert re.match(r"simulated market, not on disk yet: 2 assets, 1,\d\d\d bars, samples \d+ train", found["bars"][0][1])
-    assert re.fullmatch(r".* s to .* s, .* s an epoch of all seeds", found["train_lstm"][0][1])
+    assert re.fullmatch(r"[\d.]+ (s|min) to [\d.]+ (s|min), [\d.]+ (s|min) an epoch of all seeds", found["train_lstm"][0][1])
     assert found["tracking"][0][1] == f"sqlite:///{ready}/mlflow.db, which the first training makes"
     assert [entry.name for entry in ready.iterdir()] == ["params.yaml"]
 
