@@ -6,10 +6,11 @@ never the best of them.
 
 import statistics
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import torch
 from pydantic import Field
@@ -67,17 +68,11 @@ def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     return model, content
 
 
-def score(path: Path, splits: Mapping[str, Split]) -> tuple[dict[str, Any], dict[str, np.ndarray]] | Exception:
-    """A model file's content, and its network's scores of every split, float64 (N,); or what went wrong.
-
-    Raised, it would end the process while other threads are in the middle of a product, which aborts it.
-    """
+def score(path: Path, splits: Mapping[str, Split]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """A model file's content, and its network's scores of every split, float64 (N,). Raises as `load_model` does."""
     torch.set_num_threads(1)  # counts in the thread that calls it
-    try:
-        model, content = load_model(path)
-        return content, {name: sigmoid(predict(model.to(split.X.device), split)) for name, split in splits.items()}
-    except Exception as error:
-        return error
+    model, content = load_model(path)
+    return content, {name: sigmoid(predict(model.to(split.X.device), split)) for name, split in splits.items()}
 
 
 def judge(trades: Trades, scores: np.ndarray, threshold: float, temperature: float, cost: float) -> dict[str, Any]:
@@ -246,11 +241,8 @@ def main() -> None:
         files = sorted(Path("models", name).glob("seed_*.pt"), key=lambda path: int(path.stem.split("_")[1]))
         if not files:
             raise CampaignError(f"models/{name} holds no trained seed; run dvc repro train_{name}")
-        side_by_side = joblib.Parallel(n_jobs=stage.jobs(len(files)), backend="threading")
-        scored = side_by_side(joblib.delayed(score)(file, on_device) for file in files)
-        for failed in (outcome for outcome in scored if isinstance(outcome, Exception)):
-            raise failed
-        contents, scores = zip(*scored, strict=True)
+        with ThreadPoolExecutor(stage.jobs(len(files))) as threads:  # waits for them, since an exit in mid-product aborts
+            contents, scores = zip(*threads.map(score, files, repeat(on_device)), strict=True)
         for file, content, own in zip(files, contents, scores, strict=True):
             f1 = f1_precision_recall(trades["val"].y, own["val"], content["threshold"])[0]
             if abs(f1 - content["val_f1_score_positive_class"]) > SAME_MODEL:

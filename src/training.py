@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any, Literal
 
 import torch
@@ -272,6 +273,11 @@ def prepare_workers() -> None:
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the trainer and its workers
     try:
         forkserver.ensure_running()
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        where = f"the path of the directory for temporary files, {gettempdir()},"
+        raise CampaignError(f"{where} is too long for a socket; set TMPDIR to a shorter one") from None
     finally:
         signal.signal(signal.SIGINT, handler)
 

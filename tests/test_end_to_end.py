@@ -268,3 +268,29 @@ def test_a_model_that_does_not_belong_to_the_data_is_refused(campaign):
     assert damaged.stderr.splitlines()[-1].startswith("evaluate: models/mlp/seed_1.pt is not a model of this campaign")
     model.write_bytes(genuine)
     campaign.run("dvc checkout --force")
+
+
+INTERRUPTED = """
+import os, signal, sys, time
+sys.path.insert(0, "src")
+import evaluate, stage, torch
+
+calls = []
+def scoring(model, split):
+    calls.append(split)
+    if len(calls) == 2:
+        os.kill(os.getpid(), signal.SIGINT)
+    until = time.monotonic() + 1
+    while time.monotonic() < until:
+        torch.ones(64, 64) @ torch.ones(64, 64)
+
+evaluate.predict = scoring
+stage.run(evaluate.main)
+"""
+
+
+def test_ctrl_c_while_networks_are_scored_is_an_interrupt_and_no_abort(campaign):
+    (campaign.directory / "interrupted.py").write_text(INTERRUPTED)
+    done = campaign.run("python interrupted.py", fails=True)
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[-1] == "interrupted: interrupted"

@@ -283,3 +283,14 @@ def test_a_damaged_checkpoint_is_named_and_ignored(trained, copy):
         state.write_bytes(state.read_bytes()[:-10] + b"0123456789")
     said = finish(copy, "mlp", results(trained.directory, "mlp"))
     assert re.search(r"checkpoint .*state.pt is damaged; ignored, training starts afresh", said)
+
+
+def test_a_temporary_directory_with_too_long_a_path_is_named(copy, tmp_path):
+    """A socket's path has at most some hundred bytes."""
+    temporary = tmp_path / ("t" * 100)
+    temporary.mkdir()
+    with start(copy, "mlp", TMPDIR=str(temporary)) as process:
+        _, said = process.communicate()
+    assert process.returncode == 1
+    named = f"train_mlp: the path of the directory for temporary files, {temporary}, is too long for a socket"
+    assert said == f"{named}; set TMPDIR to a shorter one\n"
