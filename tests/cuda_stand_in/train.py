@@ -56,6 +56,11 @@ def value(tensor: torch.Tensor) -> float:
     return 0.5
 
 
+def array(tensor: torch.Tensor) -> np.ndarray:
+    assert not tensor.is_cuda, "numpy cannot read a device's memory"
+    return np.random.default_rng(0).random(tensor.shape).astype(str(tensor.dtype).removeprefix("torch."))
+
+
 def gru(self: torch.nn.GRU, x: torch.Tensor) -> tuple[torch.Tensor, None]:
     """All parameters and the right shape; without cuDNN PyTorch has no shapes for its own."""
     first = torch.nn.functional.linear(x, self.weight_ih_l0, self.bias_ih_l0)[..., : self.hidden_size]
@@ -82,8 +87,7 @@ torch.cuda.amp.common.amp_definitely_not_available = lambda: False
 torch.cuda.is_bf16_supported = lambda **_: True
 torch.nn.GRU.forward = gru
 torch.nn.Module.to = lambda model, device: model  # is there already; without values nothing can be moved in place
-FakeTensor.numpy = lambda tensor: np.random.default_rng(0).random(tensor.shape).astype(str(tensor.dtype).removeprefix("torch."))
-FakeTensor.item, FakeTensor.__bool__ = value, lambda tensor: bool(value(tensor))
+FakeTensor.numpy, FakeTensor.item, FakeTensor.__bool__ = array, value, lambda tensor: bool(value(tensor))
 FakeTensorMode.__deepcopy__ = lambda mode, memo: mode
 watch = Watch()
 graph.RECORDERS["cuda"] = watch.record
