@@ -52,7 +52,7 @@ def side_by_side(name: str, seeds: int, sizes: tuple[int, int], epochs: int, dev
     start, pipes, processes = WORKERS.Barrier(seeds), [], []
     for seed in range(seeds):
         receiver, sender = WORKERS.Pipe(duplex=False)
-        process = WORKERS.Process(target=train, args=(name, seed, sizes, epochs, device, start, sender))
+        process = WORKERS.Process(target=train, args=(name, seed, sizes, epochs, device, start, sender), daemon=True)
         process.start()
         sender.close()
         pipes.append(receiver)

@@ -27,7 +27,7 @@ def prepare_process() -> None:
 
     One CPU thread: more change the order of sums, and slow these small models.
     """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # another one may be refused, or be other bits
     avoid_unusable_amx()
     keep_freed_memory()
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms(True), without its import of the compiler
@@ -112,7 +112,8 @@ def fit(
     order and leaves out the rest that fills no batch.
 
     Args:
-        precision: "float32", or "bfloat16" for autocast in the training step. Scoring is always float32.
+        precision: "float32", or "bfloat16" for autocast in the training step, with TF32 in a GPU's recurrent layers. Scoring
+            is always float32.
         state: `Epoch.state` to go on after; None starts afresh.
 
     Raises:
@@ -158,7 +159,9 @@ def fit(
         shuffle = torch.randperm(len(train), generator=torch.Generator().manual_seed(epoch_seed))
         order.copy_(shuffle[: steps * batch_size].view(steps, batch_size))
         model.train()
+        torch.backends.cudnn.allow_tf32 = precision == "bfloat16"  # recurrent layers on a GPU
         if rate != (rate := optimizer.param_groups[0]["lr"]):
+            repeat = step  # a graph must be gone when the next is recorded: they share memory that it frees (pytorch#193402)
             repeat = recorded(step, model, optimizer)
         torch.manual_seed(epoch_seed)  # dropout
         for at, samples in enumerate(order):
@@ -205,6 +208,7 @@ def fit(
 def predict(model: nn.Module, split: Split) -> np.ndarray:
     """Logits of all samples of `split` in their order, float32 (N,), in evaluation mode and float32."""
     model.eval()
+    torch.backends.cudnn.allow_tf32 = False
     logits = torch.empty(len(split), device=split.X.device)  # collected in a list, they would pin freed windows' memory
     for place, (x, asset_ids, _) in zip(logits.split(SCORING_BATCH), split.batches(SCORING_BATCH), strict=True):
         place.copy_(model(x, asset_ids))

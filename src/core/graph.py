@@ -5,6 +5,7 @@ than running them takes the device. A CUDA graph launches all of them at once.
 """
 
 import copy
+import os
 from collections.abc import Callable
 
 import torch
@@ -42,12 +43,14 @@ def recorded(step: Step, model: nn.Module, optimizer: torch.optim.Optimizer) -> 
     A repetition has no Python in it: all that changes from step to step has to live in tensors that stay where they are, and
     plain numbers, such as the learning rate, are those of the time of recording. Its results may be the same tensors each time.
 
+    ``CAMPAIGN_CUDA_GRAPH=off`` in the environment takes every step anew, to the same bits.
+
     Args:
         step: trains `model` for one batch, and reads nothing back from the device.
         model, optimizer: all that it changes; unchanged by this call, but for the optimizer's state, which exists after it.
     """
     record = RECORDERS.get(next(model.parameters()).device.type)
-    if record is None:
+    if record is None or os.environ.get("CAMPAIGN_CUDA_GRAPH") == "off":
         return step
     optimizer._warned_capturable_if_run_uncaptured = True  # the steps that warm up are meant to be
     weights = copy.deepcopy(model.state_dict())

@@ -77,6 +77,8 @@ class TimeConvolution(nn.Module):
 class RecurrentStack(nn.Module):
     """Single recurrent layers with dropout between them.
 
+    On a GPU they are float32 also under autocast; `core.fit.fit` lets cuDNN multiply in TF32 then, ten bits of bfloat16's range.
+
     Not ``num_layers > 1``: cuDNN's own dropout keeps its state outside the generator, so it can be neither saved nor
     reproduced (pytorch#104697).
 
@@ -102,8 +104,13 @@ class RecurrentStack(nn.Module):
         x = x.transpose(0, 1)  # both kinds of layer walk over time
         for number, layer in enumerate(self.layers):
             x = self.dropout(x) if number else x
-            by_hand = self.by_hand and isinstance(layer, nn.GRU) and not x.is_cuda
-            x = gru(x, layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0) if by_hand else layer(x)[0]
+            if x.is_cuda:  # autocast gives cuDNN's layers float16, whatever was asked for: gradients are too small for it
+                with torch.autocast("cuda", enabled=False):
+                    x = layer(x.float())[0]
+            elif self.by_hand and isinstance(layer, nn.GRU):
+                x = gru(x, layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0)
+            else:
+                x = layer(x)[0]
         return x.transpose(0, 1)
 
 

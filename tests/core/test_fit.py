@@ -1,8 +1,10 @@
 """The training loop on small data: what it watches, when it stops, and that a resume is no difference."""
 
+import os
 import platform
 import subprocess
 import sys
+import weakref
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from core.fit import fit, predict
 from core.metrics import Ranking, f1_precision_recall, sigmoid
 from recorder import recorder
 from scaffold import PROJECT
+from train_cnn_lstm import CNNLSTM
+from train_gru import GRUAttention
 from train_lstm import LSTMAttention
 from train_mlp import MLP
 
@@ -52,10 +56,30 @@ def mlp() -> MLP:
     return MLP(hidden_sizes=[16], dropout=0.2, asset_embedding=2, n_features=F, n_assets=2, lookback=T)
 
 
+SIZES = {
+    "hidden_size": 8,
+    "attention_size": 4,
+    "dropout": 0.2,
+    "asset_embedding": 2,
+    "n_features": F,
+    "n_assets": 2,
+    "lookback": T,
+}
+
+
 def lstm() -> LSTMAttention:
     torch.manual_seed(0)
-    sizes = {"hidden_size": 8, "layers": 2, "attention_size": 4, "dropout": 0.2, "asset_embedding": 2}
-    return LSTMAttention(**sizes, n_features=F, n_assets=2, lookback=T)
+    return LSTMAttention(layers=2, **SIZES)
+
+
+def gru() -> GRUAttention:
+    torch.manual_seed(0)
+    return GRUAttention(layers=2, **SIZES)
+
+
+def cnn_lstm() -> CNNLSTM:
+    torch.manual_seed(0)
+    return CNNLSTM(channels=[4, 4], kernel_size=3, **SIZES)
 
 
 def same(one: Any, other: Any) -> bool:
@@ -97,6 +121,31 @@ def test_a_step_reads_nothing_back_and_can_be_repeated_without_python(monkeypatc
     *_, half = islice(fit(build(), *parts, **settings), 3)
     *_, resumed = fit(build(), *parts, **settings, state=checkpoint.from_bytes(checkpoint.to_bytes(half.state)))
     assert same(resumed.state, plain.state)
+
+
+def test_a_recording_is_gone_before_the_next_is_made_and_there_is_a_way_without(monkeypatch):
+    alive, most = weakref.WeakSet(), []
+
+    def record(step: graph.Step) -> graph.Step:
+        most.append(len(alive))
+
+        def repeat() -> tuple:
+            return step()
+
+        alive.add(repeat)
+        return repeat
+
+    settings = SETTINGS | {"lr_patience": 0, "epochs": 9}
+    parts = split(1, signal=0.0), split(2, signal=0.0)
+    monkeypatch.setitem(graph.RECORDERS, "cpu", record)
+    *_, recorded = fit(mlp(), *parts, **settings)
+    assert len(most) > 1
+    assert not any(most)
+    most.clear()
+    monkeypatch.setenv("CAMPAIGN_CUDA_GRAPH", "off")
+    *_, anew = fit(mlp(), *parts, **settings)
+    assert not most
+    assert same(anew.state, recorded.state)
 
 
 def test_it_learns_and_the_record_is_the_models():
@@ -196,38 +245,47 @@ def test_a_batch_larger_than_the_split_is_the_split():
 
 
 TWICE = """
-import hashlib, sys
-sys.path[:0] = {path!r}
+import hashlib
+from itertools import islice
 import torch
+from core import checkpoint
 from core.dataset import Split
-from core import graph
 from core.fit import prepare_process, fit
 prepare_process()
-from test_fit import SETTINGS, lstm, mlp, split
-if {eager!r}:
-    graph.RECORDERS.clear()
+from test_fit import SETTINGS, cnn_lstm, gru, lstm, mlp, split
 
-for build in (mlp, lstm):
-    parts = []
-    for part in (split(1), split(2)):
-        fields = (part.X, part.y, part.asset_ids, part.ends)
-        parts.append(Split(*(tensor.to({device!r}) for tensor in fields), lookback=part.lookback))
-    *_, last = fit(build(), *parts, **SETTINGS)
-    digest = hashlib.sha256()
-    for tensor in last.state["model"].values():
-        digest.update(tensor.cpu().numpy().tobytes())
-    print(digest.hexdigest(), last.state["history"][-1])
+parts = []
+for part in (split(1, signal=0.0), split(2, signal=0.0)):
+    fields = (part.X, part.y, part.asset_ids, part.ends)
+    parts.append(Split(*(tensor.to({device!r}) for tensor in fields), lookback=part.lookback))
+for build in (mlp, lstm, gru, cnn_lstm):
+    for precision in ("float32", "bfloat16"):
+        settings = SETTINGS | {{"precision": precision, "lr_patience": 0, "epochs": 9}}
+        state = None
+        if {stopped_after}:
+            *_, half = islice(fit(build(), *parts, **settings), {stopped_after})
+            state = checkpoint.from_bytes(checkpoint.to_bytes(half.state))
+        *_, last = fit(build(), *parts, **settings, state=state)
+        assert len({{row["learning_rate"] for row in last.state["history"]}}) > 1
+        digest = hashlib.sha256()
+        for tensor in last.state["model"].values():
+            digest.update(tensor.cpu().numpy().tobytes())
+        print(build.__name__, precision, digest.hexdigest(), last.state["history"][-1])
 """
 
 
-def train_in_a_process(device: str, *, eager: bool = False) -> str:
-    path = [str(PROJECT / "src"), str(PROJECT / "tests"), str(Path(__file__).parent)]
-    code = TWICE.format(path=path, device=device, eager=eager)
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+def train_in_a_process(device: str, *, stopped_after: int = 0, **environment: str) -> str:
+    """Digests of all four networks in both precisions; the learning rate falls on the way."""
+    path = os.pathsep.join(map(str, (PROJECT / "src", PROJECT / "tests", Path(__file__).parent)))
+    command = [sys.executable, "-c", TWICE.format(device=device, stopped_after=stopped_after)]
+    environment = os.environ | {"PYTHONPATH": path} | environment
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
 
 def test_two_processes_train_the_same_bytes():
-    assert train_in_a_process("cpu") == train_in_a_process("cpu")
+    trained = train_in_a_process("cpu")
+    assert trained == train_in_a_process("cpu", stopped_after=3)
+    assert len({line.split()[2] for line in trained.splitlines()}) == 8
 
 
 PAGES = """
@@ -257,13 +315,37 @@ def test_a_step_finds_the_memory_that_the_one_before_freed():
     assert 4 * kept < returned
 
 
+on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here, and a CPU can show nothing of it")
+
+
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here, so determinism on one cannot be shown")
+@on_a_gpu
 def test_two_processes_train_the_same_bytes_on_a_gpu():
     assert train_in_a_process("cuda") == train_in_a_process("cuda")
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here, so no CUDA graph to compare with")
+@on_a_gpu
 def test_a_cuda_graph_trains_the_bytes_that_single_launches_train():
-    assert train_in_a_process("cuda") == train_in_a_process("cuda", eager=True)
+    assert train_in_a_process("cuda") == train_in_a_process("cuda", CAMPAIGN_CUDA_GRAPH="off")
+
+
+@pytest.mark.gpu
+@on_a_gpu
+def test_a_resume_on_a_gpu_is_no_difference():
+    assert train_in_a_process("cuda") == train_in_a_process("cuda", stopped_after=3)
+
+
+@pytest.mark.gpu
+@on_a_gpu
+@pytest.mark.parametrize("build", [lstm, gru, cnn_lstm])
+def test_recurrent_layers_are_float32_on_a_gpu_and_scored_as_on_a_cpu(build):
+    part = split(1)
+    fields = (part.X, part.y, part.asset_ids, part.ends)
+    there, model = Split(*(tensor.cuda() for tensor in fields), lookback=T), build()
+    here = predict(model, part)
+    model.cuda()
+    np.testing.assert_allclose(predict(model, there), here, atol=1e-6)  # TF32 is off by 1e-4
+    rows = torch.zeros(8, T, model.recurrent.layers[0].input_size, device="cuda")
+    with torch.autocast("cuda", torch.bfloat16):
+        assert model.recurrent(rows).dtype == torch.float32

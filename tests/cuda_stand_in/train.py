@@ -61,6 +61,11 @@ def array(tensor: torch.Tensor) -> np.ndarray:
     return np.random.default_rng(0).random(tensor.shape).astype(str(tensor.dtype).removeprefix("torch."))
 
 
+def check_precision(layer: torch.nn.RNNBase, arguments: tuple[torch.Tensor]) -> None:
+    assert arguments[0].dtype == torch.float32 and not torch.is_autocast_enabled("cuda"), "cuDNN would make it float16"
+    assert torch.backends.cudnn.allow_tf32 == (layer.training and sys.argv[2] == "bfloat16")
+
+
 def gru(self: torch.nn.GRU, x: torch.Tensor) -> tuple[torch.Tensor, None]:
     """All parameters and the right shape; without cuDNN PyTorch has no shapes for its own."""
     first = torch.nn.functional.linear(x, self.weight_ih_l0, self.bias_ih_l0)[..., : self.hidden_size]
@@ -74,6 +79,9 @@ def train(build: Callable[[], torch.nn.Module], precision: str) -> None:
         train, val = (Split.of(*random_rows(size), lookback=T, device="cuda") for size in (300, 700))
         with torch.device("cuda"):
             model = build()
+        for layer in model.modules():
+            if isinstance(layer, torch.nn.RNNBase):
+                layer.register_forward_pre_hook(check_precision)
         epochs = fit(model, train, val, seed=1, precision=precision, state=state, **SETTINGS)
         epoch = next(epochs) if state else [next(epochs), next(epochs)][1]
         assert all(tensor.is_cuda for tensor in model.state_dict().values())
