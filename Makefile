@@ -16,7 +16,7 @@ setup: $(READY) ## make .venv and install what requirements.txt names
 $(READY): requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, found " + sys.version.split()[0] + "; name one with make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
 	@touch $(READY)
 
 check: $(READY) ## before a long run: is everything there, and how long will it take
@@ -29,7 +29,7 @@ verify: $(READY) ## run the committed campaign again elsewhere and compare every
 	python src/verify.py
 
 report: repro ## run the campaign, and say where the report is
-	@echo "open file://$(CURDIR)/reports/comparison.html"
+	@python -c 'import pathlib; print("open", pathlib.Path("reports/comparison.html").resolve().as_uri())'
 
 ui: $(READY) ## open MLflow on the runs of this directory, http://127.0.0.1:5000
 	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
