@@ -119,6 +119,8 @@ class Clone:
                 shutil.copy(PROJECT / name, directory / name)
         write_params(directory, **{name: SMALL.get(name, {}) | sections.get(name, {}) for name in {**SMALL, **sections}})
         self.run("git init -q .")
+        self.run("git config user.name test")
+        self.run("git config user.email test@example.org")
         self.commit()
 
     @classmethod
