@@ -63,12 +63,13 @@ class Called:
         """From calls, bool (S, N), and how often each day is drawn, (draws, D)."""
         counts = np.stack([day_counts(trades.y, row, trades.days) for row in called])
         daily = np.stack([trades.daily(trades.taken(row), cost) for row in called])
+        drawn_daily = np.einsum("wd,d->w", weights, daily.mean(axis=0))  # the bits of a BLAS product depend on the cores
         return cls(
             seeds=seeds,
             f1=[float(f1(seed.sum(axis=1))) for seed in counts],
             daily=daily.mean(axis=1).tolist(),
             drawn_f1=drawn_f1(counts, weights),
-            drawn_daily=weights @ daily.mean(axis=0) / weights.sum(axis=1),
+            drawn_daily=drawn_daily / weights.sum(axis=1),
         )
 
     def has_one_seed(self) -> bool:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 import compare
 from compare import (
@@ -27,7 +28,7 @@ SETTINGS = Compare(
 )  # fmt: skip
 
 
-def called(better_by: float, seeds: tuple = (1, 2), days: int = 150) -> dict[str, Called]:
+def called(better_by: float, seeds: tuple = (1, 2), days: int = 150, draws: int = 500) -> dict[str, Called]:
     """Two models with the same seeds; of the hits of the second, `better_by` are taken away."""
     rng = np.random.default_rng(0)
     size = days * 24
@@ -42,7 +43,7 @@ def called(better_by: float, seeds: tuple = (1, 2), days: int = 150) -> dict[str
     shape = (len(seeds), size)
     base = np.where(trades.y > 0, rng.random(shape) < 0.6, rng.random(shape) < 0.2)
     worse = base & ~((trades.y > 0) & (rng.random(shape) < better_by))
-    weights = draw_days(days, 5, 500, 0)
+    weights = draw_days(days, 5, draws, 0)
     return {name: Called.of(trades, calls, list(seeds), weights, 0.003) for name, calls in (("a", base), ("b", worse))}
 
 
@@ -62,6 +63,14 @@ def test_networks_with_different_seeds_are_refused():
     compare.check_seeds({"mlp": [1, 2], "gru": [1, 2]})
     with pytest.raises(CampaignError, match=r"mlp has \[1, 2\], gru has \[1, 3\]; train all of them with the same: dvc repro"):
         compare.check_seeds({"mlp": [1, 2], "gru": [1, 3]})
+
+
+def test_the_number_of_cores_changes_no_bit():
+    drawn = set()
+    for cores in (1, 3, 8):
+        with threadpool_limits(cores):
+            drawn |= {model.drawn_daily.tobytes() + model.drawn_f1.tobytes() for model in called(0.2, draws=4000).values()}
+    assert len(drawn) == 2, "one for each of the two models"
 
 
 def test_equal_models_are_a_tie():

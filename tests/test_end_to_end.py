@@ -213,8 +213,8 @@ def test_own_bars_are_one_switch(campaign, tmp_path):
 
 
 def test_another_clone_with_everything_else_different_gives_the_same_bytes(campaign, tmp_path):
-    """`make verify` in another directory, one job, another umask, locale, time zone, hash seed and taste in pictures, the bars'
-    path spelt otherwise; one out is tampered with."""
+    """`make verify` in another directory, one job, more threads, another umask, locale, time zone, hash seed and taste in
+    pictures, the bars' path spelt otherwise; one out is tampered with."""
     lock = campaign.lock()
     genuine = re.search(r"path: plots/roc_curves.csv\n      hash: md5\n      md5: (\w+)", lock).group(1)
     (campaign.directory / "dvc.lock").write_text(lock.replace(genuine, "deadbeef" * 4))
@@ -228,6 +228,7 @@ def test_another_clone_with_everything_else_different_gives_the_same_bytes(campa
         "sh -c 'umask 077; exec python src/verify.py'",
         fails=True,
         CAMPAIGN_JOBS="1",
+        OMP_NUM_THREADS="7",
         TZ="Asia/Kathmandu",
         LC_ALL="C",
         PYTHONHASHSEED="7",
