@@ -5,6 +5,7 @@ import csv
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -240,7 +241,7 @@ def test_ctrl_c_while_the_stage_waits_for_mlflow_loses_no_epoch(trained, copy):
 
 def test_ctrl_c_for_others_does_not_end_a_job_in_the_background(trained, copy):
     """A script starts such a job with SIGINT ignored; the terminal sends it to the whole group all the same."""
-    start_ignoring = f"trap '' INT; exec {sys.executable} src/train_mlp.py"
+    start_ignoring = f"trap '' INT; exec {shlex.quote(sys.executable)} src/train_mlp.py"
     with subprocess.Popen(["sh", "-c", start_ignoring], cwd=copy, stderr=subprocess.PIPE, text=True, process_group=0) as process:
         assert process.stderr is not None
         while "epoch 2/" not in process.stderr.readline():

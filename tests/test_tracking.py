@@ -56,7 +56,7 @@ def in_store(clone: Clone, **environment: str) -> tuple[list[dict], int]:
     """All runs, as a user's script in the project's root sees them, and the values missing in the table it makes."""
     script = clone.directory.parent / "table.py"
     script.write_text(HEAD + AS_JSON)
-    done = clone.run(f"{sys.executable} {script}", **ON | environment)
+    done = clone.run(f"python {script}", **ON | environment)
     return tuple(json.loads(done.stdout.partition("JSON")[2]))
 
 
@@ -155,9 +155,7 @@ def test_a_logged_model_scores_as_the_campaign_does_and_is_served(campaign):
     )
     (campaign.directory.parent / "load.py").write_text(script)
     np.save(campaign.directory.parent / "window.npy", window)
-    done = campaign.run(
-        f"{sys.executable} {campaign.directory.parent / 'load.py'} {campaign.directory.parent / 'window.npy'}", **ON
-    )
+    done = campaign.run(f"python {campaign.directory.parent / 'load.py'} {campaign.directory.parent / 'window.npy'}", **ON)
     assert float(done.stdout) == pytest.approx(expected, abs=1e-5)
 
     model = next((campaign.directory / "mlartifacts/models" / run["models"][0]).rglob("MLmodel")).parent
