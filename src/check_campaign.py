@@ -226,7 +226,10 @@ def room(load: Load, sections: dict[str, Any]) -> Iterator[Finding]:
     }
     yield enough("memory", f"{which} takes most, about", needed, memory_free(), cures[which])
     for where in dict.fromkeys(Path(directory).resolve() for directory in (".", os.environ.get("DVC_ROOT") or ".")):
-        yield enough("disk", "about", disk_needed(load, sections), shutil.disk_usage(where).free, "free some disk space")
+        if os.access(where, os.W_OK):
+            yield enough("disk", "about", disk_needed(load, sections), shutil.disk_usage(where).free, "free some disk space")
+        else:
+            yield Finding("problem", "disk", f"{where} cannot be written", "check the permissions")
 
 
 def enough(what: str, prefix: str, needed: float, free: float, cure: str) -> Finding:
@@ -365,7 +368,9 @@ def findings() -> Iterator[Finding]:
 
 def coloured(level: str) -> str:
     text = level.ljust(max(map(len, COLOURS)))
-    return f"\x1b[{COLOURS[level]}m{text}\x1b[0m" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
+    return (
+        f"\x1b[{COLOURS[level]}m{text}\x1b[0m" if sys.stdout and sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
+    )
 
 
 def main() -> None:

@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 
 PARAMS = Path("params.yaml")
 
-DISK_CURES = {
+SYSTEM_CURES = {
     errno.ENOSPC: "free some disk space, then start again",
     errno.EDQUOT: "free some disk space, then start again",
     errno.EROFS: "make the file system writable",
     errno.EACCES: "check the permissions",
     errno.EPERM: "check the permissions",
+    errno.EMFILE: "raise the limit of open files: ulimit -n",
     errno.ENOENT: "run the stage that makes it: dvc repro",
 }
 
@@ -119,12 +120,18 @@ def run(main: Callable[[], None], *, takes_arguments: bool = False) -> None:
     except OSError as error:
         if error.errno is None:
             raise
-        where = f" at {error.filename}" if error.filename else ""
-        cure = DISK_CURES.get(error.errno, "see the system's message")
-        sys.exit(f"{script}: {os.strerror(error.errno)}{where}; {cure}")
+        sys.exit(f"{script}: {explain(error)}")
     except KeyboardInterrupt:
         print(f"{script}: interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def explain(error: OSError) -> str:
+    """What the system said, about which file, and the cure."""
+    said = os.strerror(error.errno) if error.errno is not None else one_line(error)
+    where = f" at {error.filename}" if error.filename else ""
+    cure = SYSTEM_CURES.get(error.errno or 0, "see the system's message")
+    return f"{said}{where}; {cure}"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -195,8 +195,7 @@ def _train_seed(task: Task, parent: Connection, *, heeds_interrupt: bool) -> Non
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             return  # the parent is gone, and what is done is in the checkpoint
-        cure = stage.DISK_CURES.get(error.errno or 0, "see the system's message")
-        parent.send(("failed", f"{error.strerror} at {error.filename}; {cure}"))
+        parent.send(("failed", stage.explain(error)))
     except KeyboardInterrupt:
         sys.exit(130)
 

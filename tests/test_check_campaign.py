@@ -1,8 +1,10 @@
 """The checklist before a long run: what it counts, what it refuses, and that it changes nothing."""
 
+import contextlib
 import re
 import shutil
 import socket
+import subprocess
 from collections import namedtuple
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 import check_campaign
 import evaluate
 import simulate_market
-from scaffold import SMALL, make_frame, read_params, refusal, write_params, write_symbol
+from scaffold import SMALL, make_frame, mounted, read_params, refusal, write_params, write_symbol
 
 TINY = SMALL | {"train": SMALL["train"] | {"epochs": 4}}
 
@@ -49,6 +51,16 @@ def test_a_fresh_clone_is_ready_and_stays_as_it_is(ready, capsys, monkeypatch):
     assert re.fullmatch(r"[\d.]+ (s|min) to [\d.]+ (s|min), [\d.]+ (s|min) an epoch of all seeds", found["train_lstm"][0][1])
     assert found["tracking"][0][1] == f"sqlite:///{ready}/mlflow.db, which the first training makes"
     assert [entry.name for entry in ready.iterdir()] == ["params.yaml"]
+
+
+def test_a_project_that_cannot_be_written_is_a_problem(ready, capsys):
+    project = ready / "project"
+    with mounted(project, "size=1m"):
+        shutil.copy(ready / "params.yaml", project)
+        subprocess.run(["mount", "-o", "remount,ro", project], check=True)
+        with contextlib.chdir(project):
+            assert refusal(check_campaign.main) == "stage: 1 problem would stop the campaign"
+    assert lines(capsys)["disk"] == [("problem", f"{project} cannot be written; check the permissions")]
 
 
 def test_its_counts_are_those_of_generate_data(ready, capsys):

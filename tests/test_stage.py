@@ -135,6 +135,7 @@ def test_errors_of_the_system_name_the_path_and_the_cure(desk):
         "stage: No space left on device at data/a.npy; free some disk space, then start again"
     )
     assert "Permission denied at models/x; check the permissions" in refusal(raises(PermissionError(13, "x", "models/x")))
+    assert refusal(raises(OSError(24, "x"))) == "stage: Too many open files; raise the limit of open files: ulimit -n"
     assert "out of memory (no detail); use fewer bars" in refusal(raises(MemoryError()))
 
 
