@@ -345,7 +345,7 @@ def test_recurrent_layers_are_float32_on_a_gpu_and_scored_as_on_a_cpu(build):
     there, model = Split(*(tensor.cuda() for tensor in fields), lookback=T), build()
     here = predict(model, part)
     model.cuda()
-    np.testing.assert_allclose(predict(model, there), here, atol=1e-6)  # TF32 is off by 1e-4
+    np.testing.assert_allclose(predict(model, there), here, atol=1e-5)  # TF32 is off by 1e-4
     rows = torch.zeros(8, T, model.recurrent.layers[0].input_size, device="cuda")
     with torch.autocast("cuda", torch.bfloat16):
         assert model.recurrent(rows).dtype == torch.float32
