@@ -185,6 +185,7 @@ def measure(name: str, rows: tuple, n_windows: int, rounds: int, device: str, de
     for number in range(rounds + 1):  # the first warms up
         for label, (epoch, threads) in contestants.items():
             torch.set_num_threads(threads)
+            torch.backends.cudnn.allow_tf32 = True  # PyTorch's default; ours sets its own
             duration = seconds(epoch, device)
             if number:
                 taken[label].append(duration)

@@ -54,6 +54,7 @@ SCHEMAS: dict[str, type[stage.Settings]] = {
     "compare": compare.Compare,
 }
 GIB = 2**30
+WRITTEN = (".dvc", ".checkpoints", "data", "models", "metrics", "plots", "reports")  # directories of a project
 PROCESS = 0.4 * GIB  # of memory for Python with torch or scikit-learn and what they load
 BOOSTING = 10  # bytes of memory that gradient boosting takes for each value of the windows it is fitted on, beside them
 STEPS = 20  # of training that are timed
@@ -226,10 +227,11 @@ def room(load: Load, sections: dict[str, Any]) -> Iterator[Finding]:
     }
     yield enough("memory", f"{which} takes most, about", needed, memory_free(), cures[which])
     for where in dict.fromkeys(Path(directory).resolve() for directory in (".", os.environ.get("DVC_ROOT") or ".")):
-        if os.access(where, os.W_OK):
-            yield enough("disk", "about", disk_needed(load, sections), shutil.disk_usage(where).free, "free some disk space")
+        written = [where, *(where / name for name in WRITTEN if (where / name).exists())]
+        if closed := next((path for path in written if not os.access(path, os.W_OK)), None):
+            yield Finding("problem", "disk", f"{closed} cannot be written", "make it writable")
         else:
-            yield Finding("problem", "disk", f"{where} cannot be written", "check the permissions")
+            yield enough("disk", "about", disk_needed(load, sections), shutil.disk_usage(where).free, "free some disk space")
 
 
 def enough(what: str, prefix: str, needed: float, free: float, cure: str) -> Finding:
@@ -368,9 +370,8 @@ def findings() -> Iterator[Finding]:
 
 def coloured(level: str) -> str:
     text = level.ljust(max(map(len, COLOURS)))
-    return (
-        f"\x1b[{COLOURS[level]}m{text}\x1b[0m" if sys.stdout and sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
-    )
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return f"\x1b[{COLOURS[level]}m{text}\x1b[0m" if on_terminal and not os.environ.get("NO_COLOR") else text
 
 
 def main() -> None:

@@ -120,13 +120,13 @@ def run(main: Callable[[], None], *, takes_arguments: bool = False) -> None:
     except OSError as error:
         if error.errno is None:
             raise
-        sys.exit(f"{script}: {explain(error)}")
+        sys.exit(f"{script}: {system_error(error)}")
     except KeyboardInterrupt:
         print(f"{script}: interrupted", file=sys.stderr)
         sys.exit(130)
 
 
-def explain(error: OSError) -> str:
+def system_error(error: OSError) -> str:
     """What the system said, about which file, and the cure."""
     said = os.strerror(error.errno) if error.errno is not None else one_line(error)
     where = f" at {error.filename}" if error.filename else ""

@@ -195,7 +195,7 @@ def _train_seed(task: Task, parent: Connection, *, heeds_interrupt: bool) -> Non
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             return  # the parent is gone, and what is done is in the checkpoint
-        parent.send(("failed", stage.explain(error)))
+        parent.send(("failed", stage.system_error(error)))
     except KeyboardInterrupt:
         sys.exit(130)
 

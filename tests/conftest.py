@@ -13,6 +13,7 @@ hypothesis.settings.register_profile("reproducible", deadline=None, derandomize=
 hypothesis.settings.load_profile("reproducible")
 avoid_unusable_amx()
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what it starts in the background ignore Ctrl-C
+os.environ.pop("CAMPAIGN_CUDA_GRAPH", None)
 os.environ["CAMPAIGN_TRACKING"] = "off"  # but where it is the matter
 
 

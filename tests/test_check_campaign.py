@@ -60,7 +60,7 @@ def test_a_project_that_cannot_be_written_is_a_problem(ready, capsys):
         subprocess.run(["mount", "-o", "remount,ro", project], check=True)
         with contextlib.chdir(project):
             assert refusal(check_campaign.main) == "stage: 1 problem would stop the campaign"
-    assert lines(capsys)["disk"] == [("problem", f"{project} cannot be written; check the permissions")]
+    assert lines(capsys)["disk"] == [("problem", f"{project} cannot be written; make it writable")]
 
 
 def test_its_counts_are_those_of_generate_data(ready, capsys):

@@ -1,5 +1,8 @@
+import os
+import shlex
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -7,12 +10,14 @@ from scaffold import PROJECT
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make on PATH")
-def test_a_project_can_lie_under_any_name(tmp_path):
+def test_a_projects_path_can_have_spaces_and_quotes(tmp_path):
     project = tmp_path / "it's my ünïverse"
     project.mkdir()
     shutil.copy(PROJECT / "Makefile", project)
     for name in ("requirements.txt", "constraints.txt"):
         (project / name).touch()
-    done = subprocess.run(["make", "setup"], cwd=project, capture_output=True, text=True)
+    environment = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
+    command = ["make", "setup", f"PYTHON={shlex.quote(sys.executable)}"]
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (project / ".venv/ready").exists()

@@ -31,6 +31,7 @@ def prepare_process() -> None:
     avoid_unusable_amx()
     keep_freed_memory()
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms(True), without its import of the compiler
+    torch.set_float32_matmul_precision("highest")  # NVIDIA's containers have TF32 in their environment
     torch.utils.deterministic.fill_uninitialized_memory = False  # a guard against reading it, which costs 6 % of a step
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)

@@ -50,9 +50,8 @@ def recorded(step: Step, model: nn.Module, optimizer: torch.optim.Optimizer) -> 
         model, optimizer: all that it changes; unchanged by this call, but for the optimizer's state, which exists after it.
     """
     record = RECORDERS.get(next(model.parameters()).device.type)
-    if record is None or os.environ.get("CAMPAIGN_CUDA_GRAPH") == "off":
+    if record is None or os.environ.get("CAMPAIGN_CUDA_GRAPH", "").lower() in ("off", "0", "no", "false"):
         return step
-    optimizer._warned_capturable_if_run_uncaptured = True  # the steps that warm up are meant to be
     weights = copy.deepcopy(model.state_dict())
     moments = {parameter: copy.deepcopy(state) for parameter, state in optimizer.state.items()}
     repeat = record(step)

@@ -77,7 +77,8 @@ class TimeConvolution(nn.Module):
 class RecurrentStack(nn.Module):
     """Single recurrent layers with dropout between them.
 
-    On a GPU they are float32 also under autocast; `core.fit.fit` lets cuDNN multiply in TF32 then, ten bits of bfloat16's range.
+    On a GPU they are float32 also under autocast; `core.fit.fit` has cuDNN multiply in TF32 then, bfloat16's range with three
+    bits more.
 
     Not ``num_layers > 1``: cuDNN's own dropout keeps its state outside the generator, so it can be neither saved nor
     reproduced (pytorch#104697).
