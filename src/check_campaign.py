@@ -12,7 +12,6 @@ import shutil
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
-from sklearn.exceptions import ConvergenceWarning
 
 import compare
 import evaluate
@@ -304,23 +302,20 @@ def seconds_per_window(name: str, sections: dict[str, Any], load: Load) -> tuple
 def seconds_of_references(load: Load, lookback: int, references: fit_references.References) -> float:
     """From fits on few windows and of few rounds."""
     fitted, judged = min(load.samples["train"], references.max_windows), load.samples["val"] + load.samples["test"]
-    few, rounds, iterations = min(fitted, 4000), min(10, references.boosting_rounds), min(20, references.logistic_iterations)
+    few, rounds = min(fitted, 4000), min(10, references.boosting_rounds)
     X, y, _ = random_rows(few, load, lookback)
+    X = X.cumsum(axis=0) / few**0.5  # hour resembles hour, as it does in real features, which takes the optimum longer
     train, nothing = (windows(X, samples(y), lookback), y[samples(y)]), {}
     trees = {
         "learning_rate": references.boosting_learning_rate,
         "leaves": references.boosting_leaves,
         "min_leaf": max(1, few // 40),
     }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # it is not meant to converge
-        logistic = seconds_of(
-            lambda: fit_references.logistic_scores(*train, nothing, c=references.logistic_c, iterations=iterations)
-        )
-        boosting = seconds_of(lambda: fit_references.boosting_scores(*train, nothing, rounds=rounds, **trees))
+    newton = {"c": references.logistic_c, "iterations": references.logistic_iterations}
+    logistic = seconds_of(lambda: fit_references.logistic_scores(*train, nothing, **newton))
+    boosting = seconds_of(lambda: fit_references.boosting_scores(*train, nothing, rounds=rounds, **trees))
     share = (fitted + judged / 4) / few
-    whole = logistic * references.logistic_iterations / iterations + boosting * references.boosting_rounds / rounds
-    return START + share * whole
+    return START + share * (logistic + boosting * references.boosting_rounds / rounds)
 
 
 def random_rows(size: int, load: Load, lookback: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

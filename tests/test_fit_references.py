@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.special import logit
 from sklearn.metrics import roc_auc_score
 
 from fit_references import best_column, logistic_scores
@@ -26,3 +27,27 @@ def test_one_column_alone_keeps_its_ranking():
     scores = logistic_scores(x, y, {"val": x}, c=0.01, iterations=200)["val"]
     assert roc_auc_score(y, scores) == pytest.approx(roc_auc_score(y, -x[:, 0]))
     assert scores.mean() == pytest.approx(y.mean(), abs=1e-4)
+
+
+@pytest.mark.parametrize("columns", [40, 2100])  # one for each solver
+def test_logistic_regression_is_at_its_optimum(columns):
+    """There the weights are c X'(y - p), so that the scores alone tell the intercept, the same for every sample."""
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(2000, columns)).cumsum(axis=1)  # neighbours alike, as hours of a window are
+    x = ((x - x.mean(axis=0)) / x.std(axis=0)).astype(np.float32)
+    y = (rng.random(2000) < 1 / (1 + np.exp(2 - x[:, 0]))).astype(np.int8)
+    scores = logistic_scores(x, y, {"val": x}, c=0.01, iterations=200)["val"]
+    exact = x.astype(np.float64)
+    intercept = logit(scores) - exact @ (0.01 * exact.T @ (y - scores))
+    assert np.ptp(intercept) < 2e-3
+    assert (y - scores).sum() == pytest.approx(0, abs=1e-2)
+
+
+def test_it_says_when_it_is_not(capfd):
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(300, 5)).astype(np.float32), (rng.random(300) < 0.3).astype(np.int8)
+    logistic_scores(x, y, {}, c=1, iterations=1)
+    assert capfd.readouterr().err.splitlines() == [
+        "fit_references: warning: logistic regression is not at its optimum after 1 iterations; raise "
+        "references.logistic_iterations or lower references.logistic_c"
+    ]
