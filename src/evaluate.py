@@ -4,6 +4,7 @@ The threshold is the one that was best on validation, used unchanged on test. A 
 never the best of them.
 """
 
+import signal
 import statistics
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -242,7 +243,11 @@ def main() -> None:
         if not files:
             raise CampaignError(f"models/{name} holds no trained seed; run dvc repro train_{name}")
         with ThreadPoolExecutor(stage.jobs(len(files))) as threads:  # waits for them, since an exit in mid-product aborts
-            contents, scores = zip(*threads.map(score, files, repeat(on_device)), strict=True)
+            try:
+                contents, scores = zip(*threads.map(score, files, repeat(on_device)), strict=True)
+            except KeyboardInterrupt:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would end the waiting
+                raise
         for file, content, own in zip(files, contents, scores, strict=True):
             f1 = f1_precision_recall(trades["val"].y, own["val"], content["threshold"])[0]
             if abs(f1 - content["val_f1_score_positive_class"]) > SAME_MODEL:
