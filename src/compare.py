@@ -25,8 +25,7 @@ from report.markdown import comparison
 from report.page import page
 
 ARCHITECTURES = ("mlp", "lstm", "gru", "cnn_lstm")
-REFERENCES = ("logistic_regression", "gradient_boosting", "one_column", "always_positive")
-PRIOR = "prior"  # calls what always_positive calls, so it is in the tables and in no comparison; its scores differ
+REFERENCES = ("logistic_regression", "gradient_boosting", "one_column", "prior", "always_positive")
 DATA = Path("data/training_data")
 JUDGED = ("val", "test")
 CURVES = ("pr", "roc", "calibration", "threshold")
@@ -129,8 +128,8 @@ def gates(
     test_pairs: list[dict[str, Any]],
     *,
     floors: dict[str, float],
-    break_even: float,
-    test: dict[str, Any],
+    paid: dict[str, Any],
+    earns: bool,
     settings: Compare,
 ) -> list[dict[str, Any]]:
     """The gates of one architecture, each with pass or fail, its number and its threshold.
@@ -139,8 +138,8 @@ def gates(
         train: metrics/train/<name>.json.
         means: F1 mean over seeds by split and model.
         floors: what its validation F1 has to exceed, by name.
-        break_even: precision at which trades that end at a barrier pay nothing.
-        test: `scores` and `money` of test.
+        paid: its `money` on test.
+        earns: whether its return there is above zero beyond chance.
     """
     val_f1 = means["val"][name]
     gap = train["train_f1_score_positive_class"] - val_f1
@@ -148,15 +147,15 @@ def gates(
     unconverged = [seed["seed"] for seed in train["seeds"] if not seed["stopped_early"]]
     spread = spread if len(train["seeds"]) > 1 else None  # one seed says nothing of others
     stable = spread is not None and spread <= settings.max_seed_spread
-    precision, paid = test["precision"], test["money"]
-    gains = paid["return_per_day_interval"][0] > 0 and len(train["seeds"]) > 1
+    hit_rate, break_even = paid["hit_rate"], paid["break_even_hit_rate"]
+    pays = hit_rate is not None and break_even is not None and hit_rate > break_even
     result = [
         *(gate(f"validation F1 above {floor}", val_f1 > least, val_f1, least) for floor, least in floors.items()),
         gate("converged: seeds that did not stop early", not unconverged, unconverged, []),
         gate("stable: spread of validation F1 over seeds", stable, spread, settings.max_seed_spread),
         gate("train-validation F1 gap", gap < settings.max_train_val_gap, gap, settings.max_train_val_gap),
-        gate("test precision above break-even at the barriers", precision > break_even, precision, break_even),
-        gate("test return after costs above zero, beyond chance", gains, paid["total_return_net"], 0.0),
+        gate("test hit rate above break-even", pays, hit_rate, break_even),
+        gate("test return after costs above zero, beyond chance", earns, paid["total_return_net"], 0.0),
     ]
     for reference in REFERENCES:
         beats = is_clear(test_pairs, name, reference)
@@ -193,6 +192,17 @@ def recommend(means: dict[str, float], floors: dict[str, dict[str, float]], pair
         reasons[name] = tie if name in secondary else f"{gap:.3f} below {NAMES[primary]} on validation, beyond chance"
     aside = [name for name in order if name != primary and name not in secondary]
     return {"primary": primary, "secondary": secondary, "set_aside": aside, "reasons": reasons}
+
+
+def earning(models: dict[str, Called], blocks: float, confidence: float) -> list[str]:
+    """Those whose return a day is above zero beyond chance, corrected for their number (Holm); none with one seed."""
+    estimates = {name: Estimate.of(model.daily, model.drawn_daily, blocks) for name, model in models.items()}
+    levels = holm_levels([estimate.p_value() for estimate in estimates.values()], 1 - confidence)
+    return [
+        name
+        for (name, estimate), (p_holm, _) in zip(estimates.items(), levels, strict=True)
+        if estimate.value > 0 and p_holm < 1 - confidence and not models[name].has_one_seed()
+    ]
 
 
 def verdict(means: dict[str, float], pairs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -232,13 +242,12 @@ def scores(seeds: list[dict[str, Any]], ensemble: dict[str, Any], estimate: Esti
     }
 
 
-def money(seeds: list[dict[str, Any]], estimate: Estimate, confidence: float, above_break_even: float) -> dict[str, Any]:
+def money(seeds: list[dict[str, Any]], estimate: Estimate, confidence: float) -> dict[str, Any]:
     """One model's money figures, means over seeds; `estimate` is of the daily return."""
     rows = [row["money"] for row in seeds]
     return {
         **{key: mean_or_none([row[key] for row in rows]) for key in rows[0]},
         "return_per_day_interval": estimate.interval(confidence),
-        "above_break_even": above_break_even,
     }
 
 
@@ -270,7 +279,8 @@ def sentences(result: dict[str, Any]) -> list[str]:
         primary = max(ARCHITECTURES, key=lambda name: models[name]["val"]["f1"]["mean"])
         advice = f"No architecture is worth a hyperparameter search; the best, {NAMES[primary]}: {search['reasons'][primary]}."
     else:
-        then = f", then {names(search['secondary'])} (ties)" if search["secondary"] else ""
+        ties = "ties" if len(search["secondary"]) > 1 else "a tie"
+        then = f", then {names(search['secondary'])} ({ties})" if search["secondary"] else ""
         aside = f"; set aside {names(search['set_aside'])}" if search["set_aside"] else ""
         advice = f"Search {NAMES[primary]} first{then}{aside}."
     paid = models[primary]["test"]["money"]
@@ -278,10 +288,11 @@ def sentences(result: dict[str, Any]) -> list[str]:
         return [leads, advice, f"{NAMES[primary]} took no trade on test."]
     low, high = paid["return_per_day_interval"]
     sure = "" if (low > 0 or high < 0) and len(models[primary]["seeds"]) > 1 else ", which could be chance"
+    needed = paid["break_even_hit_rate"]
+    hits = "" if needed is None else f"; {paid['hit_rate']:.1%} of them hit the profit barrier, and {needed:.1%} would break even"
     pays = (
         f"On test {NAMES[primary]} would have {made_or_lost(paid['total_return_net'])} the capital after costs, in "
-        f"{paid['trades']:,.0f} trades{sure}; its precision is {models[primary]['test']['precision']:.3f}, break-even where "
-        f"every trade ends at a barrier {result['break_even_precision']:.3f}."
+        f"{paid['trades']:,.0f} trades{sure}{hits}."
     )
     return [leads, advice, pays]
 
@@ -331,8 +342,7 @@ def main() -> None:
     evaluated = stage.read_json(Path("metrics/evaluate.json"))
     trained = {name: stage.read_json(Path("metrics/train") / f"{name}.json") for name in ARCHITECTURES}
     check_seeds({name: evaluated["models"][name]["seeds"] for name in ARCHITECTURES})
-    compared, cost = (*ARCHITECTURES, *REFERENCES), evaluated["cost_per_trade"]
-    names = (*compared, PRIOR)
+    names, cost = (*ARCHITECTURES, *REFERENCES), evaluated["cost_per_trade"]
 
     called: dict[str, dict[str, Called]] = {}
     blocks, days = {}, {}
@@ -368,25 +378,25 @@ def main() -> None:
             models[name][split] = scores(model[split], model["ensemble"][split], of_f1, settings.confidence)
         best = model["seeds"].index(model["best_seed"])
         of_return = Estimate.of(called["test"][name].daily, called["test"][name].drawn_daily, blocks["test"])
-        above_break_even = models[name]["test"]["precision"] - evaluated["break_even_precision"]
         models[name]["test"] |= {
             "temperature": statistics.fmean(model["temperatures"]),
             "confusion": {key: model["test"][best][key] for key in ("tp", "fp", "fn", "tn")},
-            "money": money(model["test"], of_return, settings.confidence, above_break_even),
+            "money": money(model["test"], of_return, settings.confidence),
             "by_asset": by_group(model["by_asset"]),
             "by_month": by_group(model["by_month"]),
         }
         if name in ARCHITECTURES:
             models[name]["training"] = convergence(trained[name])
-    means = {split: {name: models[name][split]["f1"]["mean"] for name in compared} for split in JUDGED}
-    pairs = {
-        split: paired_differences({name: called[split][name] for name in compared}, blocks[split], settings.confidence)
-        for split in JUDGED
-    }
+    means = {split: {name: models[name][split]["f1"]["mean"] for name in names} for split in JUDGED}
+    pairs = {split: paired_differences(called[split], blocks[split], settings.confidence) for split in JUDGED}
+    networks = {name: called["test"][name] for name in ARCHITECTURES}
+    earn = earning(networks, blocks["test"], settings.confidence)
+    best = max(REFERENCES, key=lambda name: means["val"][name])
     floors = {
         name: {
             "the minimum": settings.min_val_f1,
             "always-positive": means["val"]["always_positive"],
+            f"{NAMES[best]}, the best reference": means["val"][best],
             "its scores at other times": at_other_times[name],
         }
         for name in ARCHITECTURES
@@ -410,8 +420,8 @@ def main() -> None:
                 means,
                 pairs["test"],
                 floors=floors[name],
-                break_even=evaluated["break_even_precision"],
-                test=models[name]["test"],
+                paid=models[name]["test"]["money"],
+                earns=name in earn,
                 settings=settings,
             )
             for name in ARCHITECTURES

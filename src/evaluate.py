@@ -113,7 +113,7 @@ def over_seeds(seeds: list[dict[str, Any]], key: str) -> tuple[float | None, flo
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
-def leaderboard_row(judged: dict[str, list[dict[str, Any]]], break_even: float) -> dict[str, float | None]:
+def leaderboard_row(judged: dict[str, list[dict[str, Any]]]) -> dict[str, float | None]:
     """The few figures worth reading first, means over seeds; the same keys for every model.
 
     Args:
@@ -122,7 +122,7 @@ def leaderboard_row(judged: dict[str, list[dict[str, Any]]], break_even: float) 
     test, val = judged["test"], judged["val"]
     money = [row["money"] for row in test]
     f1, spread = over_seeds(test, "f1_score_positive_class")
-    precision = over_seeds(test, "precision")[0]
+    hit_rate, break_even = (over_seeds(money, key)[0] for key in ("hit_rate", "break_even_hit_rate"))
     return {
         "val_f1_score_positive_class": over_seeds(val, "f1_score_positive_class")[0],
         "test_f1_score_positive_class": f1,
@@ -130,13 +130,13 @@ def leaderboard_row(judged: dict[str, list[dict[str, Any]]], break_even: float) 
         "val_pr_auc": over_seeds(val, "pr_auc")[0],
         "test_pr_auc": over_seeds(test, "pr_auc")[0],
         "test_roc_auc": over_seeds(test, "roc_auc")[0],
-        "test_precision": precision,
+        "test_precision": over_seeds(test, "precision")[0],
         "test_recall": over_seeds(test, "recall")[0],
         "test_brier_score": over_seeds(test, "brier_score")[0],
         "test_f1_at_0.5": over_seeds(test, "f1_at_0.5")[0],
         "test_trades": over_seeds(money, "trades")[0],
         "test_mean_return_net": over_seeds(money, "mean_return_net")[0],
-        "test_precision_above_break_even": precision - break_even,
+        "test_hit_rate_above_break_even": None if hit_rate is None or break_even is None else hit_rate - break_even,
     }
 
 
@@ -193,7 +193,6 @@ def main() -> None:
 
     full: dict[str, Any] = {}
     curves: dict[str, list[dict[str, Any]]] = {"pr": [], "roc": [], "calibration": [], "threshold": []}
-    break_even = break_even_precision(metadata["profit"], metadata["stop"], settings.cost_per_trade)
 
     def record(name: str, seeds: list[int | None], thresholds: list[float], scores: dict[str, np.ndarray]) -> None:
         """`scores`: float64 (seeds, N) by split."""
@@ -227,12 +226,12 @@ def main() -> None:
                 for kind, group in groups.items()
             },
         }
-        row = leaderboard_row(judged, break_even)
+        row = leaderboard_row(judged)
         stage.write_json(Path("metrics/test") / f"{name}.json", row)
         stage.write_bytes(Path("plots/confusion") / f"{name}.png", confusion_png(name, judged["test"][best]))
         for split in JUDGED:
             stage.write_array(PREDICTIONS / f"{name}_{split}.npy", scores[split])
-        if name != "prior":  # the same curves as always_positive
+        if name != "prior":  # its curves have as many points as there are assets
             for kind, rows in curves_of(trades["test"], scores["test"][best], cost).items():
                 curves[kind] += [{"model": name, **point} for point in rows]
         f1, auc = row["test_f1_score_positive_class"], row["test_pr_auc"]
@@ -265,7 +264,7 @@ def main() -> None:
     stage.write_json(
         Path("metrics/evaluate.json"),
         {
-            "break_even_precision": break_even,
+            "break_even_precision": break_even_precision(metadata["profit"], metadata["stop"], settings.cost_per_trade),
             "cost_per_trade": settings.cost_per_trade,
             "one_column": stage.read_json(Path("models/references/one_column.json"))["column"],
             "models": full,

@@ -34,20 +34,19 @@ class References(stage.Settings):
     boosting_min_leaf: int = Field(ge=1, le=1_000_000)
 
 
-def constant_scores(train_y: np.ndarray, sizes: dict[str, int]) -> dict[str, dict[str, np.ndarray]]:
-    """What needs no model: certainty, and the train share of positives.
+def prior_scores(train_y: np.ndarray, train_ids: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """For each sample the train share of positives of its asset, of all assets where train has none of it.
 
     Args:
-        train_y: (N,), 0 or 1.
-        sizes: samples of each judged split.
+        train_y: (N,), 0 or 1. train_ids: (N,), the asset of each. ids: (samples,).
 
     Returns:
-        Probabilities float64 (samples,) by reference and split.
+        Probabilities float64 (samples,).
     """
-    return {
-        "always_positive": {split: np.ones(size) for split, size in sizes.items()},
-        "prior": {split: np.full(size, float(train_y.mean())) for split, size in sizes.items()},
-    }
+    most = int(max(train_ids.max(), ids.max())) + 1
+    samples = np.bincount(train_ids, minlength=most)
+    positives = np.bincount(train_ids, weights=train_y, minlength=most)
+    return np.where(samples > 0, positives / np.maximum(samples, 1), train_y.mean())[ids]
 
 
 def best_column(X: np.ndarray, y: np.ndarray) -> tuple[int, float]:
@@ -105,19 +104,24 @@ def main() -> None:
     metadata = stage.read_json(DATA / "metadata.json")
     features, lookback = metadata["features"], metadata["lookback"]
 
-    def load(split: str, most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        X, y = stage.read_array(DATA / f"{split}_X.npy"), stage.read_array(DATA / f"{split}_y.npy")
+    def load(split: str, most: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Windows, labels and assets of the samples of a split, of `most` of them."""
+        X, y, ids = (stage.read_array(DATA / f"{split}_{name}.npy") for name in ("X", "y", "asset_ids"))
         ends = samples(y)
         if most is not None and len(ends) > most:
             stage.say(f"fit_references: fitted on {most:,} of {len(ends):,} train windows, evenly spaced (max_windows)")
             ends = ends[np.linspace(0, len(ends) - 1, most).round().astype(np.int64)]
         if most is not None and len(np.unique(y[ends])) < 2:
             raise CampaignError(f"the {most:,} train windows of references.max_windows are of one label; raise it")
-        return windows(X, ends, lookback), y[ends]
+        return windows(X, ends, lookback), y[ends], ids[ends]
 
-    train_x, train_y = load("train", settings.max_windows)
-    judged = {split: load(split)[0] for split in JUDGED}
-    scores = constant_scores(train_y, {split: len(x) for split, x in judged.items()})
+    train_x, train_y, train_ids = load("train", settings.max_windows)
+    loaded = {split: load(split) for split in JUDGED}
+    judged = {split: x for split, (x, _, _) in loaded.items()}
+    scores = {
+        "always_positive": {split: np.ones(len(x)) for split, x in judged.items()},
+        "prior": {split: prior_scores(train_y, train_ids, ids) for split, (_, _, ids) in loaded.items()},
+    }
     last_bar = (lookback - 1) * len(features)
     column, area = best_column(train_x[:, last_bar:], train_y)
     stage.say(f"fit_references: one column, {features[column]}, train ROC AUC {area:.3f}")

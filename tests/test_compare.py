@@ -10,6 +10,7 @@ from compare import (
     Compare,
     convergence,
     difference,
+    earning,
     gates,
     is_clear,
     losing,
@@ -142,7 +143,7 @@ def test_a_network_with_one_seed_is_never_clear():
     still = np.linspace(-1e-3, 1e-3, 1000)
     models = {
         "mlp": Called([1], [0.4], [0.0], still + 0.4, still),
-        "prior": Called([None], [0.2], [0.0], still[::-1] + 0.2, still),
+        "one_column": Called([None], [0.2], [0.0], still[::-1] + 0.2, still),
     }
     assert not paired_differences(models, 30, 0.95)[0]["clear"]
     models["mlp"] = Called([1, 2, 3], [0.4, 0.4, 0.401], [0.0] * 3, still + 0.4, still)
@@ -162,13 +163,13 @@ def train_record(**changes: object) -> dict:
     return record | changes
 
 
-def judged_test(precision: float, lowest: float) -> dict:
-    """A network's figures on test, with the lower end of its return a day."""
-    return {"precision": precision, "money": {"return_per_day_interval": [lowest, 0.01], "total_return_net": 0.2}}
+def paid(hit_rate: float | None, break_even: float | None = 0.329) -> dict:
+    """A network's money on test."""
+    return {"hit_rate": hit_rate, "break_even_hit_rate": break_even, "total_return_net": 0.2}
 
 
 @pytest.mark.parametrize(
-    ("broken", "record", "f1", "precision"),
+    ("broken", "record", "f1", "hit_rate"),
     [
         (None, train_record(), 0.30, 0.4),
         ("test return after costs above zero, beyond chance", train_record(), 0.30, 0.4),
@@ -183,59 +184,76 @@ def judged_test(precision: float, lowest: float) -> dict:
             0.30,
             0.4,
         ),
-        ("test precision above break-even at the barriers", train_record(), 0.30, 0.3),
+        ("test hit rate above break-even", train_record(), 0.30, 0.3),
+        ("test hit rate above break-even", train_record(), 0.30, None),
     ],
 )
-def test_each_gate_fails_alone(broken, record, f1, precision):
+def test_each_gate_fails_alone(broken, record, f1, hit_rate):
     chance = 0.18 if broken == "validation F1 above the minimum" else 0.22
     others = dict.fromkeys(compare.REFERENCES, 0.25) | {"always_positive": chance}
     means = {"val": {"mlp": f1} | others, "test": {"mlp": f1} | others}
     pairs = [pair("mlp", name, True) for name in compare.REFERENCES]
     least = floors(0.3 if broken and "other times" in broken else 0.1, chance)
-    test = judged_test(precision, lowest=-0.001 if broken and "return" in broken else 0.001)
-    found = gates("mlp", record, means, pairs, floors=least, break_even=0.329, test=test, settings=SETTINGS)
+    earns = not (broken and "return" in broken)
+    found = gates("mlp", record, means, pairs, floors=least, paid=paid(hit_rate), earns=earns, settings=SETTINGS)
     assert [gate["gate"] for gate in found if not gate["passed"]] == ([broken] if broken else [])
 
 
-def test_one_seed_is_neither_stable_nor_beyond_chance():
+def test_one_seed_is_not_stable():
     record = train_record(seeds=[{"seed": 1, "stopped_early": True}], val_f1_score_positive_class_std=0.0)
     means = {split: {"mlp": 0.3} | dict.fromkeys(compare.REFERENCES, 0.25) for split in ("val", "test")}
-    test = judged_test(0.4, lowest=0.001)
-    found = gates("mlp", record, means, [], floors=floors(0.1), break_even=0.3, test=test, settings=SETTINGS)
+    found = gates("mlp", record, means, [], floors=floors(0.1), paid=paid(0.4), earns=True, settings=SETTINGS)
     failed = [gate["gate"] for gate in found if not gate["passed"] and not gate["gate"].startswith("beats")]
-    assert failed == ["stable: spread of validation F1 over seeds", "test return after costs above zero, beyond chance"]
+    assert failed == ["stable: spread of validation F1 over seeds"]
+
+
+def test_what_earns_beyond_chance_is_corrected_for_their_number():
+    """A p-value of 0.02 is found alone, and not as the best of four."""
+    drawn = np.random.default_rng(0).normal(size=4000)
+    drawn /= drawn.std()
+
+    def network(daily: float, seeds: int = 3) -> Called:
+        return Called(list(range(seeds)), [0.3] * seeds, [daily] * seeds, drawn, drawn)
+
+    mlp = {"mlp": network(2.35)}
+    assert earning(mlp, 1e6, 0.95) == ["mlp"]
+    assert earning(mlp | {name: network(0.0) for name in ("lstm", "gru", "cnn_lstm")}, 1e6, 0.95) == []
+    others = {"lstm": network(-9.0), "gru": network(9.0), "cnn_lstm": network(9.0, seeds=1)}
+    assert earning(mlp | others, 1e6, 0.95) == ["mlp", "gru"]
 
 
 @pytest.mark.parametrize(
     ("total", "interval", "seeds", "said"),
     [
-        (0.031, [-0.01, 0.01], [1, 2], "made 3.1% of the capital after costs, in 138 trades, which could be chance; its"),
-        (0.5, [0.001, 0.01], [1, 2], "made 50.0% of the capital after costs, in 138 trades; its"),
-        (0.5, [0.001, 0.01], [1], "made 50.0% of the capital after costs, in 138 trades, which could be chance; its"),
-        (-0.4, [-0.02, -0.001], [1, 2], "lost 40.0% of the capital after costs, in 138 trades; its"),
-        (-1.046, [-0.02, -0.001], [1, 2], "lost all of the capital after costs, in 138 trades; its"),
+        (0.031, [-0.01, 0.01], [1, 2], "made 3.1% of the capital after costs, in 138 trades, which could be chance;"),
+        (0.5, [0.001, 0.01], [1, 2], "made 50.0% of the capital after costs, in 138 trades;"),
+        (0.5, [0.001, 0.01], [1], "made 50.0% of the capital after costs, in 138 trades, which could be chance;"),
+        (-0.4, [-0.02, -0.001], [1, 2], "lost 40.0% of the capital after costs, in 138 trades;"),
+        (-1.046, [-0.02, -0.001], [1, 2], "lost all of the capital after costs, in 138 trades;"),
     ],
 )
 def test_the_verdict_on_money_is_of_one_figure(total, interval, seeds, said):
     """Whatever a trade paid on average in each seed: a seed of few lucky trades weighs little in the sum."""
-    paid = {"trades": 138.0, "mean_return_net": 0.02, "total_return_net": total, "return_per_day_interval": interval}
-    model = {"seeds": seeds, "test": {"f1": {"mean": 0.3}, "precision": 0.174, "money": paid}}
+    money = {"trades": 138.0, "mean_return_net": 0.02, "total_return_net": total, "return_per_day_interval": interval}
+    money |= {"hit_rate": 0.196, "break_even_hit_rate": 0.184}
+    model = {"seeds": seeds, "test": {"f1": {"mean": 0.3}, "money": money}}
     result = {
         "test_verdict": {"first": "mlp", "winner": "mlp", "ties": []},
         "search_first": {"primary": "mlp", "secondary": [], "set_aside": [], "reasons": {}},
         "models": {"mlp": model},
-        "break_even_precision": 0.329,
     }
-    assert f"On test MLP would have {said} precision is 0.174" in sentences(result)[2]
-    paid["trades"] = 0
+    hits = "19.6% of them hit the profit barrier, and 18.4% would break even."
+    assert sentences(result)[2] == f"On test MLP would have {said} {hits}"
+    money["break_even_hit_rate"] = None
+    assert sentences(result)[2] == f"On test MLP would have {said[:-1]}."
+    money["trades"] = 0
     assert sentences(result)[2] == "MLP took no trade on test."
 
 
 def test_a_reference_is_beaten_only_beyond_chance():
     means = {split: {"mlp": 0.3} | dict.fromkeys(compare.REFERENCES, 0.25) for split in ("val", "test")}
     pairs = [pair("mlp", "logistic_regression", True), pair("mlp", "gradient_boosting", False)]
-    test = judged_test(0.4, lowest=0.001)
-    found = gates("mlp", train_record(), means, pairs, floors=floors(0.1), break_even=0.3, test=test, settings=SETTINGS)
+    found = gates("mlp", train_record(), means, pairs, floors=floors(0.1), paid=paid(0.4), earns=True, settings=SETTINGS)
     beats = {gate["gate"]: gate["passed"] for gate in found if gate["gate"].startswith("beats")}
     passed = {name: name == "logistic_regression" for name in compare.REFERENCES}
     assert beats == {f"beats {NAMES[name]} on test, beyond chance": passed[name] for name in compare.REFERENCES}

@@ -57,18 +57,20 @@ def test_a_group_without_positives_has_no_f1(trades, scores):
 
 def test_a_model_is_the_mean_of_its_seeds_not_the_best(trades, scores):
     seeds = [judge(trades, scores, threshold, 1.0, 0.003) for threshold in (0.3, 0.4, 0.5)]
-    row = leaderboard_row({"val": seeds, "test": seeds}, 0.329)
+    row = leaderboard_row({"val": seeds, "test": seeds})
     f1 = [seed["f1_score_positive_class"] for seed in seeds]
     assert row["test_f1_score_positive_class"] == pytest.approx(np.mean(f1))
     assert row["test_f1_std_over_seeds"] == pytest.approx(np.std(f1, ddof=1))
-    assert row["test_precision_above_break_even"] == pytest.approx(np.mean([seed["precision"] for seed in seeds]) - 0.329)
+    above = [seed["money"]["hit_rate"] - seed["money"]["break_even_hit_rate"] for seed in seeds]
+    assert row["test_hit_rate_above_break_even"] == pytest.approx(np.mean(above))
 
 
 def test_a_figure_that_a_seed_lacks_has_no_mean(trades, scores):
     silent = judge(trades, scores, 2.0, 1.0, 0.003)
     assert silent["money"]["mean_return_net"] is None
     assert over_seeds([silent["money"]], "mean_return_net") == (None, None)
-    assert leaderboard_row({"val": [silent], "test": [silent]}, 0.3)["test_mean_return_net"] is None
+    row = leaderboard_row({"val": [silent], "test": [silent]})
+    assert row["test_mean_return_net"] is row["test_hit_rate_above_break_even"] is None
 
 
 def test_curves_end_where_everything_is_called(trades, scores):

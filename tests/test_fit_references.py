@@ -5,7 +5,7 @@ import pytest
 from scipy.special import logit
 from sklearn.metrics import roc_auc_score
 
-from fit_references import best_column, logistic_scores
+from fit_references import best_column, logistic_scores, prior_scores
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -27,6 +27,11 @@ def test_one_column_alone_keeps_its_ranking():
     scores = logistic_scores(x, y, {"val": x}, c=0.01, iterations=200)["val"]
     assert roc_auc_score(y, scores) == pytest.approx(roc_auc_score(y, -x[:, 0]))
     assert scores.mean() == pytest.approx(y.mean(), abs=1e-4)
+
+
+def test_an_asset_has_its_own_prior_and_a_new_one_that_of_all():
+    train_y, train_ids = np.array([1, 0, 0, 0, 1, 1]), np.array([0, 0, 0, 0, 2, 2])
+    assert prior_scores(train_y, train_ids, np.array([2, 0, 1, 3, 0])).tolist() == [1.0, 0.25, 0.5, 0.5, 0.25]
 
 
 @pytest.mark.parametrize("columns", [40, 2100])  # one for each solver

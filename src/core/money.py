@@ -70,6 +70,17 @@ class Trades:
         net = np.where(taken, self.returns.astype(np.float64) - cost, 0.0)
         return np.bincount(self.days, weights=net, minlength=int(self.days.max()) + 1) / self.assets
 
+    def break_even(self, taken: np.ndarray, cost: float) -> float | None:
+        """The hit rate at which these trades, bool (N,), would pay nothing, with what their hits and the others paid.
+
+        Trades that time out pay, too, so that it can be far from `core.metrics.break_even_precision`. None where all or none of
+        the trades hit.
+        """
+        hits, misses = (self.returns[taken & (self.y == label)].astype(np.float64) for label in (1, 0))
+        if not (len(hits) and len(misses)):
+            return None
+        return float((cost - misses.mean()) / (hits.mean() - misses.mean()))
+
     def figures(self, called: np.ndarray, cost: float) -> dict[str, Any]:
         """The money table's row of one model that calls these samples, bool (N,); means are None without a trade."""
         taken = self.taken(called)
@@ -80,6 +91,7 @@ class Trades:
         return {
             "trades": count,
             "hit_rate": float(self.y[taken].mean()) if count else None,
+            "break_even_hit_rate": self.break_even(taken, cost),
             "mean_return": mean,
             "mean_return_net": None if mean is None else mean - cost,
             "total_return": float(self.daily(taken, 0.0).sum()),

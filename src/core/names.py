@@ -8,7 +8,7 @@ NAMES = {
     "logistic_regression": "logistic regression",
     "gradient_boosting": "gradient boosting",
     "one_column": "one column",
-    "prior": "prior",
+    "prior": "asset prior",
     "always_positive": "always positive",
 }
 

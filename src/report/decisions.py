@@ -36,7 +36,7 @@ def decision(result: dict[str, Any], metadata: dict[str, Any]) -> str:
             for gate in failed
         ]
     alternatives = [f"- {NAMES[name]}: {search['reasons'][name]}." for name in others]
-    for name in ("gradient_boosting", "logistic_regression", "one_column"):
+    for name in ("gradient_boosting", "logistic_regression", "one_column", "prior"):
         alternatives.append(f"- {NAMES[name]}, no search needed: test F1 {with_interval(models[name]['test']['f1'])}.")
     parts = ["# Decision: what to search first", "## Context", context, "## Decision", chosen, "## Evidence"]
     parts += ["\n".join(evidence), "## Alternatives", "\n".join(alternatives)]

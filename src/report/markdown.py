@@ -26,8 +26,9 @@ def with_interval(f1: dict[str, Any]) -> str:
 
 FLATTERED = (
     "Validation F1 is flattered: epoch and threshold were chosen on it, so that scores without any information exceed "
-    "always-positive there, too. What the choice is worth shows at other times: the highest F1 of the same scores, at any "
-    "threshold, after labels were moved in time. Validation orders what to search; how much was learnt, test tells."
+    "always-positive there, too, and the gap to train and the spread over seeds are smaller than on test. What the choice is "
+    "worth shows at other times: the highest F1 of the same scores, at any threshold, after labels were moved in time. "
+    "Validation orders what to search; how much was learnt, test tells."
 )
 
 
@@ -35,11 +36,20 @@ REGIMES = "they tell the luck of days like these, not what another year brings."
 GONE = "at a total of −100% the capital is gone, and a drawdown is that of closed trades."
 
 
-def one_column(result: dict[str, Any]) -> str:
-    """What that reference is."""
+def simplest(result: dict[str, Any]) -> str:
+    """What the references are whose names do not tell."""
     return (
-        f"One column: {result['one_column']} of the last bar alone, the column that ranks the labels of train best; a model that "
-        "does no better has learnt no more."
+        f"One column: {result['one_column']} of the last bar alone, the column that ranks the labels of train best. Asset prior: "
+        "each asset's share of positives in train, whatever its bars. A model that does no better than these has learnt no more."
+    )
+
+
+def break_even(result: dict[str, Any]) -> str:
+    """What the hit rates have to reach."""
+    even = result["break_even_precision"]
+    return (
+        "Break-even: the hit rate at which the same trades would pay nothing, with what hits and the others paid on average; "
+        f"where every trade ends at a barrier it is {'–' if even is None else f'{even:.1%}'}, and trades that time out move it."
     )
 
 
@@ -106,25 +116,25 @@ def training(result: dict[str, Any]) -> str:
 
 def money(result: dict[str, Any]) -> str:
     rows = []
-    for name in (name for name in result["ranking"] if name != "prior"):  # its trades are those of always_positive
+    for name in result["ranking"]:
         paid = result["models"][name]["test"]["money"]
         low, high = paid["return_per_day_interval"]
         rows.append(
-            [NAMES[name], f"{paid['trades']:,.0f}", "–" if paid["hit_rate"] is None else f"{paid['hit_rate']:.1%}"]
+            [NAMES[name], f"{paid['trades']:,.0f}"]
+            + ["–" if paid[key] is None else f"{paid[key]:.1%}" for key in ("hit_rate", "break_even_hit_rate")]
             + [percent(paid[key]) for key in ("mean_return", "mean_return_net")]
             + [percent(paid[key], 1) for key in ("total_return", "total_return_net")]
             + [f"{percent(paid['return_per_day_net'])} [{percent(low)}, {percent(high)}]"]
-            + [f"{paid['max_drawdown']:.1%}", f"{paid['above_break_even']:+.3f}"]
+            + [f"{paid['max_drawdown']:.1%}"]
         )
     rows.append(["no trade", "0", "–", "–", "–", "+0.0%", "+0.0%", "+0.00%", "0.0%", "–"])
-    head = ["model", "trades", "hit rate", "a trade, before costs", "after costs", "total, before costs", "after costs", "a day"]
-    head.append("largest drawdown")
-    return table([*head, "precision above break-even"], rows)
+    head = ["model", "trades", "hit rate", "break-even", "a trade, before costs", "after costs", "total, before costs"]
+    return table([*head, "after costs", "a day", "largest drawdown"], rows)
 
 
 def by_group(result: dict[str, Any], kind: str) -> str:
     """Test F1 of every model on each asset or month; `kind` is by_asset or by_month."""
-    models = {name: result["models"][name]["test"][kind] for name in result["ranking"] if name != "prior"}
+    models = {name: result["models"][name]["test"][kind] for name in result["ranking"]}
     rows = []
     for group, first in next(iter(models.values())).items():
         scores = [found[group]["f1"] for found in models.values()]
@@ -198,7 +208,7 @@ def comparison(result: dict[str, Any], metadata: dict[str, Any]) -> str:
         "F1 of the positive class at the threshold that is best on validation, mean over seeds; ordered by validation; all but "
         f"the first column on test. Intervals: bootstrap over blocks of {result['block_days']['test']} days "
         f"({result['days']['test']} days of test), with the spread over seeds; {REGIMES} Chance level of PR AUC: "
-        f"{result['models'][result['ranking'][0]]['test']['pr_auc_chance']:.3f}. {one_column(result)}",
+        f"{result['models'][result['ranking'][0]]['test']['pr_auc_chance']:.3f}. {simplest(result)}",
         "## Training",
         training(result),
         "Means over seeds; each F1 at the threshold that is best for it.",
@@ -206,8 +216,7 @@ def comparison(result: dict[str, Any], metadata: dict[str, Any]) -> str:
         money(result),
         would_have_lost(result),
         f"Trades at the tuned threshold, one position an asset, an equal and constant stake each, {result['cost_per_trade']:.2%} "
-        f"of costs a round trip; {GONE} Where every trade ends at a barrier, a precision of "
-        f"{result['break_even_precision']:.3f} breaks even; with trades that time out in between it may be less or more.",
+        f"of costs a round trip; {GONE} {break_even(result)}",
         "## Differences in test F1",
         differences(result, "test"),
         "Corrected for the number of pairs (Holm).",

@@ -7,12 +7,12 @@ from html import escape
 from typing import Any
 
 from core.names import COLOURS, NAMES
-from report.markdown import FLATTERED, GONE, REGIMES, one_column
+from report.markdown import FLATTERED, GONE, REGIMES, break_even, simplest
 from report.style import STYLE
 from report.svg import Axis, Guide, Line, Row, confusion_matrix, critical_difference, heat_map, interval_plot, line_chart, swatch
 
 DASHES = ("", "7 3", "2 2.5", "9 3 2 3", "13 3", "4 3", "1 4", "1 2")  # beside colour, in the order of NAMES
-FLAT = ("prior", "always_positive")  # score every sample the same: their curves are the guides already
+FLAT = ("prior", "always_positive")  # score every sample of an asset the same, and so have no curve worth drawing
 LEAST_SHARE = 0.01  # of samples called and of recall: below, a curve is a handful of trades
 
 
@@ -112,11 +112,6 @@ def _lines(curves: Mapping[str, list[tuple[Any, Any]]], models: Mapping[str, Any
     return [Line(points, _colour(name), _dash(name), widths[name]) for name, points in curves.items()]
 
 
-def _drawn(result: Mapping[str, Any]) -> list[str]:
-    """The ranking without the prior, which calls what always_positive calls."""
-    return [name for name in result["ranking"] if name != "prior"]
-
-
 def _spoken(models: Mapping[str, Any], names: Iterable[str], key: str) -> str:
     """A test score of each model, for those who do not see the chart."""
     return "; ".join(f"{_named(name)} {_fixed(models[name]['test'][key])}" for name in names) + "."
@@ -139,7 +134,7 @@ def _gates(gates: Mapping[str, list[dict[str, Any]]]) -> str:
 def _leaderboard(result: Mapping[str, Any]) -> str:
     models, level = result["models"], f"{result['confidence']:.0%}"
     rows, board = [], []
-    for name in _drawn(result):
+    for name in result["ranking"]:
         val, test = models[name]["val"]["f1"], models[name]["test"]["f1"]
         singles = [v for v in test["by_seed"] if v is not None] if len(test["by_seed"]) > 1 else []
         texts = (_named(name), _colour(name), test["mean"], test["interval"], _fixed(test["mean"]))
@@ -157,7 +152,7 @@ def _leaderboard(result: Mapping[str, Any]) -> str:
     explained = (
         f"F1 is the mean over seeds, each at the threshold that is best on validation; ensemble: of the seeds' mean score. "
         f"Intervals: {level}, {result['draws']:,} bootstrap draws of blocks of {blocks} days; test has {days} days. "
-        f"Intervals count the spread over seeds; {REGIMES} PR AUC by chance: {_fixed(_chance(models))}. {one_column(result)}"
+        f"Intervals count the spread over seeds; {REGIMES} PR AUC by chance: {_fixed(_chance(models))}. {simplest(result)}"
     )
     return (
         _paragraphs("● test with its interval; ○ validation above it; small ticks: single seeds on test.", kind="note")
@@ -242,7 +237,7 @@ def _ranking_and_calibration(result: Mapping[str, Any], curves: Mapping[str, lis
         line_chart("Calibration", seen[2], bins, *score, [Guide((0, 0), (top, top), "")]),
     ]
     matrices = []
-    for name in _drawn(result):
+    for name in result["ranking"]:
         counts = {key: count or 0 for key, count in models[name]["test"]["confusion"].items()}
         said = f"{counts['tp']:,} of {counts['tp'] + counts['fn']:,} profits called, {counts['fp']:,} calls without profit."
         matrices.append(confusion_matrix(_named(name), said, **counts))
@@ -332,24 +327,24 @@ def _losing(result: Mapping[str, Any]) -> Iterable[str]:
 
 def _money(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> str:
     models, level, even = result["models"], f"{result['confidence']:.0%}", result["break_even_precision"]
-    money = {name: models[name]["test"]["money"] for name in _drawn(result)}
+    money = {name: models[name]["test"]["money"] for name in result["ranking"]}
     returns, precision = (_curves(rows, "share_called", key, LEAST_SHARE) for key in ("mean_return_net", "precision"))
     start = min([at for points in returns.values() for at, _ in points] + [0.99])
     called = Axis("share of samples called, log", (start, 1.0), percent=True, log=True)
-    break_even = [] if even is None else [Guide((start, even), (1, even), f"break-even {even:.3f}")]
+    at_barriers = [] if even is None else [Guide((start, even), (1, even), f"break-even at the barriers {even:.3f}")]
     no_gain = [Guide((start, 0), (1, 0), "no gain")]
     days = []
-    for name in _drawn(result):
+    for name in result["ranking"]:
         day = money[name]["return_per_day_net"]
         if money[name]["trades"]:
             days.append(Row(_named(name), _colour(name), day, money[name]["return_per_day_interval"], _percent(day, "+.2%")))
-    seen = ["Mean return a trade after costs", f"Precision, break-even at {_fixed(even)}"]
+    seen = ["Mean return a trade after costs", f"Precision, break-even at the barriers {_fixed(even)}"]
     seen = [f"{what}, against the share of samples called positive." for what in seen]
     per_trade, per_day = Axis("mean net return a trade", percent=True), Axis("net return a day", percent=True)
     spoken = "; ".join(f"{row.label} {row.text}" for row in days) or "No trades"
     charts = [
         line_chart("Stricter thresholds: net return", seen[0], _lines(returns, models), called, per_trade, no_gain),
-        line_chart("Stricter thresholds: precision", seen[1], _lines(precision, models), called, Axis("precision"), break_even),
+        line_chart("Stricter thresholds: precision", seen[1], _lines(precision, models), called, Axis("precision"), at_barriers),
         interval_plot(f"Net return a day, {level} intervals", f"{spoken}.", days, per_day, (0.0, "no trade")),
     ]
     every = money["always_positive"]["total_return_net"] if "always_positive" in money else None
@@ -357,7 +352,7 @@ def _money(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> str:
     for name, row in money.items():
         total = row["total_return_net"]
         against = None if total is None or every is None else total - every
-        cells = [_fixed(row["trades"], 0), _percent(row["hit_rate"])]
+        cells = [_fixed(row["trades"], 0), _percent(row["hit_rate"]), _percent(row["break_even_hit_rate"])]
         cells += [_percent(row["mean_return"], "+.2%"), _percent(row["mean_return_net"], "+.2%")]
         cells += [
             _percent(row["total_return"], "+.1%"),
@@ -368,26 +363,23 @@ def _money(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> str:
         cells += [
             _between(row["return_per_day_interval"], "+.2%"),
             _percent(row["max_drawdown"]),
-            _fixed(row["above_break_even"]),
         ]
         board.append([escape(_named(name)), *cells])
     nothing = _percent(None if every is None else -every, "+.1%")
-    board.append(["no trade", "0", "–", "–", "–", "0.0%", "0.0%", nothing, "0.00%", "", "0.0%", "–"])
-    head = ["model", "trades", "hit rate", "mean before costs", "mean after costs", "total before costs", "total after costs"]
-    head += ["against always positive", "a day", f"{level} interval", "largest drawdown", "above break-even"]
+    board.append(["no trade", "0", "–", "–", "–", "–", "0.0%", "0.0%", nothing, "0.00%", "", "0.0%"])
+    head = ["model", "trades", "hit rate", "break-even", "mean before costs", "mean after costs", "total before costs"]
+    head += ["total after costs", "against always positive", "a day", f"{level} interval", "largest drawdown"]
     return (
         _paragraphs(
-            f"A round trip costs {_percent(result['cost_per_trade'], '.2%')} of the entry price. Where every trade ends at a "
-            f"barrier, a precision of {_fixed(even)} breaks even; with trades that time out in between it may be less or more. "
-            f"Stakes are equal and constant; {GONE}",
+            f"A round trip costs {_percent(result['cost_per_trade'], '.2%')} of the entry price. {break_even(result)} Stakes are "
+            f"equal and constant; {GONE}",
             *_losing(result),
         )
         + _paragraphs("Thresholds grow stricter to the left, as far as 1% of the samples: fewer trades say little.", kind="note")
         + _model_legend(returns | precision)
         + _grid(charts)
         + _table(
-            "Trades on test at the tuned threshold: means in shares of the entry price, totals and days of the capital; "
-            "last: precision less break-even",
+            "Trades on test at the tuned threshold: means in shares of the entry price, totals and days of the capital",
             head,
             board,
         )
@@ -396,7 +388,7 @@ def _money(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> str:
 
 def _heat(result: Mapping[str, Any], key: str, title: str) -> str:
     """Test F1 of every model in every group of `key`, shaded; before it the share of profits."""
-    names = _drawn(result)
+    names = result["ranking"]
     tables = {name: result["models"][name]["test"].get(key) or {} for name in names}
     groups = {group: row["positive_share"] for table in tables.values() for group, row in table.items()}
     if not groups:
@@ -464,7 +456,8 @@ def page(result: dict[str, Any], metadata: dict[str, Any], curves: dict[str, lis
         ("data", "Data and settings", _data(metadata, result["settings"])),
     ]
     test = metadata["splits"]["test"]
-    sub = f"{len(result['models'])} models, judged on {test['samples']:,} samples of {len(metadata['assets'])} assets, "
+    assets = len(next(iter(result["models"].values()))["test"]["by_asset"])  # some may have no sample there
+    sub = f"{len(result['models'])} models, judged on {test['samples']:,} samples of {assets} asset{'s' * (assets > 1)}, "
     sub += f"{test['first_bar'][:10]} to {test['last_bar'][:10]}"
     warning = "SIMULATED market: these figures show that the campaign works, not that a model makes money."
     links = "".join(f'<a href="#{anchor}">{escape(title)}</a>' for anchor, title, _ in sections)

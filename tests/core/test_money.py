@@ -21,7 +21,7 @@ def trades(draw: st.DrawFn) -> tuple[Trades, np.ndarray]:
     y[left == 0] = -1
     arrays = {
         "y": y.astype(np.int8),
-        "returns": np.where(y > 0, 0.05, -0.02).astype(np.float32),
+        "returns": np.where(y > 0, 0.05, np.where(held == 8, 0.01, -0.02)).astype(np.float32),  # some time out
         "held": np.minimum(held, left).astype(np.int16),
         "asset_ids": np.repeat([0, 1], [half, len(rows) - half]),
         "timestamps": np.datetime64("2024-01-01", "s") + np.append(np.arange(half), np.arange(len(rows) - half)) * 5 * HOUR,
@@ -57,6 +57,12 @@ def test_the_figures_add_up(data, cost):
         assert row["hit_rate"] == pytest.approx(of_split.y[taken].mean())
     else:
         assert row["mean_return"] is row["hit_rate"] is None
+    if row["break_even_hit_rate"] is None:
+        assert row["hit_rate"] in (None, 0.0, 1.0)
+    else:  # on the side of it on which money is made, and every hit of its share more pays its part
+        hits, misses = (of_split.returns[taken & (of_split.y == label)].astype(float).mean() for label in (1, 0))
+        above = row["hit_rate"] - row["break_even_hit_rate"]
+        assert above * (hits - misses) == pytest.approx(row["mean_return_net"])
 
 
 @given(trades())
