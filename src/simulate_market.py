@@ -6,7 +6,7 @@ standard normal, cycle(p, T) = cos(2 pi (hour[t] - p) / T), weekend 0 or 1, and 
 
     shocks      a[t, k] = n[t, k] sqrt(w[t] / K) + jump,   w[t] = 4 / chi2(6): Student's t over the hour, variance 1;
                 jump    = 4 e in one step of about 1 hour in 400, otherwise 0
-    clustering  h[t]    = 0.03 + (0.12 a[t-1]^2 + 0.85) h[t-1]: GARCH(1, 1), mean about 1
+    clustering  h[t]    = 0.03 + (0.12 a[t-1]^2 + 0.85) h[t-1]: GARCH(1, 1), mean about 1.2
     factor      the market has shocks and clustering of its own, A and H; b is the asset's share of it, 0.35 to 0.75
     variance    g[t]    = b H[t] + (1 - b) h[t]
                 z[t, k] = (sqrt(b H[t]) A[t, k] + sqrt((1 - b) h[t]) a[t, k]) / sqrt(g[t])
@@ -22,12 +22,13 @@ standard normal, cycle(p, T) = cos(2 pi (hour[t] - p) / T), weekend 0 or 1, and 
 The signal in words: moves made on high volume go on for some hours, moves made on low volume are taken back, and the
 hours around 21 UTC drift up, those around 9 UTC down. The last 24 bars show nearly all of it, but return and volume
 count as a product, hour by hour, so that the order inside the window matters. 0.9 balances the two kinds of move, which
-leaves returns almost uncorrelated; 1.6 and 0.5 make `signal` the drift's root mean square in standard deviations of an
-hour. At 0 volatility can be foreseen and direction cannot. The values that a few thousand bars suffice to find, around
-0.3, are far above any real market.
+leaves the return of an hour nearly uncorrelated with that of the hour before (by 0.02 to 0.05 at 0.3, and 0.4 at 1); 1.6
+and 0.5 make `signal` the drift's root mean square in standard deviations of an hour. At 0 volatility can be foreseen and
+direction cannot. The values that a few thousand bars suffice to find, around 0.3, are far above any real market.
 
-The pull of the price to its start, too weak to trade on, keeps prices in range for a century of hours. It and the drift
-are spread evenly over the steps of the hour; High and Low are the extremes of the steps and the Open.
+The pull of the price to its start, too weak to trade on, keeps prices in range for a century of hours, where the signal
+is no stronger than that; at 1 they can fall to a tick, and never below. It and the drift are spread evenly over the steps
+of the hour; High and Low are the extremes of the steps and the Open.
 
 Then come the ways in which real bars are imperfect: prices on a tick, opens that often lie a little off the previous
 close, a few hours missing about every 1000 in all assets at once, and 100 missing hours in the second asset.
@@ -176,7 +177,7 @@ def simulate_asset(rng: Generator, index: int, hours: pd.DatetimeIndex, market: 
     price, turnover = 10 ** rng.uniform(0, 3), 10 ** rng.uniform(4, 7)
     decimals = 5 - int(np.log10(price))  # a tick also hides the last bits, which differ between processors
     frame = pd.DataFrame(
-        {name: np.round(price * np.exp(log), decimals) for name, log in logs.items()},
+        {name: np.maximum(np.round(price * np.exp(log), decimals), 10.0**-decimals) for name, log in logs.items()},
         index=hours,
     )
     frame["Volume"] = np.round(turnover * np.exp(volume), 2)

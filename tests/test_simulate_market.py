@@ -154,6 +154,12 @@ def test_bars_are_coherent(large):
         assert (above > 0).mean() > 0.6 and (below > 0).mean() > 0.6, "extremes of a path, not of its ends"
 
 
+def test_the_strongest_signal_never_makes_a_price_nothing():
+    """Rounded to a tick, this one would fall to zero, and be refused as bars of no market."""
+    ((_, frame),) = simulate(**DEFAULTS | {"seed": 5, "assets": 1, "bars": 200_000, "signal": 1.0})
+    assert frame["Low"].min() == 0.001
+
+
 def test_opens_are_near_the_close_before_and_sometimes_equal(default):
     for frame in default.values():
         step = frame.index.to_series().diff() == HOUR
