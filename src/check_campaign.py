@@ -31,12 +31,24 @@ import train_gru
 import train_lstm
 import train_mlp
 from core import labels
-from core.chance import FEWEST_BLOCKS, draw_days
+from core.chance import draw_days
 from core.dataset import Split
 from core.errors import CampaignError
 from core.fit import fit, predict, prepare_process
 from core.windows import samples, windows
-from generate_data import SPLITS, Data, Rows, assemble, check_samples, choose_symbols, cut_times, read_rows
+from generate_data import (
+    MARKER,
+    SPLITS,
+    Data,
+    Rows,
+    assemble,
+    check_samples,
+    check_scaler,
+    choose_symbols,
+    cut_times,
+    fit_scaler,
+    read_rows,
+)
 from training import Train, device, resolve_precision
 
 SCHEMAS: dict[str, type[stage.Settings]] = {
@@ -145,7 +157,8 @@ def bars_found(sections: dict[str, Any]) -> tuple[Load | None, list[Finding]]:
     good = [rows for rows in found if isinstance(rows, Rows)]
     splits = assemble(good, cut_times(np.concatenate([rows.timestamps for rows in good]), data.splits), lookback=data.lookback)
     try:
-        thin = check_samples(splits, symbols, data.features)
+        thin = check_samples(splits, symbols)
+        check_scaler(fit_scaler(splits["train"]["X"]), data.features)
     except CampaignError as error:
         return None, [Finding("problem", "bars", str(error))]
     load = Load(
@@ -159,25 +172,15 @@ def bars_found(sections: dict[str, Any]) -> tuple[Load | None, list[Finding]]:
     )
     counts = " + ".join(f"{load.samples[split]:,} {split}" for split in SPLITS)
     ok = Finding("ok", "bars", f"{note}{load.assets} assets, {load.bars:,} bars, samples {counts}")
-    return load, [ok, *(Finding("warning", "bars", warning) for warning in thin), *too_few_days(splits)]
+    return load, [ok, *(Finding("warning", "bars", warning) for warning in thin)]
 
 
 def is_simulated(market: simulate_market.Market) -> bool:
     """Whether the bars on disk are those of `market`."""
     try:
-        return bool(stage.read_json(simulate_market.OUT / "SIMULATED.json")["market"] == market.model_dump())
+        return bool(stage.read_json(simulate_market.OUT / MARKER)["market"] == market.model_dump())
     except CampaignError:
         return False
-
-
-def too_few_days(splits: dict[str, dict[str, Any]]) -> Iterator[Finding]:
-    """What `compare` would refuse at the very end."""
-    for split in ("val", "test"):
-        part = splits[split]
-        days = len(np.unique(part["timestamps"][part["y"] != labels.NO_LABEL].astype("datetime64[D]")))
-        if days < FEWEST_BLOCKS:
-            figure = f"the {split} split has samples on {days} day(s), compare needs {FEWEST_BLOCKS}"
-            yield Finding("problem", "bars", figure, "add bars, or change data.splits")
 
 
 def memory_needed(load: Load, sections: dict[str, Any]) -> tuple[str, float]:
@@ -187,13 +190,31 @@ def memory_needed(load: Load, sections: dict[str, Any]) -> tuple[str, float]:
     fitted = min(load.samples["train"], sections["references"].max_windows)
     judged = load.samples["val"] + load.samples["test"]
     seeds = stage.jobs(len(sections["train"].seeds))
+    batch = min(sections["train"].batch_size, load.samples["train"])
+    step = batch * max(bytes_of_a_window(name, sections, load) for name in evaluate.ARCHITECTURES)
     needed = {
         "generate_data": PROCESS + load.bars * (8 * load.features + 85),
-        "train": PROCESS + seeds * (PROCESS + rows * (4 * load.features + 90)),
+        "train": PROCESS + seeds * (PROCESS + rows * (4 * load.features + 90) + step),
         "fit_references": PROCESS + width * (4 * (fitted + judged) + BOOSTING * fitted),
         "evaluate": PROCESS + 2 * rows * (4 * load.features + 60),
     }
     return max(needed.items(), key=lambda entry: entry[1])
+
+
+def bytes_of_a_window(name: str, sections: dict[str, Any], load: Load) -> float:
+    """Memory of a training step for each window of its batch, at most: what is kept for backward, and as much for gradients."""
+    model, few, kept = network(name, sections, load), 32, {}
+    X, y, asset_ids = random_rows(few, load, sections["data"].lookback)
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = 0 if isinstance(tensor, torch.nn.Parameter) else storage.nbytes()
+        return tensor
+
+    split = Split.of(X, y, asset_ids, lookback=sections["data"].lookback)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        logits = model(*split.gather(torch.arange(few))[:2])  # noqa: F841 - all that is kept lives as long as it does
+    return 2 * sum(kept.values()) / few
 
 
 def disk_needed(load: Load, sections: dict[str, Any]) -> float:
@@ -219,7 +240,7 @@ def room(load: Load, sections: dict[str, Any]) -> Iterator[Finding]:
     which, needed = memory_needed(load, sections)
     cures = {
         "generate_data": "fewer symbols or features",
-        "train": "CAMPAIGN_JOBS=1 trains one seed at a time",
+        "train": "CAMPAIGN_JOBS=1 trains one seed at a time, a smaller train.batch_size takes less",
         "fit_references": "lower references.max_windows",
         "evaluate": "fewer symbols or features",
     }
@@ -256,7 +277,8 @@ def store() -> Finding:
     try:
         return Finding("ok", "tracking", tracking.reach())
     except Exception as error:  # whatever a store or a network can do
-        return Finding("warning", "tracking", stage.one_line(error)[:200], f"training goes on without; {tracking.CURE}")
+        said = tracking.without_password(stage.one_line(error))[:200]
+        return Finding("warning", "tracking", said, f"training goes on without; {tracking.CURE}")
 
 
 def timings(load: Load, sections: dict[str, Any]) -> Iterator[Finding]:

@@ -1,6 +1,6 @@
 """List the bars under a directory, and what the campaign would refuse of them. For people; no stage runs it.
 
-Usage: python src/check_data.py [ROOT]    (ROOT: data.bars of params.yaml when left out)
+Usage: python src/check_data.py [ROOT]    (when left out: data.bars and data.symbols of params.yaml)
 """
 
 import argparse
@@ -11,7 +11,7 @@ import numpy as np
 import stage
 from core.bars import find_symbols
 from core.errors import CampaignError
-from generate_data import Data, Rows, assemble, check_samples, cut_times, read_rows
+from generate_data import Data, Rows, assemble, check_samples, check_scaler, choose_symbols, cut_times, fit_scaler, read_rows
 
 HEAD = ("symbol", "first bar, UTC", "last bar", "bars", "gaps", "no volume", "positive")
 
@@ -40,9 +40,8 @@ def main() -> None:
     parser.add_argument("root", nargs="?", type=Path)
     root = parser.parse_args().root
     settings = stage.read_section("data", Data)
+    symbols = choose_symbols(Path(settings.bars), settings.symbols) if root is None else find_symbols(root)
     root = Path(settings.bars) if root is None else root
-
-    symbols = find_symbols(root)
     found = dict(zip(symbols, read_rows(root, symbols, settings), strict=True))
     good = {symbol: rows for symbol, rows in found.items() if isinstance(rows, Rows)}
     bad = [rows for rows in found.values() if isinstance(rows, str)]
@@ -55,8 +54,9 @@ def main() -> None:
         val, test = (str(cut).replace("T", " ")[:16] for cut in cuts)
         print(f"validation from {val} UTC, test from {test} UTC")
         splits = assemble(list(good.values()), cuts, lookback=settings.lookback)
-        for warning in check_samples(splits, list(good), settings.features):
+        for warning in check_samples(splits, list(good)):
             print(f"warning: {warning}")
+        check_scaler(fit_scaler(splits["train"]["X"]), settings.features)
     if bad:
         raise CampaignError(f"{len(bad)} of {len(symbols)} symbols under {root} would be refused; mend or remove them")
 

@@ -351,11 +351,6 @@ def main() -> None:
         arrays = ("y", "returns", "held", "asset_ids", "timestamps")
         trades = Trades.of({name: stage.read_array(DATA / f"{split}_{name}.npy") for name in arrays})
         days[split] = int(trades.days.max()) + 1
-        if days[split] < FEWEST_BLOCKS:
-            raise CampaignError(
-                f"the {split} split has samples on {days[split]} day(s), at least {FEWEST_BLOCKS} are needed to tell a "
-                "difference from chance; add bars, or change data.splits"
-            )
         block = min(settings.block_days or block_length(days[split]), days[split] // FEWEST_BLOCKS)
         blocks[split] = days[split] / block
         weights = draw_days(days[split], block, settings.draws, settings.seed)

@@ -40,6 +40,7 @@ from train_cnn_lstm import CNNLSTM
 from train_gru import GRUAttention
 from train_lstm import LSTMAttention
 from train_mlp import MLP
+from training import device
 
 ARCHITECTURES: dict[str, type[nn.Module]] = {"mlp": MLP, "lstm": LSTMAttention, "gru": GRUAttention, "cnn_lstm": CNNLSTM}
 REFERENCES = ("logistic_regression", "gradient_boosting", "one_column", "prior", "always_positive")
@@ -185,9 +186,8 @@ def main() -> None:
         "month": trades["test"].timestamps.astype("datetime64[M]").astype(str),
     }
     prepare_process()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     on_device = {
-        split: Split.of(part["X"], part["y"], part["asset_ids"], lookback=metadata["lookback"], device=device)
+        split: Split.of(part["X"], part["y"], part["asset_ids"], lookback=metadata["lookback"], device=device())
         for split, part in arrays.items()
     }
 

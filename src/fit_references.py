@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from pydantic import Field
+from scipy.linalg import LinAlgWarning
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -69,10 +70,10 @@ def logistic_scores(
         warnings.simplefilter("always")
         model = LogisticRegression(C=c, solver=solver, tol=1e-6, max_iter=iterations).fit(train_x, train_y)
         scores = {split: model.predict_proba(x)[:, 1].astype(np.float64) for split, x in judged.items()}
-    if any(issubclass(warning.category, ConvergenceWarning) for warning in caught):
+    if any(issubclass(warning.category, ConvergenceWarning | LinAlgWarning) for warning in caught):
         stage.say(
-            f"fit_references: warning: logistic regression is not at its optimum after {iterations:,} iterations; raise "
-            "references.logistic_iterations or lower references.logistic_c"
+            f"fit_references: warning: logistic regression is not at its optimum, of {iterations:,} iterations at most; lower "
+            "references.logistic_c or raise references.logistic_iterations"
         )
     return scores
 

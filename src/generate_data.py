@@ -28,6 +28,7 @@ METRICS = Path("metrics/generate_data.json")
 SPLITS = ("train", "val", "test")
 ARRAYS = ("X", "y", "asset_ids", "timestamps", "returns", "held")
 MARKER = "SIMULATED.json"  # left by simulate_market beside its bars
+FEWEST_DAYS = 4  # of validation and of test; `core.chance.FEWEST_BLOCKS`, whose imports take longer than this stage
 BLOCK = 4096  # rows scaled at a time: what is computed from them stays in the processor's cache
 
 
@@ -217,20 +218,26 @@ def assemble(assets: Sequence[Rows], cuts: tuple[np.datetime64, np.datetime64], 
     return result
 
 
-def check_samples(splits: dict[str, dict[str, Any]], symbols: Sequence[str], names: Sequence[str]) -> list[str]:
+def check_samples(splits: dict[str, dict[str, Any]], symbols: Sequence[str]) -> list[str]:
     """Refuse what cannot be trained on or judged.
 
     Returns:
         Warnings, one line each.
 
     Raises:
-        CampaignError: a split is empty or has one class, an asset has no training sample, or a feature is constant.
+        CampaignError: a split is empty or has one class, too few days to be judged on, or an asset has no training sample.
     """
     for split, part in splits.items():
         found = np.unique(part["y"][part["y"] >= 0])
         if len(found) < 2:
             what = "no sample" if not len(found) else f"only label {found[0]} in its samples"
             raise CampaignError(f"the {split} split has {what}; add bars, or change data.splits, data.profit or data.stop")
+        days = len(np.unique(part["timestamps"][part["y"] >= 0].astype("datetime64[D]")))
+        if days < FEWEST_DAYS and split != "train":
+            raise CampaignError(
+                f"the {split} split has samples on {days} day(s), at least {FEWEST_DAYS} are needed to tell a difference from "
+                "chance; add bars, or change data.splits"
+            )
     held = {split: np.bincount(p["asset_ids"][p["y"] >= 0], minlength=len(symbols)) for split, p in splits.items()}
     absent = [symbol for symbol, count in zip(symbols, held["train"], strict=True) if not count]
     if absent:
@@ -238,11 +245,6 @@ def check_samples(splits: dict[str, dict[str, Any]], symbols: Sequence[str], nam
             f"no training sample for {', '.join(absent)} (bars begin after the train cut, or too few); "
             "list the other symbols in data.symbols, or remove these"
         )
-    low = np.min([X.min(axis=0) for X in splits["train"]["X"]], axis=0)
-    high = np.max([X.max(axis=0) for X in splits["train"]["X"]], axis=0)
-    constant = [name for name, varies in zip(names, low < high, strict=True) if not varies]
-    if constant:
-        raise CampaignError(f"feature {', '.join(constant)} is constant in train; remove it from data.features")
     return [
         f"{symbol} has no sample in {split}: it is not judged there"
         for split in ("val", "test")
@@ -325,12 +327,25 @@ def fit_scaler(parts: Sequence[np.ndarray]) -> StandardScaler:
         off = block - mean
         drift, squares = add(drift, off), add(squares, np.square(off))
     variance = (squares - drift**2 / count) / count
-    noise = count * np.finfo(np.float64).eps  # what varies less is constant but for rounding, and not scaled
-    constant = variance <= noise * variance + (noise * mean) ** 2
     scaler = StandardScaler().fit(parts[0][:1])
     scaler.n_samples_seen_, scaler.mean_, scaler.var_ = count, mean, variance
-    scaler.scale_ = np.where(constant, 1.0, np.sqrt(variance))
+    scaler.scale_ = np.where(constant(scaler), 1.0, np.sqrt(variance))
     return scaler
+
+
+def constant(scaler: StandardScaler) -> np.ndarray:
+    """Which columns vary by no more than rounding does, and are not scaled; bool (F,)."""
+    noise = scaler.n_samples_seen_ * np.finfo(np.float64).eps
+    return scaler.var_ <= noise * scaler.var_ + (noise * scaler.mean_) ** 2
+
+
+def check_scaler(scaler: StandardScaler, names: Sequence[str]) -> None:
+    """Raises CampaignError where a feature of train, F `names`, is constant but for rounding, or too large for float64."""
+    finite = np.isfinite(scaler.mean_) & np.isfinite(scaler.var_)
+    for unfit, what in ((~finite, "too large to be scaled"), (constant(scaler), "constant")):
+        if unfit.any():
+            listed = ", ".join(name for name, wrong in zip(names, unfit, strict=True) if wrong)
+            raise CampaignError(f"feature {listed} is {what} in train; remove it from data.features")
 
 
 def scale(parts: Sequence[np.ndarray], scaler: StandardScaler, clip: float) -> Iterator[np.ndarray]:
@@ -383,12 +398,12 @@ def main() -> None:
         raise CampaignError(count + "; ".join(bad))
     cuts = cut_times(np.concatenate([rows.timestamps for rows in assets]), settings.splits)
     splits = assemble(assets, cuts, lookback=settings.lookback)
-    for warning in check_samples(splits, symbols, settings.features):
+    for warning in check_samples(splits, symbols):
         stage.say(f"generate_data: warning: {warning}")
-
+    scaler = fit_scaler(splits["train"]["X"])
+    check_scaler(scaler, settings.features)
     audit = leak_audit(splits, cuts, assets, lookback=settings.lookback, max_gap=settings.max_gap)
 
-    scaler = fit_scaler(splits["train"]["X"])
     digest = hashlib.sha256()
     for split, part in splits.items():
         for name in ARRAYS:

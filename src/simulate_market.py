@@ -36,6 +36,7 @@ close, a few hours missing about every 1000 in all assets at once, and 100 missi
 
 import datetime
 import io
+import shutil
 from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
@@ -186,10 +187,15 @@ def simulate_asset(rng: Generator, index: int, hours: pd.DatetimeIndex, market: 
 
 def main() -> None:
     settings = stage.read_section("market", Market).model_dump()
+    written = set()
     for symbol, frame in simulate(**settings):
         content = io.BytesIO()
         frame.to_parquet(content, compression="zstd")
         stage.write_bytes(OUT / symbol / "1Hour" / "data.parquet", content.getvalue())
+        written.add(OUT / symbol)
+    for path in OUT.iterdir():  # assets of a larger market before; DVC clears them away itself
+        if path.is_dir() and path not in written:
+            shutil.rmtree(path)
     note = "Simulated bars, made by simulate_market: prices of nothing, and no result on them is evidence."
     stage.write_json(OUT / "SIMULATED.json", {"simulated": True, "note": note, "market": settings})
 

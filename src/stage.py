@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PARAMS = Path("params.yaml")
 
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED")  # of torch, cuBLAS and cuDNN
 SYSTEM_CURES = {
     errno.ENOSPC: "free some disk space, then start again",
     errno.EDQUOT: "free some disk space, then start again",
@@ -136,7 +137,8 @@ def system_error(error: OSError) -> str:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Python's own error, or one of torch's, which are RuntimeErrors."""
-    return isinstance(error, MemoryError) or any(words in str(error) for words in ("can't allocate memory", "out of memory"))
+    said = f"{error} {error.__context__}"  # an error while a CUDA graph is recorded leads to another one
+    return isinstance(error, MemoryError) or any(words in said for words in OUT_OF_MEMORY)
 
 
 def one_line(text: object) -> str:
@@ -159,7 +161,7 @@ def jobs(tasks: int) -> int:
         CampaignError: CAMPAIGN_JOBS is not a whole number above zero.
     """
     wanted = os.environ.get("CAMPAIGN_JOBS", "")
-    if wanted and not (wanted.isascii() and wanted.isdigit() and int(wanted) > 0):
+    if wanted and not (wanted.isascii() and wanted.isdigit() and len(wanted) < 10 and int(wanted) > 0):
         raise CampaignError(f"CAMPAIGN_JOBS is {wanted!r}; it must be a whole number above zero, or unset")
     most = int(wanted) if wanted else tasks if tasks <= 2 * cores() else cores()
     return max(1, min(tasks, most))

@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import queue
+import re
 import select
 import socket
 import subprocess
@@ -162,7 +163,13 @@ def is_off() -> bool:
 
 
 def warn(problem: object) -> None:
-    stage.say(f"tracking: warning: not in MLflow, and nothing else is touched: {stage.one_line(problem)[:300]}; {CURE}")
+    what = without_password(stage.one_line(problem))[:300]
+    stage.say(f"tracking: warning: not in MLflow, and nothing else is touched: {what}; {CURE}")
+
+
+def without_password(text: str) -> str:
+    """For whoever reads logs: the text with no user's name and password in its addresses."""
+    return re.sub(r"(?<=://)[^/\s]+@", "…@", text)
 
 
 # --- the store ------------------------------------------------------------------------------------------------------
@@ -174,7 +181,10 @@ def root() -> Path:
 
 
 def store_uri() -> str:
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root() / 'mlflow.db'}"
+    """A relative file is the project's, also from such an experiment, whose copy is deleted."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    file = uri.removeprefix("sqlite:///")
+    return f"sqlite:///{root() / file}" if file != uri else uri
 
 
 def is_own() -> bool:
@@ -187,13 +197,14 @@ def reach() -> str:
     if is_off():
         return "off (CAMPAIGN_TRACKING)"
     uri = store_uri()
+    said = without_password(uri)
     if is_own() and not (root() / "mlflow.db").exists():
-        return f"{uri}, which the first training makes"
+        return f"{said}, which the first training makes"
     _quiet()
     import mlflow
 
     mlflow.MlflowClient(uri).search_experiments(max_results=1)
-    return uri
+    return said
 
 
 class Store:
@@ -256,9 +267,9 @@ class Store:
         values = [Metric(key, float(value), now, step) for key, value, step in metrics]
         texts = [Param(key, str(value)[:6000]) for key, value in (params or {}).items()]
         labels = [RunTag(key, str(value)) for key, value in (tags or {}).items()]
-        for first in range(0, max(len(values), 1), 900):  # a call takes at most 1000
-            self.client.log_batch(run, metrics=values[first : first + 900], params=texts[:100], tags=labels)
-            texts, labels = texts[100:], []
+        for first in range(0, max(len(values), 1), 900):  # a call takes at most 1000, 100 of them parameters
+            self.client.log_batch(run, metrics=values[first : first + 900], params=texts, tags=labels)
+            texts, labels = [], []
 
     def end(self, runs: Iterable[str], status: str) -> None:
         for run in runs:
@@ -322,7 +333,7 @@ def follow() -> None:
     store = Store()
     tags = {**_tags_here(), **tags}
     run, children, logged = _take_up(store, architecture, seeds, params, tags)
-    stage.say(f"tracking: run {architecture} {run} in {store.uri}")
+    stage.say(f"tracking: run {architecture} {run} in {without_password(store.uri)}")
     ending = None
     while ending is None:
         points: dict[int, list[Point]] = {}
@@ -701,7 +712,7 @@ def backfill() -> None:
     store = Store()
     for name in here:
         print(f"{name:9} run {write(store, name)}")
-    print(f"all in {store.uri}")
+    print(f"all in {without_password(store.uri)}")
 
 
 def main() -> None:
@@ -717,7 +728,7 @@ def main() -> None:
         except CampaignError:
             raise
         except Exception as error:
-            raise CampaignError(f"the store {store_uri()} failed: {error}") from None
+            raise CampaignError(without_password(f"the store {store_uri()} failed: {error}")) from None
     else:
         print((__doc__ or "").rpartition("\n\n")[2].strip(), file=sys.stderr)
         sys.exit(2)

@@ -59,7 +59,7 @@ class Train(stage.Settings):
     def _once(cls, seeds: list[int]) -> list[int]:
         if len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**63:
             raise ValueError("a list of whole numbers from 0 up, below 2^63, without repetition")
-        return seeds
+        return sorted(seeds)
 
     @field_validator("focal_gamma")
     @classmethod
@@ -157,7 +157,8 @@ def _fingerprint(architecture: str, *settings: Any) -> str:
         for name, module in sys.modules.items()
         if getattr(module, "__file__", None) and name not in BESIDE and Path(module.__file__).is_relative_to(SOURCE)
     )
-    parts = [architecture, *settings, torch.__version__, device()]
+    processor = torch.cuda.get_device_name() if device() == "cuda" else torch.backends.cpu.get_cpu_capability()
+    parts = [architecture, *settings, torch.__version__, processor]
     parts += [(str(path.relative_to(SOURCE)), hashlib.sha256(path.read_bytes()).hexdigest()) for path in sources]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
@@ -179,6 +180,7 @@ def _train_seed(task: Task, parent: Connection, *, heeds_interrupt: bool) -> Non
     if heeds_interrupt:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     prepare_process()
+    cure = f"start fewer seeds at once (CAMPAIGN_JOBS=1) or lower train.batch_size (now {task.settings['batch_size']})"
     threading.Thread(target=_end_with_parent, daemon=True).start()  # after what forks
     try:
         with claim(task.directory / f"seed-{task.seed}") as directory:
@@ -186,12 +188,12 @@ def _train_seed(task: Task, parent: Connection, *, heeds_interrupt: bool) -> Non
     except CampaignError as error:
         parent.send(("failed", str(error)))
     except torch.cuda.OutOfMemoryError:
-        parent.send(("failed", f"the GPU is out of memory; lower train.batch_size (now {task.settings['batch_size']})"))
+        parent.send(("failed", f"the GPU is out of memory; {cure}"))
     except (MemoryError, RuntimeError) as error:
         if not stage.is_out_of_memory(error):
             raise
         detail = f" ({error})" if isinstance(error, MemoryError) and str(error) else ""
-        parent.send(("failed", f"out of memory{detail}; start fewer seeds at once (CAMPAIGN_JOBS=1)"))
+        parent.send(("failed", f"out of memory{detail}; {cure}"))
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             return  # the parent is gone, and what is done is in the checkpoint

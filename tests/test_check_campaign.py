@@ -108,9 +108,22 @@ def test_the_market_is_that_of_the_parameters_whatever_is_on_disk(ready):
 def test_days_that_compare_would_refuse_are_a_problem_before(ready, capsys):
     write_params(ready, **TINY | {"data": TINY["data"] | {"splits": [0.78, 0.15, 0.07]}})
     refusal(check_campaign.main)
-    _, (level, figure) = lines(capsys)["bars"]
+    ((level, figure),) = lines(capsys)["bars"]
     assert level == "problem"
-    assert re.match(r"the test split has samples on [123] day\(s\), compare needs 4", figure)
+    assert re.match(r"the test split has samples on [123] day\(s\), at least 4 are needed", figure)
+
+
+def test_a_large_batch_takes_memory(ready):
+    """That of a step of the LSTM was 2.9 GB in a process that took 8,000 windows of 24 bars at once."""
+    sections, _ = check_campaign.settings_found()
+    load, _ = check_campaign.bars_found(sections)
+    kept = [check_campaign.bytes_of_a_window(name, sections, load) for name in evaluate.ARCHITECTURES]
+    weights = 4 * check_campaign.size_of(check_campaign.network("mlp", sections, load))
+    assert 0 < kept[0] < weights, "what is kept for each window, and not the weights"
+    small = check_campaign.memory_needed(load, sections)[1]
+    sections["train"] = sections["train"].model_copy(update={"batch_size": 1_000_000})
+    which, large = check_campaign.memory_needed(load, sections)
+    assert which == "train" and large > small + 0.9 * load.samples["train"] * max(kept)
 
 
 def test_every_section_and_architecture_is_checked():

@@ -38,6 +38,11 @@ def test_without_a_root_it_looks_where_the_parameters_say(desk, capsys, monkeypa
     write_symbol(desk / "bars", "AAA", make_frame(900, seed=1, volatility=0.015))
     check_data.main()
     assert "AAA" in capsys.readouterr().out
+    write_symbol(desk / "bars", "BAD", make_frame(60, seed=2))
+    refusal(check_data.main)
+    write_params(desk, data={"bars": "bars", "symbols": ["AAA"]})
+    check_data.main()
+    assert "BAD" not in capsys.readouterr().out.partition("validation from")[0].rpartition("symbol")[2]
 
 
 def test_more_than_one_root_is_a_usage_error(desk, monkeypatch, capsys):

@@ -149,12 +149,15 @@ def test_out_of_memory_in_the_middle_of_a_write(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["file"]
 
 
+MEMORY_CURE = "start fewer seeds at once (CAMPAIGN_JOBS=1) or lower train.batch_size (now 64)"
+
+
 @pytest.mark.parametrize(
     ("error", "finding"),
     [
-        ("raise torch.cuda.OutOfMemoryError('stub')", "mlp seed 1: the GPU is out of memory; lower train.batch_size (now 64)"),
-        ("raise MemoryError()", "mlp seed 1: out of memory; start fewer seeds at once (CAMPAIGN_JOBS=1)"),
-        ("torch.empty(1 << 46)", "mlp seed 1: out of memory; start fewer seeds at once (CAMPAIGN_JOBS=1)"),
+        ("raise torch.cuda.OutOfMemoryError('stub')", f"mlp seed 1: the GPU is out of memory; {MEMORY_CURE}"),
+        ("raise MemoryError()", f"mlp seed 1: out of memory; {MEMORY_CURE}"),
+        ("torch.empty(1 << 46)", f"mlp seed 1: out of memory; {MEMORY_CURE}"),
     ],
     ids=["on a GPU", "in Python", "in torch"],
 )

@@ -53,6 +53,6 @@ def test_it_says_when_it_is_not(capfd):
     x, y = rng.normal(size=(300, 5)).astype(np.float32), (rng.random(300) < 0.3).astype(np.int8)
     logistic_scores(x, y, {}, c=1, iterations=1)
     assert capfd.readouterr().err.splitlines() == [
-        "fit_references: warning: logistic regression is not at its optimum after 1 iterations; raise "
-        "references.logistic_iterations or lower references.logistic_c"
+        "fit_references: warning: logistic regression is not at its optimum, of 1 iterations at most; lower "
+        "references.logistic_c or raise references.logistic_iterations"
     ]

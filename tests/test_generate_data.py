@@ -1,6 +1,7 @@
 """Splits against a slow reference, leaks that must not be, and refusals that leave earlier results alone."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from unittest import mock
@@ -15,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 import generate_data
 from core import features
 from core.bars import Bars
+from core.chance import FEWEST_BLOCKS
 from core.labels import triple_barrier
 from generate_data import ARRAYS, Rows, assemble, asset_rows, cut_times
 from scaffold import make_frame, refusal, to_bars, write_params, write_symbol
@@ -291,6 +293,38 @@ def test_constant_and_infinite_features_are_refused_by_name(bars, desk):
     assert "feature flat is constant in train; remove it from data.features" in refusal(generate_data.main)
 
 
+@pytest.mark.parametrize(
+    ("values", "what"),
+    [
+        (lambda noise: 1e160 * noise, "too large to be scaled"),
+        (lambda noise: 1e300 * noise, "too large to be scaled"),
+        (lambda noise: 1e-200 * noise, "constant"),
+        (lambda noise: 1e9 + 1e-6 * noise, "constant"),
+    ],
+    ids=["its square overflows", "it nearly overflows", "its square is nothing", "it varies as rounding does"],
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_column_that_cannot_be_scaled_is_refused_before_anything_is_written(bars, desk, values, what):
+    for symbol in ("AAA", "BBB", "CCC"):
+        path = bars / symbol / "1Hour/data.parquet"
+        frame = pd.read_parquet(path)
+        frame.assign(own=values(np.random.default_rng(0).normal(size=len(frame)))).to_parquet(path)
+    write_params(desk, data={"bars": "bars", "features": ["rsi_14", "own"]})
+    assert f"feature own is {what} in train; remove it from data.features" in refusal(generate_data.main)
+    assert not Path("data/training_data").exists()
+
+
+def test_a_column_whose_scale_is_one_is_not_constant(bars, desk):
+    parts = [np.tile([[-1.0, 3.0], [1.0, 3.5]], (50, 1))]
+    generate_data.check_scaler(generate_data.fit_scaler(parts), ["sign", "other"])
+
+
+def test_a_split_of_too_few_days_is_refused_before_any_training(bars, desk):
+    write_params(desk, data={"bars": "bars", "splits": [0.8, 0.15, 0.05]})
+    assert re.search(r"the test split has samples on [123] day\(s\), at least 4 are needed", refusal(generate_data.main))
+    assert generate_data.FEWEST_DAYS == FEWEST_BLOCKS
+
+
 def test_an_extra_column_becomes_a_feature(bars, desk):
     for symbol in ("AAA", "BBB", "CCC"):
         path = bars / symbol / "1Hour/data.parquet"
@@ -307,8 +341,8 @@ def test_an_extra_column_becomes_a_feature(bars, desk):
 def test_bars_that_open_at_half_past_close_before_the_cut(desk):
     """As exchanges have them; beside an asset that opens on the hour."""
     shutil.rmtree("bars", ignore_errors=True)
-    write_symbol(Path("bars"), "CRYPTO", make_frame(700, 1))
-    write_symbol(Path("bars"), "STOCK", make_frame(700, 2, start="2024-01-01 00:30"))
+    write_symbol(Path("bars"), "CRYPTO", make_frame(1000, 1))
+    write_symbol(Path("bars"), "STOCK", make_frame(1000, 2, start="2024-01-01 00:30"))
     write_params(desk, data={"bars": "bars"})
     generate_data.main()
     audit = json.loads(Path("metrics/generate_data.json").read_text())["leak_audit"]

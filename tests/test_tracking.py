@@ -341,6 +341,27 @@ def test_a_project_that_moved_says_where_its_artefacts_go(tmp_path):
     assert said.startswith(f"tracking: warning: artefacts go to file://{tmp_path}/before/mlartifacts, where the project was")
 
 
+def test_a_relative_store_is_the_projects_wherever_a_stage_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    for named, meant in {
+        "sqlite:///own.db": f"sqlite:///{tmp_path}/own.db",
+        "sqlite:////data/own.db": "sqlite:////data/own.db",
+        "http://127.0.0.1:5000": "http://127.0.0.1:5000",
+        "": f"sqlite:///{tmp_path}/mlflow.db",
+    }.items():
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", named)
+        assert tracking.store_uri() == meant
+
+
+def test_no_password_is_printed(campaign):
+    store = "http://me:s3cret@127.0.0.1:9"
+    assert tracking.without_password(f"no answer from {store}/api at 12:00") == "no answer from http://…@127.0.0.1:9/api at 12:00"
+    for script, fails in (("tracking.py backfill", True), ("check_campaign.py", False)):
+        done = campaign.run(f"python src/{script}", fails=fails, **ON, MLFLOW_TRACKING_URI=store)
+        assert "127.0.0.1" in done.stdout + done.stderr
+        assert "s3cret" not in done.stdout + done.stderr
+
+
 def test_an_experiment_in_a_temporary_copy_writes_to_the_projects_store(campaign):
     before = {run["id"] for run in runs(campaign)}
     campaign.run("dvc exp run --temp --name warm -S train.learning_rate=0.002 train_mlp", **ON)

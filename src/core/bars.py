@@ -122,10 +122,13 @@ def _parse(frame: pd.DataFrame, extra: Sequence[str]) -> Bars:
 
 
 def _timestamps(frame: pd.DataFrame) -> np.ndarray:
-    column = next((column for column in frame.columns if str(column).lower() == "timestamp"), None)
-    times = frame.index if column is None else pd.Index(frame[column])
-    if not isinstance(times, pd.DatetimeIndex):
+    columns = [column for column in frame.columns if str(column).lower() == "timestamp"]
+    if len(columns) > 1:
+        raise CampaignError(f"column names are ambiguous ({' and '.join(columns)}); keep one of each")
+    times = frame[columns[0]] if columns else frame.index
+    if not pd.api.types.is_datetime64_any_dtype(times.dtype):
         raise CampaignError("no timestamp index or column of a date-time type; write the bars' opening times")
+    times = pd.DatetimeIndex(times)
     if times.hasnans:
         raise CampaignError(f"{int(times.isna().sum())} empty timestamps; remove those rows")
     times = times if times.tz is None else times.tz_convert("UTC").tz_localize(None)

@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +21,8 @@ def claim(directory: Path) -> Iterator[Path]:
         CampaignError: a process of this working directory holds it, or one whose parent died and left it behind; names its
             id.
     """
-    for number in itertools.count(1):
+    number = 1
+    while True:
         slot = directory if number == 1 else directory.with_name(f"{directory.name}-{number}")
         with _open_lock(slot) as file:
             try:
@@ -34,6 +34,9 @@ def claim(directory: Path) -> Iterator[Path]:
                         f"this training already runs as process {pid or 'unknown'}; end it (kill {pid}) and start again: its "
                         "epochs are kept"
                     ) from None
+                number += 1
+                continue
+            if not _is_there(file):
                 continue
             file.seek(0)
             file.truncate()
@@ -51,6 +54,13 @@ def _open_lock(slot: Path) -> TextIO:
             file = (slot / "lock").open("a+")
             file.seek(0)
             return file
+
+
+def _is_there(file: TextIO) -> bool:
+    """Whether its name still leads to it; a process that ended may have cleared it away since it was opened."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(file.name))
+    return False
 
 
 def _parent_of(pid: str) -> str | None:

@@ -55,6 +55,7 @@ BAD_FRAMES = {
     "one short step": (at(GOOD.index[:-1].append(GOOD.index[-2:-1] + pd.Timedelta("30min"))), "steps shorter than an hour"),
     "fractions": (at(GOOD.index + pd.Timedelta("1ms")), "timestamps with fractions of a second"),
     "no time": (GOOD.reset_index(drop=True), "no timestamp index or column of a date-time type"),
+    "two times": (GOOD.reset_index().assign(TIMESTAMP=1), "ambiguous (timestamp and TIMESTAMP); keep one of each"),
     "no rows": (GOOD[:0], "the file has no rows; remove the symbol or write its bars"),
     "empty time": (UNTIMED, "1 empty timestamps; remove those rows"),
 }  # fmt: skip
@@ -104,8 +105,9 @@ def test_what_is_no_parquet_file_is_refused(tmp_path):
         GOOD.rename_axis(None),
         GOOD.assign(Comment="ignored"),
         GOOD.astype(np.float32).astype(np.float64),
+        GOOD.reset_index().convert_dtypes(dtype_backend="pyarrow"),
     ],
-    ids=["plain", "upper", "column", "Column", "naive", "zone", "nameless", "more", "float32"],
+    ids=["plain", "upper", "column", "Column", "naive", "zone", "nameless", "more", "float32", "arrow"],
 )
 def test_what_callers_write_is_read_alike(tmp_path, variant):
     bars = read_bars(write_symbol(tmp_path, "AAA", variant))

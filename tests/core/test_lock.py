@@ -9,9 +9,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
+from core import lock
 from core.errors import CampaignError
 from core.lock import claim
 
@@ -49,6 +51,24 @@ def test_a_second_process_of_the_same_directory_is_refused_until_the_first_dies(
     assert str(refused.value).startswith(f"this training already runs as process {pid}; end it (kill {pid}) and start again")
     with claim(path) as slot:
         assert slot == path
+
+
+def test_a_lock_that_was_cleared_away_before_it_was_taken_is_none(tmp_path, monkeypatch):
+    """Its owner ends between our opening of the file and our locking; another process would lock a new one."""
+    opened = []
+
+    def cleared_once(slot: Path) -> TextIO:
+        file = open_lock(slot)
+        if not opened:
+            (slot / "lock").unlink()
+        opened.append(file)
+        return file
+
+    open_lock = lock._open_lock
+    monkeypatch.setattr(lock, "_open_lock", cleared_once)
+    with claim(tmp_path / "a") as slot, pytest.raises(CampaignError, match="already runs"), claim(tmp_path / "a"):
+        pass
+    assert slot == tmp_path / "a" and len(opened) == 3
 
 
 def test_an_orphan_is_named_wherever_it_runs(tmp_path):
