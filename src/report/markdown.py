@@ -26,7 +26,7 @@ def with_interval(f1: dict[str, Any]) -> str:
 
 FLATTERED = (
     "Validation F1 is flattered: epoch and threshold were chosen on it, so that scores without any information exceed "
-    "always-positive there, too, and the gap to train and the spread over seeds are smaller than on test. What the choice is "
+    "always-positive there, too; the gap to train looks smaller for it, and so may the spread over seeds. What the choice is "
     "worth shows at other times: the highest F1 of the same scores, at any threshold, after labels were moved in time. "
     "Validation orders what to search; how much was learnt, test tells."
 )

@@ -33,7 +33,7 @@ td small { color: var(--quiet); font-size: .92em; white-space: nowrap; }
 .grid.four { grid-template-columns: repeat(auto-fill, minmax(min(100%, 14.5rem), 1fr)); }
 .grid.four figure { max-width: 20rem; }
 .grid.two { grid-template-columns: repeat(auto-fill, minmax(min(100%, 25rem), 1fr)); }
-.grid.small { gap: .6rem 1rem; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); }
+.grid.small { gap: .6rem .8rem; align-items: end; grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); }
 .grid.small figcaption { font-size: .8rem; }
 figure { margin: .6rem 0; max-width: 28rem; break-inside: avoid; }
 figcaption { font-weight: 600; font-size: .9rem; margin-bottom: .3rem; }
@@ -52,5 +52,5 @@ line.guide { stroke: var(--quiet); stroke-dasharray: 3 3; stroke-width: 1.2px; }
   h2 { margin-top: 1.6rem; } h2, h3, figcaption, .note, .legend { break-after: avoid; } tr { break-inside: avoid; }
   .banner, .verdict { border: 1px solid #999; } figure { max-width: 11cm; } .grid.small figcaption { font-size: .68rem; }
   .grid { grid-template-columns: repeat(3, 1fr); } .grid.four { grid-template-columns: repeat(4, 1fr); }
-  .grid.two { grid-template-columns: repeat(2, 1fr); } .grid.small { grid-template-columns: repeat(7, 1fr); } }
+  .grid.two { grid-template-columns: repeat(2, 1fr); } .grid.small { grid-template-columns: repeat(9, 1fr); } }
 """
