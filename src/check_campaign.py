@@ -6,7 +6,9 @@ Each line is ok, a warning or a problem with its cure; times are rough, from a f
 Exit code 1 where there is a problem.
 """
 
+import contextlib
 import dataclasses
+import io
 import os
 import shutil
 import sys
@@ -334,7 +336,8 @@ def seconds_of_references(load: Load, lookback: int, references: fit_references.
         "min_leaf": max(1, few // 40),
     }
     newton = {"c": references.logistic_c, "iterations": references.logistic_iterations}
-    logistic = seconds_of(lambda: fit_references.logistic_scores(*train, nothing, **newton))
+    with contextlib.redirect_stderr(io.StringIO()):  # whether this one reached its optimum says nothing of the real one
+        logistic = seconds_of(lambda: fit_references.logistic_scores(*train, nothing, **newton))
     boosting = seconds_of(lambda: fit_references.boosting_scores(*train, nothing, rounds=rounds, **trees))
     share = (fitted + judged / 4) / few
     return START + share * (logistic + boosting * references.boosting_rounds / rounds)

@@ -45,9 +45,8 @@ def prior_scores(train_y: np.ndarray, train_ids: np.ndarray, ids: np.ndarray) ->
         Probabilities float64 (samples,).
     """
     most = int(max(train_ids.max(), ids.max())) + 1
-    samples = np.bincount(train_ids, minlength=most)
-    positives = np.bincount(train_ids, weights=train_y, minlength=most)
-    return np.where(samples > 0, positives / np.maximum(samples, 1), train_y.mean())[ids]
+    count, positives = np.bincount(train_ids, minlength=most), np.bincount(train_ids, weights=train_y, minlength=most)
+    return np.where(count > 0, positives / np.maximum(count, 1), train_y.mean())[ids]
 
 
 def best_column(X: np.ndarray, y: np.ndarray) -> tuple[int, float]:

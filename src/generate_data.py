@@ -305,6 +305,7 @@ def blocks(parts: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
             yield part[row : row + BLOCK]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # `check_scaler` refuses what overflows
 def fit_scaler(parts: Sequence[np.ndarray]) -> StandardScaler:
     """``StandardScaler().fit(np.concatenate(parts))`` to the last bit, without the four copies of all rows that it makes.
 
@@ -333,6 +334,7 @@ def fit_scaler(parts: Sequence[np.ndarray]) -> StandardScaler:
     return scaler
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def constant(scaler: StandardScaler) -> np.ndarray:
     """Which columns vary by no more than rounding does, and are not scaled; bool (F,)."""
     noise = scaler.n_samples_seen_ * np.finfo(np.float64).eps

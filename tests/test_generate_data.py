@@ -303,7 +303,7 @@ def test_constant_and_infinite_features_are_refused_by_name(bars, desk):
     ],
     ids=["its square overflows", "it nearly overflows", "its square is nothing", "it varies as rounding does"],
 )
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.filterwarnings("error")
 def test_a_column_that_cannot_be_scaled_is_refused_before_anything_is_written(bars, desk, values, what):
     for symbol in ("AAA", "BBB", "CCC"):
         path = bars / symbol / "1Hour/data.parquet"
