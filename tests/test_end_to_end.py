@@ -90,6 +90,17 @@ def test_a_model_file_alone_gives_the_reported_scores(campaign, monkeypatch):
         assert {key: reported[key] for key in table} == pytest.approx(table, rel=1e-5)
 
 
+def test_what_is_searched_exceeds_every_reference_on_validation(campaign):
+    compared = campaign.read("metrics/compare.json")
+    f1 = {name: model["val"]["f1"]["mean"] for name, model in compared["models"].items()}
+    most = max(f1[name] for name, model in compared["models"].items() if model["kind"] == "reference")
+    for name in ARCHITECTURES:
+        (gate,) = [gate for gate in compared["gates"][name] if gate["gate"].endswith(", the best reference")]
+        assert (gate["value"], gate["threshold"], gate["passed"]) == (f1[name], most, f1[name] > most)
+        if not gate["passed"]:
+            assert name in compared["search_first"]["set_aside"]
+
+
 def test_a_log_file_gets_plain_lines(campaign):
     assert "\r" not in campaign.log
     assert "\x1b" not in campaign.log
