@@ -16,7 +16,7 @@ import stage
 from scaffold import PROJECT, make_frame, write_params, write_symbol
 from training import Train
 
-FRAME = make_frame(500, seed=4, volatility=0.015)
+FRAME = make_frame(800, seed=4, volatility=0.015)
 FEATURES = ["return_1", "rsi_14", "volume_sma_20"]
 
 
