@@ -46,7 +46,7 @@ def queue_workers(clone: Clone) -> list[int]:
     """Ids of the processes that run what is queued in `clone`."""
     workers = []
     for file in clone.directory.glob(".dvc/tmp/exps/celery/*.pid"):
-        with contextlib.suppress(OSError):  # an old file, or one that goes at this moment
+        with contextlib.suppress(OSError, ValueError):  # an old file, or one that goes, or is empty, at this moment
             worker = int(file.read_text())
             if Path(f"/proc/{worker}/cwd").resolve(strict=True) == clone.directory.resolve():
                 workers.append(worker)
