@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,19 @@ def difference(here: Path, there: Path, one: str, other: str) -> str:
     return f" ({', '.join(names)})"
 
 
+def link_bars(here: Path, there: Path, *, made: Iterable[str]) -> None:
+    """Have the clone `there` find bars of a user's own that lie in `here`, at a relative path, and git does not hold.
+
+    Args:
+        made: outs of the stages.
+    """
+    bars = YAML(typ="safe").load((there / "params.yaml").read_text(encoding="utf-8"))["data"]["bars"]
+    simulated = any((here / bars).resolve().is_relative_to((here / out).resolve()) for out in made)
+    if not (simulated or Path(bars).is_absolute() or (there / bars).exists()):
+        (there / bars).parent.mkdir(parents=True, exist_ok=True)
+        (there / bars).symlink_to(here / bars)
+
+
 def main() -> None:
     if not LOCK.is_file():
         raise CampaignError(f"{LOCK} not found: run dvc repro in the project's root and commit it first")
@@ -62,11 +76,7 @@ def main() -> None:
         there = Path(directory) / "campaign"
         git("clone", "--quiet", str(here), str(there))
         expected = outs(there / LOCK)
-        bars = YAML(typ="safe").load((there / "params.yaml").read_text(encoding="utf-8"))["data"]["bars"]
-        made = any((here / bars).resolve().is_relative_to((here / out).resolve()) for out in expected)
-        if not made and not Path(bars).is_absolute():  # a user's own, which git does not hold
-            (there / bars).parent.mkdir(parents=True, exist_ok=True)
-            (there / bars).symlink_to(here / bars)
+        link_bars(here, there, made=expected)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
         environment["CAMPAIGN_TRACKING"] = "off"
         command = [sys.executable, "-m", "dvc", "repro", "--force"]
