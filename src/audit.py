@@ -20,13 +20,12 @@ from core.bars import HOUR, path_of, read_bars, sequences
 from core.dataset import Split
 from core.errors import CampaignError
 from core.fit import fit, predict, prepare_process
-from core.labels import triple_barrier
+from core.labels import NO_LABEL, triple_barrier
 from core.metrics import Ranking, sigmoid
-from generate_data import Data, choose_symbols
+from core.windows import evenly, samples
+from generate_data import SPLITS, Data, choose_symbols
 from train_mlp import MLP
 
-DATA = Path("data/training_data")
-SPLITS = ("train", "val", "test")
 ROWS_CHECKED = 20  # of each asset, spread evenly
 STEPS = 2000  # of training at least, enough to find an oracle
 # Not the campaign's own, which may be such that nothing is learnt: what is tested is the data and the loop.
@@ -59,29 +58,20 @@ class Finding:
 
 def load() -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]]]:
     """Metadata, and the arrays of each split as on disk."""
-    names = ("X", "y", "asset_ids", "timestamps", "returns")
-    arrays = {split: {name: stage.read_array(DATA / f"{split}_{name}.npy") for name in names} for split in SPLITS}
-    return stage.read_json(DATA / "metadata.json"), arrays
+    arrays = {split: stage.read_split(split, "X", "y", "asset_ids", "timestamps") for split in SPLITS}
+    return stage.read_json(stage.DATA / "metadata.json"), arrays
 
 
 def check_settings(settings: Data, metadata: dict[str, Any]) -> None:
     """Raises CampaignError when the data were made with other settings: what differs then is no leak."""
     made = {name: metadata[name] for name in ("features", "lookback", "profit", "stop", "horizon")}
     made |= {"max_gap": metadata["max_gap_hours"], "clip": metadata["scaler"]["clip"]}
-    if settings.symbols is not None:
-        made["symbols"] = metadata["assets"]
+    made |= {"bars": metadata["source"], "symbols": metadata["assets"]}
+    root = Path(settings.bars)
+    wanted = settings.model_dump() | {"bars": root.name, "symbols": choose_symbols(root, settings.symbols)}
     for name, value in made.items():
-        wanted = sorted(settings.symbols or []) if name == "symbols" else getattr(settings, name)
-        if wanted != value:
+        if wanted[name] != value:
             raise CampaignError(f"data.{name} has changed since the data were made; make them anew: dvc repro generate_data")
-
-
-def rows_checked(part: dict[str, np.ndarray], asset: int) -> np.ndarray:
-    """Rows of one asset that are looked at: evenly spread, the last ones included, int64 (K,)."""
-    rows = np.flatnonzero(part["asset_ids"] == asset)
-    if not len(rows):
-        return rows
-    return rows[np.unique(np.linspace(0, len(rows) - 1, min(ROWS_CHECKED, len(rows))).round().astype(np.int64))]
 
 
 def from_truncated_bars(settings: Data, metadata: dict[str, Any], arrays: dict[str, dict[str, np.ndarray]]) -> list[Finding]:
@@ -95,13 +85,13 @@ def from_truncated_bars(settings: Data, metadata: dict[str, Any], arrays: dict[s
     mean, scale = (np.array(metadata["scaler"][key]) for key in ("mean", "scale"))
     for number, symbol in enumerate(choose_symbols(root, settings.symbols)):
         bars = read_bars(path_of(root, symbol), features.extra_columns(settings.features))
-        before = bars[: int(np.searchsorted(bars.timestamps, cut))]
+        before = bars[: int(np.searchsorted(bars.timestamps, cut - HOUR, side="right"))]  # closed by the cut
         for part in sequences(before.timestamps, settings.max_gap):
             raw_train.append(features.compute(before[part], settings.features)[features.WARM_UP :])
         starts = np.array([part.start for part in sequences(bars.timestamps, settings.max_gap)])
         for split in SPLITS:
             part = arrays[split]
-            for row in rows_checked(part, number):
+            for row in evenly(np.flatnonzero(part["asset_ids"] == number), ROWS_CHECKED):
                 t = int(np.searchsorted(bars.timestamps, part["timestamps"][row]))
                 start = int(starts[np.searchsorted(starts, t, side="right") - 1])
                 known = features.compute(bars[start : t + 1], settings.features)[-1]
@@ -129,8 +119,7 @@ def from_truncated_bars(settings: Data, metadata: dict[str, Any], arrays: dict[s
 def no_column_is_the_label(metadata: dict[str, Any], arrays: dict[str, dict[str, np.ndarray]]) -> Finding:
     """Whether the last row of one feature ranks the train labels by itself, as the whole outcome does; less passes unseen."""
     part = arrays["train"]
-    ends = np.flatnonzero(part["y"] >= 0)
-    ends = ends[np.linspace(0, len(ends) - 1, min(MOST_SAMPLES, len(ends))).round().astype(np.int64)]
+    ends = evenly(samples(part["y"]), MOST_SAMPLES)
     areas = [Ranking.of(part["y"][ends], column.astype(np.float64)).roc_auc() for column in part["X"][ends].T]
     told = np.abs(np.array(areas) - 0.5) + 0.5
     most = int(told.argmax())
@@ -178,10 +167,11 @@ def altered(arrays: dict[str, dict[str, np.ndarray]], lookback: int, change: Cal
     result = {}
     for split, part in arrays.items():
         part = part | change(part)
-        y, ends = part["y"], np.flatnonzero(part["y"] >= 0)
-        if split == "train" and len(ends) > MOST_SAMPLES:
-            keep = ends[np.linspace(0, len(ends) - 1, MOST_SAMPLES).round().astype(np.int64)]
-            y = np.where(np.isin(np.arange(len(y)), keep), y, -1)
+        y = part["y"]
+        if split == "train":
+            keep = evenly(samples(y), MOST_SAMPLES)
+            y = np.full_like(y, NO_LABEL)
+            y[keep] = part["y"][keep]
         result[split] = Split.of(part["X"], y, part["asset_ids"], lookback=lookback)
     return result
 

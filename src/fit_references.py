@@ -17,9 +17,8 @@ from threadpoolctl import threadpool_limits
 import stage
 from core.errors import CampaignError
 from core.metrics import Ranking
-from core.windows import samples, windows
+from core.windows import evenly, samples, windows
 
-DATA = Path("data/training_data")
 OUT = Path("models/references")
 JUDGED = ("val", "test")
 WIDE = 2000  # columns from which on Newton's method is faster without its matrix of columns by columns
@@ -101,16 +100,16 @@ def boosting_scores(
 
 def main() -> None:
     settings = stage.read_section("references", References)
-    metadata = stage.read_json(DATA / "metadata.json")
+    metadata = stage.read_json(stage.DATA / "metadata.json")
     features, lookback = metadata["features"], metadata["lookback"]
 
     def load(split: str, most: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Windows, labels and assets of the samples of a split, of `most` of them."""
-        X, y, ids = (stage.read_array(DATA / f"{split}_{name}.npy") for name in ("X", "y", "asset_ids"))
+        X, y, ids = stage.read_split(split, "X", "y", "asset_ids").values()
         ends = samples(y)
         if most is not None and len(ends) > most:
             stage.say(f"fit_references: fitted on {most:,} of {len(ends):,} train windows, evenly spaced (max_windows)")
-            ends = ends[np.linspace(0, len(ends) - 1, most).round().astype(np.int64)]
+            ends = evenly(ends, most)
         if most is not None and len(np.unique(y[ends])) < 2:
             raise CampaignError(f"the {most:,} train windows of references.max_windows are of one label; raise it")
         return windows(X, ends, lookback), y[ends], ids[ends]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import joblib
 
 PARAMS = Path("params.yaml")
+DATA = Path("data/training_data")
 
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED")  # of torch, cuBLAS and cuDNN
 SYSTEM_CURES = {
@@ -229,6 +230,16 @@ def read_array(path: Path, *, mapped: bool = False) -> np.ndarray:
         raise
     except Exception as error:  # a damaged header fails in many ways
         raise CampaignError(f"{path} is not a plain array ({one_line(error)}); restore it: dvc checkout --force") from None
+
+
+def read_split(split: str, *names: str) -> dict[str, np.ndarray]:
+    """Arrays of one split as `generate_data` left them, by name. Raises as `read_array` does."""
+    return {name: read_array(DATA / f"{split}_{name}.npy") for name in names}
+
+
+def root() -> Path:
+    """The project's root, also for an experiment that DVC runs in a temporary copy and deletes."""
+    return Path(os.environ.get("DVC_ROOT") or ".").resolve()
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -51,6 +52,29 @@ def test_data_of_other_settings_are_no_leak(campaign, change):
     write_params(campaign, market=MARKET, data=SMALL_DATA | change)
     changed = "has changed since the data were made; make them anew: dvc repro generate_data"
     assert refusal(audit.main) == f"audit: data.{next(iter(change))} {changed}"
+
+
+def test_other_bars_are_no_leak(campaign):
+    root = Path("data/simulated")
+    shutil.copytree(root / "SIM01", root / "SIM99")
+    changed = "has changed since the data were made; make them anew: dvc repro generate_data"
+    assert refusal(audit.main) == f"audit: data.symbols {changed}"
+    shutil.rmtree(root / "SIM99")
+    root.rename("data/others")
+    write_params(campaign, market=MARKET, data=SMALL_DATA | {"bars": "data/others"})
+    assert refusal(audit.main) == f"audit: data.bars {changed}"
+
+
+def test_assets_that_open_at_different_minutes_are_no_leak(campaign):
+    """A bar that is open at the cut belongs to no split."""
+    file = Path("data/simulated/SIM02/1Hour/data.parquet")
+    frame = pd.read_parquet(file)
+    frame.index += pd.Timedelta(minutes=30)
+    frame.to_parquet(file)
+    generate_data.main()
+    metadata, arrays = audit.load()
+    *_, scaler = audit.from_truncated_bars(audit.stage.read_section("data", audit.Data), metadata, arrays)
+    assert scaler.sound
 
 
 def save(name: str, array: np.ndarray) -> None:

@@ -8,6 +8,11 @@ def samples(y: np.ndarray) -> np.ndarray:
     return np.flatnonzero(y >= 0)
 
 
+def evenly(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most `most` of `rows`, evenly spaced, first and last included."""
+    return rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(np.int64)]
+
+
 def windows(X: np.ndarray, ends: np.ndarray, lookback: int) -> np.ndarray:
     """Gather windows with numpy, for references that are no network.
 
