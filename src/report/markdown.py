@@ -127,7 +127,7 @@ def money(result: dict[str, Any]) -> str:
             + [f"{percent(paid['return_per_day_net'])} [{percent(low)}, {percent(high)}]"]
             + [f"{paid['max_drawdown']:.1%}"]
         )
-    rows.append(["no trade", "0", "–", "–", "–", "+0.0%", "+0.0%", "+0.00%", "0.0%", "–"])
+    rows.append(["no trade", "0", "–", "–", "–", "–", "+0.0%", "+0.0%", "+0.00%", "0.0%"])
     head = ["model", "trades", "hit rate", "break-even", "a trade, before costs", "after costs", "total, before costs"]
     return table([*head, "after costs", "a day", "largest drawdown"], rows)
 
