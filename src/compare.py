@@ -19,14 +19,11 @@ import tracking
 from core.chance import FEWEST_BLOCKS, Estimate, block_length, day_counts, draw_days, drawn_f1, f1, f1_at_other_times, holm_levels
 from core.errors import CampaignError
 from core.money import Trades
-from core.names import NAMES
+from core.names import NAMES, NETWORKS, REFERENCES
 from report.decisions import decision
 from report.markdown import comparison
 from report.page import page
 
-ARCHITECTURES = ("mlp", "lstm", "gru", "cnn_lstm")
-REFERENCES = ("logistic_regression", "gradient_boosting", "one_column", "prior", "always_positive")
-DATA = Path("data/training_data")
 JUDGED = ("val", "test")
 CURVES = ("pr", "roc", "calibration", "threshold")
 F1 = "f1_score_positive_class"
@@ -276,7 +273,7 @@ def sentences(result: dict[str, Any]) -> list[str]:
         leads = f"No winner: {NAMES[first]} leads on test (F1 {f1_first:.3f}), tied within chance with {names(judged['ties'])}."
     primary = search["primary"]
     if primary is None:
-        primary = max(ARCHITECTURES, key=lambda name: models[name]["val"]["f1"]["mean"])
+        primary = max(NETWORKS, key=lambda name: models[name]["val"]["f1"]["mean"])
         advice = f"No architecture is worth a hyperparameter search; the best, {NAMES[primary]}: {search['reasons'][primary]}."
     else:
         ties = "ties" if len(search["secondary"]) > 1 else "a tie"
@@ -338,36 +335,35 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 @tracking.mirroring()
 def main() -> None:
     settings = stage.read_section("compare", Compare)
-    metadata = stage.read_json(DATA / "metadata.json")
+    metadata = stage.read_json(stage.DATA / "metadata.json")
     evaluated = stage.read_json(Path("metrics/evaluate.json"))
-    trained = {name: stage.read_json(Path("metrics/train") / f"{name}.json") for name in ARCHITECTURES}
-    check_seeds({name: evaluated["models"][name]["seeds"] for name in ARCHITECTURES})
-    names, cost = (*ARCHITECTURES, *REFERENCES), evaluated["cost_per_trade"]
+    trained = {name: stage.read_json(Path("metrics/train") / f"{name}.json") for name in NETWORKS}
+    check_seeds({name: evaluated["models"][name]["seeds"] for name in NETWORKS})
+    cost = evaluated["cost_per_trade"]
 
     called: dict[str, dict[str, Called]] = {}
     blocks, days = {}, {}
     at_other_times = {}
     for split in JUDGED:
-        arrays = ("y", "returns", "held", "asset_ids", "timestamps")
-        trades = Trades.of({name: stage.read_array(DATA / f"{split}_{name}.npy") for name in arrays})
+        trades = Trades.of(stage.read_split(split, "y", "returns", "held", "asset_ids", "timestamps"))
         days[split] = int(trades.days.max()) + 1
         block = min(settings.block_days or block_length(days[split]), days[split] // FEWEST_BLOCKS)
         blocks[split] = days[split] / block
         weights = draw_days(days[split], block, settings.draws, settings.seed)
         called[split] = {}
-        for name in names:
+        for name in NAMES:
             model = evaluated["models"][name]
             scored = stage.read_array(Path("data/predictions") / f"{name}_{split}.npy")
             above = scored >= np.array(model["thresholds"])[:, None]
             called[split][name] = Called.of(trades, above, model["seeds"], weights, cost)
-            if split == "val" and name in ARCHITECTURES:
+            if split == "val" and name in NETWORKS:
                 by_seed = (f1_at_other_times(trades.y, row, trades.asset_ids, MOVES) for row in scored)
                 at_other_times[name] = statistics.fmean(by_seed)
 
     models: dict[str, Any] = {}
-    for name in names:
+    for name in NAMES:
         model = evaluated["models"][name]
-        models[name] = {"kind": "network" if name in ARCHITECTURES else "reference", "seeds": model["seeds"]}
+        models[name] = {"kind": "network" if name in NETWORKS else "reference", "seeds": model["seeds"]}
         for split in JUDGED:
             of_f1 = Estimate.of(called[split][name].f1, called[split][name].drawn_f1, blocks[split])
             models[name][split] = scores(model[split], model["ensemble"][split], of_f1, settings.confidence)
@@ -380,11 +376,11 @@ def main() -> None:
             "by_asset": by_group(model["by_asset"]),
             "by_month": by_group(model["by_month"]),
         }
-        if name in ARCHITECTURES:
+        if name in NETWORKS:
             models[name]["training"] = convergence(trained[name])
-    means = {split: {name: models[name][split]["f1"]["mean"] for name in names} for split in JUDGED}
+    means = {split: {name: models[name][split]["f1"]["mean"] for name in NAMES} for split in JUDGED}
     pairs = {split: paired_differences(called[split], blocks[split], settings.confidence) for split in JUDGED}
-    networks = {name: called["test"][name] for name in ARCHITECTURES}
+    networks = {name: called["test"][name] for name in NETWORKS}
     earn = earning(networks, blocks["test"], settings.confidence)
     best = max(REFERENCES, key=lambda name: means["val"][name])
     floors = {
@@ -394,7 +390,7 @@ def main() -> None:
             f"{NAMES[best]}, the best reference": means["val"][best],
             "its scores at other times": at_other_times[name],
         }
-        for name in ARCHITECTURES
+        for name in NETWORKS
     }
     result = {
         "simulated": metadata["simulated"],
@@ -405,9 +401,9 @@ def main() -> None:
         "break_even_precision": evaluated["break_even_precision"],
         "cost_per_trade": cost,
         "one_column": evaluated["one_column"],
-        "ranking": sorted(names, key=lambda name: -models[name]["val"]["f1"]["mean"]),
+        "ranking": sorted(NAMES, key=lambda name: -models[name]["val"]["f1"]["mean"]),
         "test_verdict": verdict(means["test"], pairs["test"]),
-        "search_first": recommend({name: means["val"][name] for name in ARCHITECTURES}, floors, pairs["val"]),
+        "search_first": recommend({name: means["val"][name] for name in NETWORKS}, floors, pairs["val"]),
         "gates": {
             name: gates(
                 name,
@@ -419,7 +415,7 @@ def main() -> None:
                 earns=name in earn,
                 settings=settings,
             )
-            for name in ARCHITECTURES
+            for name in NETWORKS
         },
         "models": models,
         "pairs": pairs,
@@ -427,7 +423,7 @@ def main() -> None:
     result = {"verdict": sentences(result), "losing": losing(models, result["ranking"])} | result
     stage.write_json(Path("metrics/compare.json"), result)
 
-    history = {name: read_rows(Path("models") / name / "training_history.csv") for name in ARCHITECTURES}
+    history = {name: read_rows(Path("models") / name / "training_history.csv") for name in NETWORKS}
     learning = [
         {"model": name} | {key: row[key] for key in ("seed", "epoch", "val_f1", "train_loss", "val_loss")}
         for name, rows in history.items()
@@ -435,9 +431,9 @@ def main() -> None:
     ]
     stage.write_csv(Path("plots/learning_curves.csv"), learning)
     curves = {kind: read_rows(Path("plots") / f"{kind}_curves.csv") for kind in CURVES}
-    first = trained[ARCHITECTURES[0]]
+    first = next(iter(trained.values()))
     result |= {"settings": {"train": first["settings"] | {"precision used": first["precision"]}}}
-    result["settings"] |= {name: trained[name]["architecture"] for name in ARCHITECTURES}
+    result["settings"] |= {name: trained[name]["architecture"] for name in NETWORKS}
     stage.write_text(Path("reports/comparison.md"), comparison(result, metadata))
     stage.write_text(Path("reports/comparison.html"), page(result, metadata, {"learning": learning} | curves))
     stage.write_text(Path("reports/decisions.md"), decision(result, metadata))

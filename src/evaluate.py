@@ -23,7 +23,7 @@ from core import checkpoint
 from core.calibration import at_temperature, best_temperature, calibration_curve
 from core.dataset import Split
 from core.errors import CampaignError
-from core.figure import plt, to_png
+from core.figure import Figure, to_png
 from core.fit import predict, prepare_process
 from core.metrics import (
     Ranking,
@@ -35,7 +35,7 @@ from core.metrics import (
     sigmoid,
 )
 from core.money import Trades
-from core.names import NAMES
+from core.names import NAMES, REFERENCES
 from train_cnn_lstm import CNNLSTM
 from train_gru import GRUAttention
 from train_lstm import LSTMAttention
@@ -43,9 +43,7 @@ from train_mlp import MLP
 from training import device
 
 ARCHITECTURES: dict[str, type[nn.Module]] = {"mlp": MLP, "lstm": LSTMAttention, "gru": GRUAttention, "cnn_lstm": CNNLSTM}
-REFERENCES = ("logistic_regression", "gradient_boosting", "one_column", "prior", "always_positive")
 JUDGED = ("val", "test")
-DATA = Path("data/training_data")
 PREDICTIONS = Path("data/predictions")
 CURVE_POINTS = 200
 THRESHOLD_POINTS = 60
@@ -157,14 +155,15 @@ def confusion_png(name: str, row: dict[str, Any]) -> bytes:
     """The test confusion matrix of one model: counts, and the share of the true class."""
     counts = np.array([[row["tn"], row["fp"]], [row["fn"], row["tp"]]])
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure, panel = plt.subplots(figsize=(3.6, 3.2))
+    figure = Figure(figsize=(3.6, 3.2))
+    panel = figure.subplots()
     panel.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for (i, j), count in np.ndenumerate(counts):
         colour = "white" if share[i, j] > 0.6 else "black"
         panel.text(j, i, f"{count:,}\n{share[i, j]:.0%}", ha="center", va="center", color=colour)
     panel.set_xticks([0, 1], ["no trade", "trade"])
     panel.set_yticks([0, 1], ["no profit", "profit"], rotation=90, va="center")
-    panel.set(xlabel="called", ylabel="true", title=f"{NAMES.get(name, name)}, test")
+    panel.set(xlabel="called", ylabel="true", title=f"{NAMES[name]}, test")
     panel.grid(visible=False)
     return to_png(figure)
 
@@ -172,14 +171,8 @@ def confusion_png(name: str, row: dict[str, Any]) -> bytes:
 @tracking.mirroring()
 def main() -> None:
     settings = stage.read_section("evaluate", Evaluate)
-    metadata = stage.read_json(DATA / "metadata.json")
-    arrays = {
-        split: {
-            name: stage.read_array(DATA / f"{split}_{name}.npy")
-            for name in ("X", "y", "asset_ids", "timestamps", "returns", "held")
-        }
-        for split in JUDGED
-    }
+    metadata = stage.read_json(stage.DATA / "metadata.json")
+    arrays = {split: stage.read_split(split, "X", "y", "asset_ids", "timestamps", "returns", "held") for split in JUDGED}
     trades = {split: Trades.of(part) for split, part in arrays.items()}
     groups = {
         "asset": np.array(metadata["assets"])[trades["test"].asset_ids],

@@ -6,8 +6,10 @@ from dataclasses import replace
 from html import escape
 from typing import Any
 
+import networkx
+
 from core.names import COLOURS, NAMES
-from report.markdown import FLATTERED, GONE, REGIMES, break_even, simplest
+from report.markdown import FLATTERED, GONE, REGIMES, break_even, listing, simplest, value_of_gate
 from report.style import STYLE
 from report.svg import Axis, Guide, Line, Row, confusion_matrix, critical_difference, heat_map, interval_plot, line_chart, swatch
 
@@ -16,56 +18,30 @@ FLAT = ("prior", "always_positive")  # score every sample of an asset the same, 
 LEAST_SHARE = 0.01  # of samples called and of recall: below, a curve is a handful of trades
 
 
-def _named(name: str) -> str:
-    return NAMES.get(name, name)
-
-
 def _colour(name: str) -> str:
     return COLOURS.get(name, "currentColor")
 
 
 def _dash(name: str) -> str:
-    return DASHES[list(NAMES).index(name) % len(DASHES)] if name in NAMES else ""
+    return DASHES[list(NAMES).index(name) % len(DASHES)]
 
 
-def _number(value: Any) -> float | None:
-    """A number of a CSV cell; None where it is empty or not finite."""
-    if value is None or value == "":
-        return None
-    number = float(value)
-    return number if math.isfinite(number) else None
+def _minus(number: str) -> str:
+    return number.replace("-", "−")
 
 
-def _fixed(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:,.{digits}f}".replace("-", "−")
+def _fixed(value: float | None, form: str = ",.3f") -> str:
+    return "–" if value is None else _minus(f"{value:{form}}")
 
 
-def _percent(value: float | None, form: str = ".1%") -> str:
-    return "–" if value is None else f"{value:{form}}".replace("-", "−")
-
-
-def _between(interval: Sequence[float | None] | None, form: str = ".3f") -> str:
-    """An interval as small text; empty where there is none."""
-    if not interval or None in interval:
-        return ""
-    return f"<small>[{', '.join(f'{end:{form}}'.replace('-', '−') for end in interval)}]</small>"
+def _between(interval: Sequence[float], form: str = ".3f") -> str:
+    """An interval as small text."""
+    return f"<small>[{', '.join(_fixed(end, form) for end in interval)}]</small>"
 
 
 def _plain(value: Any) -> str:
-    """A gate's number, or a setting, as text."""
-    if value is None:
-        return "–"
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(_plain, value)) or "none"
-    if isinstance(value, Mapping):
-        return "; ".join(f"{key}: {_plain(part)}" for key, part in value.items()) or "none"
-    return str(value)
-
-
-def _gate_value(value: Any) -> str:
-    if value is None:
-        return "unknown"
-    return _fixed(value) if isinstance(value, float) else _plain(value)
+    """A setting as text."""
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _paragraphs(*sentences: str, kind: str = "") -> str:
@@ -93,20 +69,19 @@ def _legend(entries: Iterable[tuple[str, str, str]]) -> str:
 
 
 def _model_legend(names: Iterable[str]) -> str:
-    return _legend((_named(name), _colour(name), _dash(name)) for name in names)
+    return _legend((NAMES[name], _colour(name), _dash(name)) for name in names)
 
 
-def _curves(rows: Iterable[Mapping[str, Any]], x: str, y: str, least: float = 0.0) -> dict[str, list[tuple[Any, Any]]]:
+def _curves(rows: Iterable[Mapping[str, Any]], x: str, y: str, least: float = 0.0) -> dict[str, list[tuple[float, float]]]:
     """Points of each model whose curve says something, from the x `least` on."""
-    found: dict[str, list[tuple[Any, Any]]] = {name: [] for name in NAMES if name not in FLAT}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in NAMES if name not in FLAT}
     for row in rows:
-        at = _number(row[x])
-        if row["model"] in found and at is not None and at >= least:
-            found[row["model"]].append((at, _number(row[y])))
+        if row["model"] in found and float(row[x]) >= least:
+            found[row["model"]].append((float(row[x]), float(row[y])))
     return {name: points for name, points in found.items() if points}
 
 
-def _lines(curves: Mapping[str, list[tuple[Any, Any]]], models: Mapping[str, Any]) -> list[Line]:
+def _lines(curves: Mapping[str, list[tuple[float, float]]], models: Mapping[str, Any]) -> list[Line]:
     """A line a model, the references thinner."""
     widths = {name: 1.9 if models[name]["kind"] == "network" else 1.4 for name in curves}
     return [Line(points, _colour(name), _dash(name), widths[name]) for name, points in curves.items()]
@@ -114,7 +89,7 @@ def _lines(curves: Mapping[str, list[tuple[Any, Any]]], models: Mapping[str, Any
 
 def _spoken(models: Mapping[str, Any], names: Iterable[str], key: str) -> str:
     """A test score of each model, for those who do not see the chart."""
-    return "; ".join(f"{_named(name)} {_fixed(models[name]['test'][key])}" for name in names) + "."
+    return "; ".join(f"{NAMES[name]} {_fixed(models[name]['test'][key])}" for name in names) + "."
 
 
 def _gates(gates: Mapping[str, list[dict[str, Any]]]) -> str:
@@ -123,11 +98,11 @@ def _gates(gates: Mapping[str, list[dict[str, Any]]]) -> str:
         cells = []
         for gate in same:
             mark = '<span class="pass">✓ pass</span>' if gate["passed"] else '<span class="fail">✗ fail</span>'
-            cells.append(f"{mark}<br><small>{escape(_gate_value(gate['value']))}</small>")
-        thresholds = [_gate_value(gate["threshold"]) for gate in same]
+            cells.append(f"{mark}<br><small>{escape(_minus(value_of_gate(gate['value'])))}</small>")
+        thresholds = [_minus(value_of_gate(gate["threshold"])) for gate in same]
         thresholds = thresholds if len(set(thresholds)) > 1 else thresholds[:1]
         rows.append([escape(same[0]["gate"]), *cells, escape(" / ".join(thresholds))])
-    table = _table("Each architecture's number stands below its mark", ["gate", *map(_named, gates), "threshold"], rows)
+    table = _table("Each architecture's number stands below its mark", ["gate", *map(NAMES.get, gates), "threshold"], rows)
     return table + _paragraphs(FLATTERED, kind="note")
 
 
@@ -136,24 +111,25 @@ def _leaderboard(result: Mapping[str, Any]) -> str:
     rows, board = [], []
     for name in result["ranking"]:
         val, test = models[name]["val"]["f1"], models[name]["test"]["f1"]
-        singles = [v for v in test["by_seed"] if v is not None] if len(test["by_seed"]) > 1 else []
-        texts = (_named(name), _colour(name), test["mean"], test["interval"], _fixed(test["mean"]))
+        singles = test["by_seed"] if len(test["by_seed"]) > 1 else []
+        texts = (NAMES[name], _colour(name), test["mean"], test["interval"], _fixed(test["mean"]))
         rows.append(Row(*texts, pale=val["mean"], pale_interval=val["interval"], singles=singles))
     for name in result["ranking"]:
         test = models[name]["test"]
         f1s = [f"{_fixed(f1['mean'])} {_between(f1['interval'])}" for f1 in (models[name]["val"]["f1"], test["f1"])]
         others = [test[key] for key in ("ensemble_f1", "pr_auc", "roc_auc", "precision", "recall", "f1_at_0.5")]
-        board.append([escape(_named(name)), *f1s, *map(_fixed, [test["f1"]["std"], *others])])
-    floor = models["always_positive"]["test"]["f1"]["mean"] if "always_positive" in models else None
+        board.append([NAMES[name], *f1s, *map(_fixed, [test["f1"]["std"], *others])])
+    always = models["always_positive"]["test"]
     spoken = "; ".join(f"{row.label} {row.text}" for row in rows)
-    guide = None if floor is None else (floor, "always positive, test")
     head = ["model", "validation F1", "test F1", "std over seeds", "ensemble F1", "PR AUC", "ROC AUC", "precision", "recall"]
     days, blocks = result["days"]["test"], result["block_days"]["test"]
     explained = (
         f"F1 is the mean over seeds, each at the threshold that is best on validation; ensemble: of the seeds' mean score. "
         f"Intervals: {level}, {result['draws']:,} bootstrap draws of blocks of {blocks} days; test has {days} days. "
-        f"Intervals count the spread over seeds; {REGIMES} PR AUC by chance: {_fixed(_chance(models))}. {simplest(result)}"
+        f"Intervals count the spread over seeds; {REGIMES} "
+        f"PR AUC by chance: {_fixed(always['pr_auc_chance'])}. {simplest(result)}"
     )
+    guide = always["f1"]["mean"], "always positive, test"
     return (
         _paragraphs("● test with its interval; ○ validation above it; small ticks: single seeds on test.", kind="note")
         + interval_plot(f"F1 with {level} intervals", f"Test F1: {spoken}.", rows, Axis("F1 of the positive class"), guide)
@@ -162,53 +138,41 @@ def _leaderboard(result: Mapping[str, Any]) -> str:
     )
 
 
-def _chance(models: Mapping[str, Any]) -> float | None:
-    return next((model["test"]["pr_auc_chance"] for model in models.values()), None)
-
-
 def _convergence(models: Mapping[str, Any]) -> str:
     rows = []
     for name, model in models.items():
         if found := model.get("training"):
-            seeds = [" · ".join(map(_plain, found[key] or [])) for key in ("best_epochs", "epochs")]
-            figures = [_number(found[key]) for key in ("train_f1", "val_f1", "val_f1_range_last_10_epochs")]
-            train, val, _ = figures
-            gap = None if train is None or val is None else train - val
-            rows.append([escape(_named(name)), *seeds, *map(_fixed, (train, val, gap, figures[2]))])
+            seeds = [" · ".join(map(str, found[key])) for key in ("best_epochs", "epochs")]
+            train, val, moved = (found[key] for key in ("train_f1", "val_f1", "val_f1_range_last_10_epochs"))
+            rows.append([NAMES[name], *seeds, *map(_fixed, (train, val, train - val, moved))])
     head = ["model", "best epoch of each seed", "epochs run", "train F1", "validation F1", "gap", "range over the last 10 epochs"]
-    return _table("Convergence: F1 as means over seeds, the range is that of validation F1", head, rows) if rows else ""
+    return _table("Convergence: F1 as means over seeds, the range is that of validation F1", head, rows)
 
 
 def _learning(rows: list[dict[str, Any]]) -> str:
     """For each architecture validation F1 and, below it, the losses; every seed its own dash, its best epoch a dot."""
-    runs: dict[str, dict[str, dict[str, list[float | None]]]] = {}
+    runs: dict[str, dict[str, dict[str, list[float]]]] = {}
     for row in rows:
         run = runs.setdefault(row["model"], {}).setdefault(str(row["seed"]), {})
         for key in ("epoch", "val_f1", "train_loss", "val_loss"):
-            run.setdefault(key, []).append(_number(row[key]))
-    if not runs:
-        return _paragraphs("No learning curves.")
+            run.setdefault(key, []).append(float(row[key]))
     every = [run for seeds in runs.values() for run in seeds.values()]
-    span = (
-        min(1.0, max(len(run["epoch"]) for run in every) - 0.5),
-        max((e for run in every for e in run["epoch"] if e), default=1.0),
-    )
-    epochs = Axis("epoch", span, whole=True)
-    f1_axis = Axis("validation F1", (0.0, max((v for run in every for v in run["val_f1"] if v), default=1.0) * 1.05))
+    longest = max(len(run["epoch"]) for run in every)
+    epochs = Axis("epoch", (min(1.0, longest - 0.5), float(longest)), whole=True)
+    f1_axis = Axis("validation F1", (0.0, max(max(run["val_f1"]) for run in every) * 1.05))
     figures = []
     for name, seeds in runs.items():
         f1, losses, longest = [], [], max(seeds.values(), key=lambda run: len(run["epoch"]))
         for dash, run in zip(DASHES * len(seeds), seeds.values(), strict=False):
-            top = max((v for v in run["val_f1"] if v is not None), default=None)
-            best = run["val_f1"].index(top)
+            best = run["val_f1"].index(max(run["val_f1"]))
             dots = [3.2 if n == best else 0 for n in range(best + 1)]
             f1.append(Line(list(zip(run["epoch"], run["val_f1"], strict=True)), _colour(name), dash, 1.5, dots))
             for part, colour, width in (("train", "currentColor", 0.9), ("val", _colour(name), 1.6)):
                 points = list(zip(run["epoch"], run[f"{part}_loss"], strict=True))
                 losses.append(Line(points, colour, dash, width, label=part if run is longest else ""))
         seen = f"{len(seeds)} seeds." if len(seeds) > 1 else "One seed."
-        upper = line_chart(f"{_named(name)}, F1", seen, f1, epochs, f1_axis, size=(250, 190))
-        lower = line_chart(f"{_named(name)}, losses", seen, losses, epochs, Axis("loss"), size=(250, 180))
+        upper = line_chart(f"{NAMES[name]}, F1", seen, f1, epochs, f1_axis, size=(250, 190))
+        lower = line_chart(f"{NAMES[name]}, losses", seen, losses, epochs, Axis("loss"), size=(250, 180))
         figures.append(f"<div>{upper}{lower}</div>")
     seeds = dict.fromkeys(seed for by_seed in runs.values() for seed in by_seed)
     legend = _legend((f"seed {seed}", "currentColor", dash) for seed, dash in zip(seeds, DASHES * len(seeds), strict=False))
@@ -217,14 +181,14 @@ def _learning(rows: list[dict[str, Any]]) -> str:
 
 
 def _ranking_and_calibration(result: Mapping[str, Any], curves: Mapping[str, list[dict[str, Any]]]) -> str:
-    models, chance = result["models"], _chance(result["models"])
+    models, chance = result["models"], result["models"]["always_positive"]["test"]["pr_auc_chance"]
     pr, roc = _curves(curves["pr"], "recall", "precision", LEAST_SHARE), _curves(curves["roc"], "fpr", "tpr")
     observed, samples = (_curves(curves["calibration"], "predicted", key) for key in ("observed", "samples"))
-    most = max((n for points in samples.values() for _, n in points if n), default=1)
-    sizes = {name: [1.2 + 3 * math.sqrt((n or 0) / most) for _, n in points] for name, points in samples.items()}
+    most = max(n for points in samples.values() for _, n in points)
+    sizes = {name: [1.2 + 3 * math.sqrt(n / most) for _, n in points] for name, points in samples.items()}
     bins = [replace(line, dots=sizes[name]) for name, line in zip(observed, _lines(observed, models), strict=True)]
-    top = max((v for points in observed.values() for point in points for v in point if v), default=1.0)
-    by_chance = [] if chance is None else [Guide((1, chance), (0, chance), f"chance {chance:.3f}")]
+    top = max(v for points in observed.values() for point in points for v in point)
+    by_chance = [Guide((1, chance), (0, chance), f"chance {chance:.3f}")]
     seen = [f"Area: {_spoken(models, pr, 'pr_auc')}", f"Area: {_spoken(models, roc, 'roc_auc')}"]
     seen += [f"Expected calibration error: {_spoken(models, observed, 'expected_calibration_error')}"]
     unit, square = (0.0, 1.0), (0.0, top)
@@ -238,11 +202,11 @@ def _ranking_and_calibration(result: Mapping[str, Any], curves: Mapping[str, lis
     ]
     matrices = []
     for name in result["ranking"]:
-        counts = {key: count or 0 for key, count in models[name]["test"]["confusion"].items()}
+        counts = models[name]["test"]["confusion"]
         said = f"{counts['tp']:,} of {counts['tp'] + counts['fn']:,} profits called, {counts['fp']:,} calls without profit."
-        matrices.append(confusion_matrix(_named(name), said, **counts))
+        matrices.append(confusion_matrix(NAMES[name], said, **counts))
     keys = ("brier_score", "log_loss", "expected_calibration_error", "expected_calibration_error_scaled", "temperature")
-    rows = [[escape(_named(name)), *(_fixed(models[name]["test"][key]) for key in keys)] for name in result["ranking"]]
+    rows = [[NAMES[name], *(_fixed(models[name]["test"][key]) for key in keys)] for name in result["ranking"]]
     head = ["model", "Brier score", "log loss", "calibration error", "after temperature", "temperature"]
     note = (
         f"Precision is drawn from recall {LEAST_SHARE:g} on. On the dashed diagonal a model ranks by chance (ROC), or its score "
@@ -261,53 +225,32 @@ def _ranking_and_calibration(result: Mapping[str, Any], curves: Mapping[str, lis
 
 def tie_groups(pairs: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """Largest groups of models of which every pair is a tie; a model that ties with none is in no group."""
-    ties: dict[str, set[str]] = {}
-    for pair in pairs:
-        one, other = ties.setdefault(pair["better"], set()), ties.setdefault(pair["worse"], set())
-        if not pair["clear"]:
-            one.add(pair["worse"])
-            other.add(pair["better"])
-    groups: list[list[str]] = []
-
-    def grow(group: list[str], candidates: set[str], done: set[str]) -> None:
-        if not candidates and not done and len(group) > 1:
-            groups.append(sorted(group))
-        for name in sorted(candidates):
-            grow([*group, name], candidates & ties[name], done & ties[name])
-            candidates, done = candidates - {name}, done | {name}
-
-    grow([], set(ties), set())
-    return sorted(groups)
+    ties = networkx.Graph((pair["better"], pair["worse"]) for pair in pairs if not pair["clear"])
+    return sorted(sorted(group) for group in networkx.find_cliques(ties))
 
 
 def _differences(result: Mapping[str, Any]) -> str:
     judged = result["test_verdict"]
-    pairs = sorted(result["pairs"]["test"], key=lambda pair: -(pair["difference"] or 0))
-    if not pairs:
-        return _paragraphs("No pairs to compare.")
-    said = f"{_named(judged['first'])} leads on test; tied with it: {', '.join(map(_named, judged['ties'])) or 'none'}."
+    pairs = sorted(result["pairs"]["test"], key=lambda pair: -pair["difference"])
+    said = f"{NAMES[judged['first']]} leads on test; tied with it: {listing(judged['ties'])}."
     if judged["winner"]:
-        said = f"{_named(judged['winner'])} is better on test than every other model, beyond chance."
-    compared = {name for pair in pairs for name in (pair["better"], pair["worse"])}
-    f1 = {name: result["models"][name]["test"]["f1"]["mean"] for name in result["ranking"] if name in compared}
-    known = {_named(name): value for name, value in f1.items() if value is not None}
-    colours = {_named(name): _colour(name) for name in f1}
-    groups = sorted(tie_groups(pairs), key=lambda group: [-max(f1[name] or 0 for name in group), *group])
-    bars = [[_named(name) for name in group if _named(name) in known] for group in groups]
+        said = f"{NAMES[judged['winner']]} is better on test than every other model, beyond chance."
+    f1 = {name: result["models"][name]["test"]["f1"]["mean"] for name in result["ranking"]}
+    values, colours = {NAMES[name]: value for name, value in f1.items()}, {NAMES[name]: _colour(name) for name in f1}
+    groups = sorted(tie_groups(pairs), key=lambda group: [-max(f1[name] for name in group), *group])
+    bars = [[NAMES[name] for name in group] for group in groups]
     seen = " ".join(f"Tied: {', '.join(bar)}." for bar in bars) or "No ties."
     rows = []
     for pair in pairs:
         numbers = [_fixed(pair["difference"]), _between(pair["interval"]), _fixed(pair["p_value"]), _fixed(pair["p_holm"])]
         verdict = "<strong>clear</strong>" if pair["clear"] else "tie"
-        rows.append([escape(f"{_named(pair['better'])} over {_named(pair['worse'])}"), verdict, *numbers])
+        rows.append([f"{NAMES[pair['better']]} over {NAMES[pair['worse']]}", verdict, *numbers])
     head = ["pair", "verdict", "difference in F1", "corrected interval", "p", "p, Holm"]
     note = "A bar joins models that are tied, every one with every other of the bar; knots are its members."
     return (
         _paragraphs(said[0].upper() + said[1:])
         + _paragraphs(note, kind="note")
-        + critical_difference(
-            "Who is tied with whom on test", seen, known, colours, [bar for bar in bars if bar], Axis("test F1")
-        )
+        + critical_difference("Who is tied with whom on test", seen, values, colours, bars, Axis("test F1"))
         + _table("Paired differences in test F1; intervals and Holm's p are corrected for the number of pairs", head, rows)
     )
 
@@ -320,7 +263,7 @@ def _losing(result: Mapping[str, Any]) -> Iterable[str]:
         test = models[name]["test"]
         lost = -test["money"]["total_return_net"]
         yield (
-            f"{_named(name)}: test F1 {test['f1']['mean']:.3f} is above always-positive ({floor:.3f}), and its trades would "
+            f"{NAMES[name]}: test F1 {test['f1']['mean']:.3f} is above always-positive ({floor:.3f}), and its trades would "
             f"still have lost {f'{lost:.1%}' if lost < 1 else 'all'} of the capital after costs."
         )
 
@@ -329,83 +272,67 @@ def _money(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> str:
     models, level, even = result["models"], f"{result['confidence']:.0%}", result["break_even_precision"]
     money = {name: models[name]["test"]["money"] for name in result["ranking"]}
     returns, precision = (_curves(rows, "share_called", key, LEAST_SHARE) for key in ("mean_return_net", "precision"))
-    start = min([at for points in returns.values() for at, _ in points] + [0.99])
+    start = min(at for points in returns.values() for at, _ in points)
     called = Axis("share of samples called, log", (start, 1.0), percent=True, log=True)
-    at_barriers = [] if even is None else [Guide((start, even), (1, even), f"break-even at the barriers {even:.3f}")]
+    at_barriers = [Guide((start, even), (1, even), f"break-even at the barriers {even:.3f}")]
     no_gain = [Guide((start, 0), (1, 0), "no gain")]
     days = []
     for name in result["ranking"]:
         day = money[name]["return_per_day_net"]
         if money[name]["trades"]:
-            days.append(Row(_named(name), _colour(name), day, money[name]["return_per_day_interval"], _percent(day, "+.2%")))
+            days.append(Row(NAMES[name], _colour(name), day, money[name]["return_per_day_interval"], _fixed(day, "+.2%")))
     seen = ["Mean return a trade after costs", f"Precision, break-even at the barriers {_fixed(even)}"]
     seen = [f"{what}, against the share of samples called positive." for what in seen]
     per_trade, per_day = Axis("mean net return a trade", percent=True), Axis("net return a day", percent=True)
-    spoken = "; ".join(f"{row.label} {row.text}" for row in days) or "No trades"
+    spoken = "; ".join(f"{row.label} {row.text}" for row in days)
     charts = [
         line_chart("Stricter thresholds: net return", seen[0], _lines(returns, models), called, per_trade, no_gain),
         line_chart("Stricter thresholds: precision", seen[1], _lines(precision, models), called, Axis("precision"), at_barriers),
         interval_plot(f"Net return a day, {level} intervals", f"{spoken}.", days, per_day, (0.0, "no trade")),
     ]
-    every = money["always_positive"]["total_return_net"] if "always_positive" in money else None
+    every = money["always_positive"]["total_return_net"]
     board = []
     for name, row in money.items():
         total = row["total_return_net"]
-        against = None if total is None or every is None else total - every
-        cells = [_fixed(row["trades"], 0), _percent(row["hit_rate"]), _percent(row["break_even_hit_rate"])]
-        cells += [_percent(row["mean_return"], "+.2%"), _percent(row["mean_return_net"], "+.2%")]
-        cells += [
-            _percent(row["total_return"], "+.1%"),
-            _percent(total, "+.1%"),
-            _percent(against, "+.1%"),
-            _percent(row["return_per_day_net"], "+.2%"),
-        ]
-        cells += [
-            _between(row["return_per_day_interval"], "+.2%"),
-            _percent(row["max_drawdown"]),
-        ]
-        board.append([escape(_named(name)), *cells])
-    nothing = _percent(None if every is None else -every, "+.1%")
+        cells = [_fixed(row["trades"], ",.0f"), _fixed(row["hit_rate"], ".1%"), _fixed(row["break_even_hit_rate"], ".1%")]
+        cells += [_fixed(row["mean_return"], "+.2%"), _fixed(row["mean_return_net"], "+.2%")]
+        cells += [_fixed(amount, "+.1%") for amount in (row["total_return"], total, total - every)]
+        cells += [_fixed(row["return_per_day_net"], "+.2%"), _between(row["return_per_day_interval"], "+.2%")]
+        cells += [_fixed(row["max_drawdown"], ".1%")]
+        board.append([NAMES[name], *cells])
+    caption = "Trades on test at the tuned threshold: means in shares of the entry price, totals and days of the capital"
+    nothing = _fixed(-every, "+.1%")
     board.append(["no trade", "0", "–", "–", "–", "–", "0.0%", "0.0%", nothing, "0.00%", "", "0.0%"])
     head = ["model", "trades", "hit rate", "break-even", "mean before costs", "mean after costs", "total before costs"]
     head += ["total after costs", "against always positive", "a day", f"{level} interval", "largest drawdown"]
     return (
         _paragraphs(
-            f"A round trip costs {_percent(result['cost_per_trade'], '.2%')} of the entry price. {break_even(result)} Stakes are "
+            f"A round trip costs {_fixed(result['cost_per_trade'], '.2%')} of the entry price. {break_even(result)} Stakes are "
             f"equal and constant; {GONE}",
             *_losing(result),
         )
         + _paragraphs("Thresholds grow stricter to the left, as far as 1% of the samples: fewer trades say little.", kind="note")
         + _model_legend(returns | precision)
         + _grid(charts)
-        + _table(
-            "Trades on test at the tuned threshold: means in shares of the entry price, totals and days of the capital",
-            head,
-            board,
-        )
+        + _table(caption, head, board)
     )
 
 
 def _heat(result: Mapping[str, Any], key: str, title: str) -> str:
     """Test F1 of every model in every group of `key`, shaded; before it the share of profits."""
     names = result["ranking"]
-    tables = {name: result["models"][name]["test"].get(key) or {} for name in names}
-    groups = {group: row["positive_share"] for table in tables.values() for group, row in table.items()}
-    if not groups:
-        return _paragraphs(f"{title}: no data.")
-    values = [[tables[name].get(group, {}).get("f1") for name in names] for group in groups]
-    notes = [_percent(share, ".0%") for share in groups.values()]
+    tables = [result["models"][name]["test"][key] for name in names]
+    groups = list(tables[0])
+    values = [[table[group]["f1"] for table in tables] for group in groups]
+    notes = [_fixed(tables[0][group]["positive_share"], ".0%") for group in groups]
     seen = "A column a model; a stronger colour is higher. The first column is the share of samples with a profit."
-    return heat_map(title, seen, [_named(name) for name in names], list(groups), values, notes=notes, notes_label="profits")
+    return heat_map(title, seen, [NAMES[name] for name in names], groups, values, notes=notes, notes_label="profits")
 
 
 def _search(search: Mapping[str, Any]) -> str:
     order = [("primary", name) for name in (search["primary"],) if name]
     order += [(kind, name) for kind in ("secondary", "set_aside") for name in search[kind]]
-    rows = [
-        [escape(_named(name)), f"<strong>{kind.replace('_', ' ')}</strong>", escape(search["reasons"].get(name, ""))]
-        for kind, name in order
-    ]
+    rows = [[NAMES[name], f"<strong>{kind.replace('_', ' ')}</strong>", escape(search["reasons"][name])] for kind, name in order]
     none = "" if search["primary"] else "No architecture is worth a hyperparameter search."
     table = _table("Chosen on validation, so that test stays unseen", ["model", "order", "reason"], rows, "words")
     return _paragraphs(none) + table
@@ -415,7 +342,7 @@ def _data(metadata: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     rows = []
     for split, part in metadata["splits"].items():
         numbers = [escape(part["first_bar"][:10]), escape(part["last_bar"][:10]), f"{part['samples']:,}"]
-        rows.append([escape(split), *numbers, _percent(part["positive_share"])])
+        rows.append([escape(split), *numbers, _fixed(part["positive_share"], ".1%")])
     said = (
         f"Bars: {metadata['source']}, {len(metadata['assets'])} assets: {', '.join(metadata['assets'])}. A trade wins at "
         f"+{metadata['profit']:.1%} before −{metadata['stop']:.1%} within {metadata['horizon']} bars. A network sees "
@@ -423,14 +350,13 @@ def _data(metadata: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     )
     tables = []
     for section, values in settings.items():
-        pairs = values.items() if isinstance(values, Mapping) else [(section, values)]
-        cells = [[escape(str(key)), escape(_plain(value))] for key, value in pairs]
+        cells = [[escape(key), escape(_plain(value))] for key, value in values.items()]
         tables.append(f"<div>{_table(section, ['setting', 'value'], cells, 'words')}</div>")
     splits = _table("Splits, by time", ["split", "first bar", "last bar", "samples", "profits"], rows)
     measured = [[escape(name.replace("_", " ")), f"{value:g}"] for name, value in metadata["leak_audit"].items()]
     caption = "Leak audit, measured on the arrays: hours may be zero or more, counts must be zero"
     leaks = _table(caption, ["what", "figure"], measured)
-    return _paragraphs(said) + splits + leaks + (f"<h3>Settings</h3>{_grid(tables)}" if tables else "")
+    return _paragraphs(said) + splits + leaks + f"<h3>Settings</h3>{_grid(tables)}"
 
 
 def page(result: dict[str, Any], metadata: dict[str, Any], curves: dict[str, list[dict[str, Any]]]) -> str:

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-Point = tuple[float | None, float | None]
+Point = tuple[float, float]
 CHARACTER = 6.7  # width of a letter at 11 px, on the safe side
 
 
 @dataclass(frozen=True)
 class Line:
-    """A polyline; a point with None breaks it. `dots`: radius at each point. `label` is written beside its right end."""
+    """A polyline. `dots`: radius at each point. `label` is written beside its right end."""
 
     points: Sequence[Point]
     colour: str
@@ -55,11 +55,11 @@ class Row:
 
     label: str
     colour: str
-    value: float | None
-    interval: Sequence[float] | None
+    value: float
+    interval: Sequence[float]
     text: str
     pale: float | None = None
-    pale_interval: Sequence[float] | None = None
+    pale_interval: Sequence[float] = ()
     singles: Sequence[float] = ()
 
 
@@ -99,7 +99,7 @@ class Scale:
 
 def bounds(values: Iterable[float], margin: float = 0.05) -> tuple[float, float]:
     """Least and greatest of `values`, with `margin` of their distance on both sides; never equal."""
-    known = list(values) or [0.0, 1.0]
+    known = list(values)
     low, high = min(known), max(known)
     pad = (high - low) * margin if high > low else abs(low) * 0.1 or 0.5
     return low - pad, high + pad
@@ -155,17 +155,11 @@ def _columns(x: Scale, bottom: float, label: str) -> list[str]:
 
 
 def _path(line: Line, x: Scale, y: Scale) -> str:
-    steps, pen = [], "M"
-    for at, value in line.points:
-        if at is None or value is None:
-            pen = "M"
-            continue
-        steps.append(f"{pen}{x(at):.1f} {y(value):.1f}")
-        pen = "L"
+    steps = "L".join(f"{x(at):.1f} {y(value):.1f}" for at, value in line.points)
     dash = f' stroke-dasharray="{line.dash}"' if line.dash else ""
-    drawn = f'<path d="{"".join(steps)}" fill="none" stroke="{line.colour}" stroke-width="{line.width:g}"{dash}/>'
+    drawn = f'<path d="M{steps}" fill="none" stroke="{line.colour}" stroke-width="{line.width:g}"{dash}/>'
     for (at, value), radius in zip(line.points, line.dots, strict=False):
-        if at is not None and value is not None and radius:
+        if radius:
             drawn += circle(x(at), y(value), radius, f'fill="{line.colour}"')
     return drawn
 
@@ -180,9 +174,7 @@ def line_chart(
     size: tuple[float, float] = (320, 220),
 ) -> str:
     """Lines over two axes. A range that is not given fits the points and the guides."""
-    points = [point for line in lines for point in line.points if None not in point]
-    if not points:
-        return drawing(title, "No data.", size[0], 60, [text(size[0] / 2, 34, "no data", "middle", "quiet")])
+    points = [point for line in lines for point in line.points]
     ends = [end for guide in guides for end in (guide.start, guide.end)]
     x_range = x_axis.range or bounds([at for at, _ in points], 0)
     y_range = y_axis.range or bounds([value for _, value in [*points, *ends]])
@@ -197,36 +189,33 @@ def line_chart(
         forward = guide.end[0] >= guide.start[0]
         parts.append(text(x(guide.end[0]), y(guide.end[1]) - 4, guide.label, "end" if forward else "start", "halo"))
     floor = math.inf
-    labelled = [(y(line.points[-1][1] or 0), line.label) for line in lines if line.label and line.points]
+    labelled = [(y(line.points[-1][1]), line.label) for line in lines if line.label]
     for at, label in sorted(labelled, reverse=True):
         floor = min(at + 4, floor - 13)
         parts.append(text(x.end + 5, floor, label))
     return drawing(title, description, *size, parts)
 
 
-def interval_plot(title: str, description: str, rows: Sequence[Row], axis: Axis, guide: tuple[float, str] | None = None) -> str:
+def interval_plot(title: str, description: str, rows: Sequence[Row], axis: Axis, guide: tuple[float, str]) -> str:
     """A row a model: dot and interval, the paler ones above, single values as ticks below, `text` at the right."""
-    known = [v for row in rows for v in (row.value, row.pale, *(row.interval or ()), *(row.pale_interval or ()), *row.singles)]
-    known += [guide[0]] if guide else []
-    left = max((len(row.label) for row in rows), default=0) * CHARACTER + 8
-    right = max((len(row.text) for row in rows), default=0) * CHARACTER + 12
+    known = [v for row in rows for v in (row.value, row.pale, *row.interval, *row.pale_interval, *row.singles)]
+    left = max(len(row.label) for row in rows) * CHARACTER + 8
+    right = max(len(row.text) for row in rows) * CHARACTER + 12
     step, bottom = 30, 22 + 30 * len(rows)
-    x = Scale(*(axis.range or bounds([v for v in known if v is not None])), left, 360 - right, percent=axis.percent)
+    x = Scale(*bounds([guide[0], *(v for v in known if v is not None)]), left, 360 - right, percent=axis.percent)
     parts = _columns(x, bottom, axis.label)
-    if guide:
-        parts.append(stroke(x(guide[0]), 16, x(guide[0]), bottom, 'class="guide"'))
-        parts.append(text(x(guide[0]), 10, guide[1], "middle", "quiet"))
+    parts.append(stroke(x(guide[0]), 16, x(guide[0]), bottom, 'class="guide"'))
+    parts.append(text(x(guide[0]), 10, guide[1], "middle", "quiet"))
 
-    def dot_and_line(row: Row, y: float, value: float | None, ends: Sequence[float] | None, width: float, dot: str) -> None:
-        if ends and None not in ends:
-            parts.append(stroke(x(ends[0]), y, x(ends[1]), y, f'stroke="{row.colour}" stroke-width="{width}"'))
-        if value is not None:
-            parts.append(circle(x(value), y, 2.2 + width * 0.8, dot))
+    def dot_and_line(row: Row, y: float, value: float, ends: Sequence[float], width: float, dot: str) -> None:
+        parts.append(stroke(x(ends[0]), y, x(ends[1]), y, f'stroke="{row.colour}" stroke-width="{width}"'))
+        parts.append(circle(x(value), y, 2.2 + width * 0.8, dot))
 
     for number, row in enumerate(rows):
         y = 22 + step * number + 16
         parts += [text(left - 8, y + 4, row.label, "end"), text(360, y + 4, row.text, "end")]
-        dot_and_line(row, y - 9, row.pale, row.pale_interval, 0.9, f'class="hollow" stroke="{row.colour}"')
+        if row.pale is not None:
+            dot_and_line(row, y - 9, row.pale, row.pale_interval, 0.9, f'class="hollow" stroke="{row.colour}"')
         dot_and_line(row, y, row.value, row.interval, 2.6, f'fill="{row.colour}"')
         parts += [stroke(x(v), y + 5, x(v), y + 9, f'stroke="{row.colour}" stroke-width="1.2"') for v in row.singles]
     return drawing(title, description, 360, bottom + 38, parts)
@@ -245,7 +234,7 @@ def heat_map(
     """Values of rows x columns, printed, and shaded from the least to the greatest; before them `notes`, a text a row."""
     known = [value for row in values for value in row if value is not None]
     low, high = bounds(known)
-    left = min(max((len(name) for name in rows), default=0), 12) * 8 + 4
+    left = min(max(map(len, rows)), 12) * 8 + 4
     cell, tall, top = (354 - left) / (len(columns) + 1), 20, 84
     parts = []
     for number, name in enumerate([notes_label, *columns]):
@@ -288,9 +277,9 @@ def critical_difference(
     """Models from best to worst on one axis; at the right a bar joins each group that is tied, with a knot at each member."""
     order = sorted(values, key=lambda name: (-values[name], name))
     height = {name: 34 + 24 * number for number, name in enumerate(order)}
-    left, bottom = max(map(len, order), default=0) * CHARACTER + 8, 24 + 24 * len(order)
+    left, bottom = max(map(len, order)) * CHARACTER + 8, 24 + 24 * len(order)
     bars = 360 - 13 * len(groups)
-    x = Scale(*(axis.range or bounds(values.values())), left, bars - 6 * CHARACTER - 8)
+    x = Scale(*bounds(values.values()), left, bars - 6 * CHARACTER - 8)
     parts = _columns(x, bottom, axis.label)
     parts.append(text(356, 10, "tied", "end", "quiet") if groups else "")
     for name, y in height.items():
