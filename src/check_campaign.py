@@ -38,19 +38,7 @@ from core.dataset import Split
 from core.errors import CampaignError
 from core.fit import fit, predict, prepare_process
 from core.windows import samples, windows
-from generate_data import (
-    MARKER,
-    SPLITS,
-    Data,
-    Rows,
-    assemble,
-    check_samples,
-    check_scaler,
-    choose_symbols,
-    cut_times,
-    fit_scaler,
-    read_rows,
-)
+from generate_data import MARKER, SPLITS, Data, Rows, choose_symbols, cut_times, read_rows, split_and_scale
 from training import Train, device, resolve_precision
 
 SCHEMAS: dict[str, type[stage.Settings]] = {
@@ -157,10 +145,9 @@ def bars_found(sections: dict[str, Any]) -> tuple[Load | None, list[Finding]]:
     if bad := [rows for rows in found if isinstance(rows, str)]:
         return None, [Finding("problem", "bars", reason) for reason in bad]
     good = [rows for rows in found if isinstance(rows, Rows)]
-    splits = assemble(good, cut_times(np.concatenate([rows.timestamps for rows in good]), data.splits), lookback=data.lookback)
+    cuts = cut_times(np.concatenate([rows.timestamps for rows in good]), data.splits)
     try:
-        thin = check_samples(splits, symbols)
-        check_scaler(fit_scaler(splits["train"]["X"]), data.features)
+        splits, _, thin = split_and_scale(good, symbols, cuts, data)
     except CampaignError as error:
         return None, [Finding("problem", "bars", str(error))]
     load = Load(
@@ -247,7 +234,7 @@ def room(load: Load, sections: dict[str, Any]) -> Iterator[Finding]:
         "evaluate": "fewer symbols or features",
     }
     yield enough("memory", f"{which} takes most, about", needed, memory_free(), cures[which])
-    for where in dict.fromkeys(Path(directory).resolve() for directory in (".", os.environ.get("DVC_ROOT") or ".")):
+    for where in dict.fromkeys((Path.cwd(), stage.root())):
         written = [where, *(where / name for name in WRITTEN if (where / name).exists())]
         if closed := next((path for path in written if not os.access(path, os.W_OK)), None):
             yield Finding("problem", "disk", f"{closed} cannot be written", "make it writable")

@@ -11,7 +11,7 @@ import numpy as np
 import stage
 from core.bars import find_symbols
 from core.errors import CampaignError
-from generate_data import Data, Rows, assemble, check_samples, check_scaler, choose_symbols, cut_times, fit_scaler, read_rows
+from generate_data import Data, Rows, choose_symbols, cut_times, read_rows, split_and_scale
 
 HEAD = ("symbol", "first bar, UTC", "last bar", "bars", "gaps", "no volume", "positive")
 
@@ -53,10 +53,8 @@ def main() -> None:
         cuts = cut_times(np.concatenate([rows.timestamps for rows in good.values()]), settings.splits)
         val, test = (str(cut).replace("T", " ")[:16] for cut in cuts)
         print(f"validation from {val} UTC, test from {test} UTC")
-        splits = assemble(list(good.values()), cuts, lookback=settings.lookback)
-        for warning in check_samples(splits, list(good)):
+        for warning in split_and_scale(list(good.values()), list(good), cuts, settings)[-1]:
             print(f"warning: {warning}")
-        check_scaler(fit_scaler(splits["train"]["X"]), settings.features)
     if bad:
         raise CampaignError(f"{len(bad)} of {len(symbols)} symbols under {root} would be refused; mend or remove them")
 

@@ -380,6 +380,17 @@ def read_rows(root: Path, symbols: Sequence[str], settings: Data) -> list[Rows |
         return parallel(joblib.delayed(attempt)(symbol) for symbol in symbols)
 
 
+def split_and_scale(
+    assets: Sequence[Rows], symbols: Sequence[str], cuts: tuple[np.datetime64, np.datetime64], settings: Data
+) -> tuple[dict[str, dict[str, Any]], StandardScaler, list[str]]:
+    """What `assemble` makes of the assets, the scaler of train, and warnings. Raises CampaignError where it cannot be used."""
+    splits = assemble(assets, cuts, lookback=settings.lookback)
+    warnings = check_samples(splits, symbols)
+    scaler = fit_scaler(splits["train"]["X"])
+    check_scaler(scaler, settings.features)
+    return splits, scaler, warnings
+
+
 def choose_symbols(root: Path, wanted: Sequence[str] | None) -> list[str]:
     """Symbols under `root`, or those `wanted`, sorted. Raises CampaignError when one is not there."""
     symbols = find_symbols(root)
@@ -399,11 +410,9 @@ def main() -> None:
         count = f"{len(bad)} of {len(symbols)} symbols cannot be used: " if len(symbols) > 1 else ""
         raise CampaignError(count + "; ".join(bad))
     cuts = cut_times(np.concatenate([rows.timestamps for rows in assets]), settings.splits)
-    splits = assemble(assets, cuts, lookback=settings.lookback)
-    for warning in check_samples(splits, symbols):
+    splits, scaler, warnings = split_and_scale(assets, symbols, cuts, settings)
+    for warning in warnings:
         stage.say(f"generate_data: warning: {warning}")
-    scaler = fit_scaler(splits["train"]["X"])
-    check_scaler(scaler, settings.features)
     audit = leak_audit(splits, cuts, assets, lookback=settings.lookback, max_gap=settings.max_gap)
 
     digest = hashlib.sha256()

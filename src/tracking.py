@@ -41,7 +41,6 @@ EXPERIMENT = "Baseline_Training_Production"
 TAGS = {"stage": "PRODUCTION", "purpose": "baseline_benchmark", "phase": "baseline_training"}
 PATIENCE = 180.0  # seconds that a stage waits for its mirror at the end
 MOMENT = 2.0  # seconds of epochs that go to the store together
-DATA = Path("data/training_data")
 GO = b"go"
 Point = tuple[str, float, int]  # a metric's key, value and step
 LIGHT = {  # a server that is down costs seconds, not minutes, and nothing is sent to anyone else
@@ -175,16 +174,11 @@ def without_password(text: str) -> str:
 # --- the store ------------------------------------------------------------------------------------------------------
 
 
-def root() -> Path:
-    """The project's root, also from an experiment that DVC runs in a temporary copy."""
-    return Path(os.environ.get("DVC_ROOT") or ".").resolve()
-
-
 def store_uri() -> str:
     """A relative file is the project's, also from such an experiment, whose copy is deleted."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
     file = uri.removeprefix("sqlite:///")
-    return f"sqlite:///{root() / file}" if file != uri else uri
+    return f"sqlite:///{stage.root() / file}" if file != uri else uri
 
 
 def is_own() -> bool:
@@ -198,7 +192,7 @@ def reach() -> str:
         return "off (CAMPAIGN_TRACKING)"
     uri = store_uri()
     said = without_password(uri)
-    if is_own() and not (root() / "mlflow.db").exists():
+    if is_own() and not (stage.root() / "mlflow.db").exists():
         return f"{said}, which the first training makes"
     _quiet()
     import mlflow
@@ -219,12 +213,12 @@ class Store:
         mlflow.set_tracking_uri(self.uri)
         with contextlib.ExitStack() as stack:
             if own:
-                lock = stack.enter_context((root() / "mlflow.db.lock").open("w"))
+                lock = stack.enter_context((stage.root() / "mlflow.db.lock").open("w"))
                 take(lock)
             self.client: MlflowClient = mlflow.MlflowClient(self.uri)
             experiment = self.client.get_experiment_by_name(EXPERIMENT)
             # explicit, for else the first creator's directory is kept for ever, even a temporary one
-            location = (root() / "mlartifacts").as_uri() if own else None
+            location = (stage.root() / "mlartifacts").as_uri() if own else None
             if experiment is None:
                 self.experiment_id = self.client.create_experiment(EXPERIMENT, artifact_location=location)
             else:
@@ -443,7 +437,7 @@ def write(store: Store, architecture: str, run: str | None = None) -> str:
         run = _find(store, digest)
     if run is None:
         params = _flat({"train": trained["settings"], architecture: trained["architecture"]})
-        made = {"data_hash": stage.read_json(DATA / "metadata.json")["content_hash"], "precision": trained["precision"]}
+        made = {"data_hash": stage.read_json(stage.DATA / "metadata.json")["content_hash"], "precision": trained["precision"]}
         run, _ = _create(
             store, architecture, seeds, params, {**tags, **made, **_origin(), "process": _this_process(), "backfilled": "true"}
         )
@@ -541,10 +535,11 @@ def _installed() -> str:
 
 
 def _curves_png(architecture: str) -> bytes:
-    from core.figure import plt, to_png
+    from core.figure import Figure, to_png
     from core.names import COLOURS, NAMES
 
-    figure, panels = plt.subplots(1, 2, figsize=(8, 3.6))
+    figure = Figure(figsize=(8, 3.6))
+    panels = figure.subplots(1, 2)
     axes = {"pr": ("recall", "precision"), "roc": ("fpr", "tpr")}
     units = {"fpr": "false positive rate", "tpr": "true positive rate"}
     for panel, (kind, (x, y)) in zip(panels, axes.items(), strict=True):
@@ -589,8 +584,8 @@ def _log_model(store: Store, run: str, architecture: str, models_md5: str) -> No
     from evaluate import load_model
 
     network, content = load_model(Path("models") / architecture / "best_model.pt")
-    rows = stage.read_array(DATA / "val_X.npy", mapped=True)
-    lookback, assets = content["arguments"]["lookback"], stage.read_array(DATA / "val_asset_ids.npy")
+    rows = stage.read_array(stage.DATA / "val_X.npy", mapped=True)
+    lookback, assets = content["arguments"]["lookback"], stage.read_array(stage.DATA / "val_asset_ids.npy")
     windows = np.stack([rows[first : first + lookback] for first in (0, 1)])
     example = np.concatenate([windows, np.broadcast_to(assets[:2, None, None], (2, lookback, 1))], axis=2).astype(np.float32)
     signature = ModelSignature(

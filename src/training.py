@@ -34,7 +34,6 @@ from core.lock import claim
 from core.metrics import Ranking, sigmoid
 from core.names import COLOURS, NAMES
 
-DATA = Path("data/training_data")
 SOURCE = Path(__file__).parent
 WORKERS = multiprocessing.get_context("forkserver")
 BESIDE = {"tracking"}  # cannot change a result, so a change of it does not outdate a checkpoint
@@ -85,7 +84,6 @@ class Task:
     model_arguments: dict[str, Any]
     settings: dict[str, Any]
     seed: int
-    lookback: int
     directory: Path  # of checkpoints
 
 
@@ -105,7 +103,7 @@ def train(architecture: str, model_class: type[nn.Module], schema: type[Architec
 
     settings = stage.read_section("train", Train).model_dump()
     section = stage.read_section(architecture, schema).model_dump()
-    metadata = stage.read_json(DATA / "metadata.json")
+    metadata = stage.read_json(stage.DATA / "metadata.json")
     prepare_workers()
     precision, seeds = resolve_precision(settings["precision"]), settings["seeds"]
     loop = {name: value for name, value in settings.items() if name != "seeds"} | {"precision": precision}
@@ -118,14 +116,12 @@ def train(architecture: str, model_class: type[nn.Module], schema: type[Architec
     import core.figure  # noqa: F401 - needed at the end, and there is time now
 
     tags = {"fingerprint": fingerprint, "data_hash": metadata["content_hash"], "device": device(), "precision": precision}
-    with claim(_checkpoints() / architecture / fingerprint) as directory:
+    with claim(stage.root() / ".checkpoints" / architecture / fingerprint) as directory:
         with (
             stage.parallel(len(seeds)) as parallel,
             tracking.live(architecture, seeds, {"train": settings, architecture: section}, tags) as live,
         ):
-            tasks = [
-                Task(architecture, model_class, model_arguments, loop, seed, metadata["lookback"], directory) for seed in seeds
-            ]
+            tasks = [Task(architecture, model_class, model_arguments, loop, seed, directory) for seed in seeds]
             outcomes = parallel(joblib.delayed(_supervise)(task, row, live) for row, task in enumerate(tasks))
             if failed := [outcome for outcome in outcomes if isinstance(outcome, str)]:
                 kept = "; finished epochs are kept, the same command goes on after them" if _has_state(directory) else ""
@@ -161,11 +157,6 @@ def _fingerprint(architecture: str, *settings: Any) -> str:
     parts = [architecture, *settings, torch.__version__, processor]
     parts += [(str(path.relative_to(SOURCE)), hashlib.sha256(path.read_bytes()).hexdigest()) for path in sources]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
-def _checkpoints() -> Path:
-    """Under the project's root, also for an experiment that DVC runs in a temporary copy and deletes."""
-    return Path(os.environ.get("DVC_ROOT") or ".").resolve() / ".checkpoints"
 
 
 def _has_state(directory: Path) -> bool:
@@ -208,7 +199,7 @@ def _train_claimed(task: Task, path: Path, parent: Connection) -> None:
         state = checkpoint.load(path)
     except checkpoint.Corrupt:
         parent.send(("note", f"checkpoint {path} is damaged; ignored, training starts afresh"))
-    splits = {split: _load_split(split, task.lookback) for split in ("train", "val")}
+    splits = {split: _load_split(split, task.model_arguments["lookback"]) for split in ("train", "val")}
     torch.manual_seed(task.seed)
     model = task.model_class(**task.model_arguments)
     if state is not None:
@@ -217,9 +208,9 @@ def _train_claimed(task: Task, path: Path, parent: Connection) -> None:
             parent.send(("epoch", record, state["best"]["epoch"], state["best"]["f1"]))
 
     for epoch in fit(model, splits["train"], splits["val"], seed=task.seed, state=state, **task.settings):
-        checkpoint.save(path, epoch.state)
-        parent.send(("epoch", epoch.record, epoch.best_epoch, epoch.best_f1))
         state = epoch.state
+        checkpoint.save(path, state)
+        parent.send(("epoch", epoch.record, state["best"]["epoch"], state["best"]["f1"]))
     parent.send(("done", *_finish(task, model, splits["train"], state)))
 
 
@@ -255,8 +246,7 @@ def _finish(task: Task, model: nn.Module, train_split: Split, state: dict[str, A
 
 
 def _load_split(split: str, lookback: int) -> Split:
-    X, y, asset_ids = (stage.read_array(DATA / f"{split}_{name}.npy") for name in ("X", "y", "asset_ids"))
-    return Split.of(X, y, asset_ids, lookback=lookback, device=device())
+    return Split.of(**stage.read_split(split, "X", "y", "asset_ids"), lookback=lookback, device=device())
 
 
 def _end_with_parent() -> None:
@@ -392,7 +382,7 @@ def _write(
         if earlier.name not in by_name:
             earlier.unlink()
     stage.write_bytes(models / "best_model.pt", outcomes[best][0])
-    stage.write_bytes(models / "scalers.joblib", (DATA / "scalers.joblib").read_bytes())
+    stage.write_bytes(models / "scalers.joblib", (stage.DATA / "scalers.joblib").read_bytes())
     rows = [{"seed": summary["seed"], **record} for _, history, summary in outcomes for record in history]
     stage.write_csv(models / "training_history.csv", rows)
 
@@ -420,9 +410,10 @@ def learning_curves(architecture: str, rows: list[dict[str, Any]], summaries: li
         rows: the training history, `seed`, `epoch`, `train_loss`, `val_loss`, `train_f1`, `val_f1`.
         summaries: `seed` and `best_epoch` of each seed.
     """
-    from core.figure import plt, to_png  # 0.5 s that the seeds' processes can do without
+    from core.figure import Figure, to_png  # 0.5 s that the seeds' processes can do without
 
-    figure, panels = plt.subplots(1, 2, figsize=(9, 3.4))
+    figure = Figure(figsize=(9, 3.4))
+    panels = figure.subplots(1, 2)
     colour = COLOURS.get(architecture, "#000000")
     for panel, score, unit in zip(panels, ("loss", "f1"), ("focal loss", "F1 at the tuned threshold"), strict=True):
         for number, summary in enumerate(summaries):

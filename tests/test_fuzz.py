@@ -3,7 +3,6 @@
 import io
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -185,7 +184,3 @@ def test_parameters_of_any_value(place, capsys, key, value):
         except SystemExit as stop:
             assert key in str(stop.code)
             assert "\n" not in str(stop.code)
-
-
-def test_the_fuzzed_stage_is_the_one_that_users_run(place):
-    assert sys.modules["generate_data"].__file__ == str(PROJECT / "src/generate_data.py")

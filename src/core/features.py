@@ -99,13 +99,13 @@ def compute(bars: Bars, names: Sequence[str]) -> np.ndarray:
     Returns:
         float64 (N, F). The first `WARM_UP` rows, or all where there are fewer, are NaN. Row t is a function of bars 0 … t.
     """
-    columns: dict[str, np.ndarray] = dict(bars.extra)
-    if len(bars) > WARM_UP:
-        for group, members in GROUPS.items():
-            if any(name in members for name in names):
-                columns |= group(bars)
     table = np.full((len(bars), len(names)), np.nan)
+    if len(bars) <= WARM_UP:
+        return table
+    columns: dict[str, np.ndarray] = dict(bars.extra)
+    for group, members in GROUPS.items():
+        if not set(members).isdisjoint(names):
+            columns |= group(bars)
     for column, name in enumerate(names):
-        if len(bars) > WARM_UP:
-            table[WARM_UP:, column] = columns[name][WARM_UP:]
+        table[WARM_UP:, column] = columns[name][WARM_UP:]
     return table

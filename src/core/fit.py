@@ -76,14 +76,11 @@ class Epoch:
     """What one epoch leaves.
 
     record: a row of the training history.
-    state: all that is needed to go on after it (``fit(state=...)``), tensors and plain values only.
-    best_epoch, best_f1: the best so far, this epoch included.
+    state: all that is needed to go on after it (``fit(state=...)``), tensors and plain values only; `best` so far, `history`.
     """
 
     record: dict[str, float]
     state: dict[str, Any]
-    best_epoch: int
-    best_f1: float
 
 
 def fit(
@@ -161,7 +158,8 @@ def fit(
         order.copy_(shuffle[: steps * batch_size].view(steps, batch_size))
         model.train()
         torch.backends.cudnn.allow_tf32 = precision == "bfloat16"  # recurrent layers on a GPU
-        if rate != (rate := optimizer.param_groups[0]["lr"]):
+        last_rate, rate = rate, optimizer.param_groups[0]["lr"]
+        if rate != last_rate:
             repeat = step  # a graph must be gone when the next is recorded: they share memory that it frees (pytorch#193402)
             repeat = recorded(step, model, optimizer)
         torch.manual_seed(epoch_seed)  # dropout
@@ -202,7 +200,7 @@ def fit(
             "history": history,
             "best": best,
         }
-        yield Epoch(record, state, best["epoch"], best["f1"])
+        yield Epoch(record, state)
 
 
 @torch.no_grad()
