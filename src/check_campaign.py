@@ -25,6 +25,7 @@ import torch
 import compare
 import evaluate
 import fit_references
+import mirror
 import simulate_market
 import stage
 import tracking
@@ -264,7 +265,7 @@ def memory_free() -> float:
 
 def store() -> Finding:
     try:
-        return Finding("ok", "tracking", tracking.reach())
+        return Finding("ok", "tracking", mirror.reach())
     except Exception as error:  # whatever a store or a network can do
         said = tracking.without_password(stage.one_line(error))[:200]
         return Finding("warning", "tracking", said, f"training goes on without; {tracking.CURE}")

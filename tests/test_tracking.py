@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+import mirror
 import tracking
 from scaffold import PROJECT, Clone, mounted
 
@@ -226,12 +227,12 @@ def test_a_stage_that_fails_leaves_the_runs_as_they_were(campaign):
 
 def test_a_stages_own_broken_pipe_is_not_the_mirrors(monkeypatch):
     monkeypatch.setenv("CAMPAIGN_TRACKING", "on")
-    mirror = subprocess.Popen([sys.executable, "-c", "import sys; print(sys.stdin.read())"], stdin=-1, stdout=-1)
-    monkeypatch.setattr(tracking, "_start", lambda command: mirror)
+    process = subprocess.Popen([sys.executable, "-c", "import sys; print(sys.stdin.read())"], stdin=-1, stdout=-1)
+    monkeypatch.setattr(tracking, "_start", lambda command: process)
     with pytest.raises(BrokenPipeError), tracking.mirroring():
         raise BrokenPipeError
-    with mirror:
-        assert mirror.stdout.read() == b"\n", "and it was not told to go on"
+    with process:
+        assert process.stdout.read() == b"\n", "and it was not told to go on"
 
 
 def test_in_a_pulled_clone_nothing_runs_and_backfill_fills_mlflow(campaign, tmp_path):
@@ -304,14 +305,14 @@ def test_a_killed_training_goes_on_in_its_run(campaign, tmp_path):
 
 @pytest.mark.parametrize("told", [b"", b'["start", "ml'])
 def test_a_mirror_whose_trainer_was_killed_before_it_said_what_it_is_ends(told):
-    command = [sys.executable, str(PROJECT / "src/tracking.py"), "follow"]
+    command = [sys.executable, str(PROJECT / "src/mirror.py"), "follow"]
     done = subprocess.run(command, input=told, capture_output=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_mirror_does_not_wait_for_ever_for_a_lock(tmp_path):
     path = str(PROJECT / "src")
-    code = f"import sys; sys.path.insert(0, {path!r}); import tracking; tracking.PATIENCE = 0.2; tracking.Store()"
+    code = f"import sys; sys.path.insert(0, {path!r}); import mirror; mirror.tracking.PATIENCE = 0.2; mirror.Store()"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_"))}
 
     def open_store() -> subprocess.CompletedProcess[str]:
@@ -319,14 +320,14 @@ def test_a_mirror_does_not_wait_for_ever_for_a_lock(tmp_path):
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
 
     with (tmp_path / "mlflow.db.lock").open("w") as held:
-        tracking.take(held)
+        mirror.take(held)
         assert "TimeoutError: another process has held mlflow.db.lock for 0.2 s" in open_store().stderr
     assert open_store().returncode == 0
 
 
 def test_a_project_that_moved_says_where_its_artefacts_go(tmp_path):
     """The database keeps the directory it was made in."""
-    code = f"import sys; sys.path.insert(0, {str(PROJECT / 'src')!r}); import tracking; tracking.Store()"
+    code = f"import sys; sys.path.insert(0, {str(PROJECT / 'src')!r}); import mirror; mirror.Store()"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_"))}
 
     def open_store(directory: Path) -> str:
@@ -350,7 +351,7 @@ def test_a_relative_store_is_the_projects_wherever_a_stage_runs(tmp_path, monkey
         "": f"sqlite:///{tmp_path}/mlflow.db",
     }.items():
         monkeypatch.setenv("MLFLOW_TRACKING_URI", named)
-        assert tracking.store_uri() == meant
+        assert mirror.store_uri() == meant
 
 
 def test_no_password_is_printed(campaign):
