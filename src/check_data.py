@@ -13,14 +13,13 @@ from core.bars import find_symbols
 from core.errors import CampaignError
 from generate_data import Data, Rows, choose_symbols, cut_times, read_rows, split_and_scale
 
-HEAD = ("symbol", "first bar, UTC", "last bar", "bars", "gaps", "no volume", "positive")
-
 
 def survey(symbol: str, rows: Rows) -> tuple[str, ...]:
-    """One line of the table: a gap is a step over data.max_gap; positive is the share of label 1 among labelled bars."""
+    """One line of the table: a move is from close to close of two bars, positive the share of label 1 among labelled bars."""
     first, last = (str(time).replace("T", " ")[:16] for time in (rows.first, rows.last))
     share = rows.y[rows.y >= 0].mean()
-    return symbol, first, last, f"{rows.bars:,}", f"{rows.gaps:,}", f"{rows.zero_volume:,}", f"{share:.1%}"
+    counts = (f"{count:,}" for count in (rows.bars, rows.gaps, rows.zero_volume))
+    return symbol, first, last, *counts, f"{rows.largest_move:+,.1%}", f"{share:.1%}"
 
 
 def lay_out(lines: list[tuple[str, ...]]) -> str:
@@ -46,7 +45,9 @@ def main() -> None:
     good = {symbol: rows for symbol, rows in found.items() if isinstance(rows, Rows)}
     bad = [rows for rows in found.values() if isinstance(rows, str)]
     if good:
-        print(lay_out([HEAD, *(survey(symbol, rows) for symbol, rows in good.items())]))
+        gaps = f"gaps over {settings.max_gap} h"
+        head = ("symbol", "first bar, UTC", "last bar", "bars", gaps, "no volume", "largest move", "positive")
+        print(lay_out([head, *(survey(symbol, rows) for symbol, rows in good.items())]))
     for reason in bad:
         print(f"refused: {reason}")
     if good:
@@ -56,7 +57,8 @@ def main() -> None:
         for warning in split_and_scale(list(good.values()), list(good), cuts, settings)[-1]:
             print(f"warning: {warning}")
     if bad:
-        raise CampaignError(f"{len(bad)} of {len(symbols)} symbols under {root} would be refused; mend or remove them")
+        found = f"{len(bad)} of {len(symbols)} symbols under {root} would be refused"
+        raise CampaignError(f"{found}; mend them, or have data.symbols name the others")
 
 
 if __name__ == "__main__":

@@ -76,7 +76,8 @@ class Rows:
     first, last: opening times of the first and last bar read.
     sequence: int64 (R,), rows of one number follow each other without a break.
     bars, warm_up, gaps, zero_volume: counts: bars read, rows lost to warm-up, breaks, bars without volume.
-    foreknown: features and labels of a row that came out otherwise from bars cut off after it; zero but for a leak.
+    largest_move: greatest change of the close from one bar to the next, up or down, a share.
+    foreknown: features, and "label", that came out otherwise for one row from bars cut off after it; none but for a leak.
     """
 
     timestamps: np.ndarray
@@ -90,7 +91,8 @@ class Rows:
     warm_up: int
     gaps: int
     zero_volume: int
-    foreknown: int
+    largest_move: float
+    foreknown: list[str]
     first: np.datetime64
     last: np.datetime64
 
@@ -106,7 +108,7 @@ def asset_rows(
     needed = features.WARM_UP + lookback + horizon
     parts, stretches = [], list(sequences(bars.timestamps, max_gap))
     longest = max(stretches, key=lambda rows: rows.stop - rows.start)
-    foreknown = 0
+    foreknown: list[str] = []
     for number, rows in enumerate(stretches):
         stretch = bars[rows]
         X = features.compute(stretch, names)[features.WARM_UP :]
@@ -117,7 +119,8 @@ def asset_rows(
             t = (features.WARM_UP + len(stretch) - horizon) // 2
             known = features.compute(stretch[: t + 1], names)[-1]
             label, *_ = triple_barrier(stretch[t : t + horizon + 1], profit=profit, stop=stop, horizon=horizon)
-            foreknown = int((known != X[t - features.WARM_UP]).sum() + (label[0] != y[t]))
+            foreknown = [name for name, differs in zip(names, known != X[t - features.WARM_UP], strict=True) if differs]
+            foreknown += ["label"] if label[0] != y[t] else []
         tail = slice(features.WARM_UP, None)
         sequence = np.full(len(X), number)
         parts.append((stretch.timestamps[tail], X, y[tail], returns[tail], held[tail], closes_at[tail], sequence))
@@ -126,10 +129,12 @@ def asset_rows(
             f"{len(bars)} bars, the longest stretch without a step over {max_gap} h has {most}; at least {needed} are "
             f"needed (warm-up {features.WARM_UP} + lookback {lookback} + horizon {horizon}); add bars or remove the symbol"
         )
+    moves = np.diff(bars.close) / bars.close[:-1]
     timestamps, X, y, returns, held, closes_at, sequence = (np.concatenate(column) for column in zip(*parts, strict=True))
     if not np.isfinite(X).all():
         row, column = np.argwhere(~np.isfinite(X))[0]
-        raise CampaignError(f"feature {names[column]} is not finite at {timestamps[row]} UTC; leave it out or mend the bars")
+        found = f"feature {names[column]} is not finite at {timestamps[row]} UTC"
+        raise CampaignError(f"{found}; mend its function or the bars, or leave it out")
     return Rows(
         timestamps=timestamps,
         X=X,
@@ -142,6 +147,7 @@ def asset_rows(
         warm_up=len(bars) - len(X),
         gaps=len(stretches) - 1,
         zero_volume=int((bars.volume == 0).sum()),
+        largest_move=float(moves[np.abs(moves).argmax()]),
         foreknown=foreknown,
         first=bars.timestamps[0],
         last=bars.timestamps[-1],
@@ -290,8 +296,12 @@ def leak_audit(
             + (splits["val"]["timestamps"] >= cuts[1]).sum()
             + (splits["test"]["timestamps"] < cuts[1]).sum()
         ),
-        "values_that_know_the_future": sum(rows.foreknown for rows in assets),
+        "values_that_know_the_future": sum(len(rows.foreknown) for rows in assets),
     }
+    if ahead := sorted({name for rows in assets for name in rows.foreknown} - {"label"}):
+        one = "knows" if len(ahead) == 1 else "know"
+        said = f"feature {', '.join(ahead)} {one} the future: otherwise from bars that end with its row"
+        raise CampaignError(f"{said}; mend its function in src/core/features.py, or remove it from data.features")
     zero = ("windows_across_a_break", "rows_beyond_a_cut", "values_that_know_the_future")
     if any(audit[name] for name in zero) or min(audit.values()) < 0:
         raise CampaignError(f"leak audit failed, a defect of this program, please report it: {audit}")
@@ -373,7 +383,7 @@ def read_rows(root: Path, symbols: Sequence[str], settings: Data) -> list[Rows |
                 lookback=settings.lookback,
             )
         except CampaignError as error:
-            known = f" (known features: {', '.join(features.KNOWN)})" if extra and "is missing" in str(error) else ""
+            known = f" (known features: {', '.join(features.KNOWN)})" if extra and "no column" in str(error) else ""
             return (str(error) if str(error).startswith(str(path)) else f"{path}: {error}") + known
 
     with stage.parallel(len(symbols)) as parallel:

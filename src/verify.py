@@ -35,7 +35,9 @@ def git(*arguments: str) -> str:
 
 
 def files_of(root: Path, md5: str) -> dict[str, str]:
-    """MD5 by file of a directory in the DVC cache under `root`; empty where the cache does not have it."""
+    """MD5 by file of a directory in the DVC cache under `root`; empty where it is a file, or the cache does not have it."""
+    if not md5.endswith(".dir"):
+        return {}
     try:
         listing: list[dict[str, Any]] = json.loads((root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).read_text())
     except (OSError, ValueError):

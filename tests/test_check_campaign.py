@@ -89,7 +89,7 @@ def test_all_problems_are_told_at_once_with_their_cures(ready, capsys):
     assert "gru.dropout is 2; it must be less than 1" in found["parameters"][0][1]
     assert "compare.draws is 'many'" in found["parameters"][1][1]
     assert "60 bars" in found["bars"][0][1]
-    assert "not found; put the bars there or remove the symbol's directory" in found["bars"][1][1]
+    assert "not found; put the bars there, or have data.symbols name those that are meant" in found["bars"][1][1]
 
 
 def test_the_market_is_that_of_the_parameters_whatever_is_on_disk(ready):

@@ -1,3 +1,4 @@
+import re
 import sys
 
 import pytest
@@ -9,15 +10,20 @@ from scaffold import make_frame, refusal, write_params, write_symbol
 def test_it_lists_what_is_there_and_what_would_be_refused(desk, capsys, monkeypatch):
     frame = make_frame(900, seed=1, volatility=0.015)
     frame.iloc[5:8, frame.columns.get_loc("Volume")] = 0
+    frame.iloc[600, frame.columns.get_indexer(["High", "Close"])] *= 100  # a wrong tick
     write_symbol(desk / "elsewhere", "AAA", frame.drop(frame.index[300:500]))
     write_symbol(desk / "elsewhere", "BBB", frame)
     monkeypatch.setattr(sys, "argv", ["check_data", "elsewhere"])
     check_data.main()
     good = capsys.readouterr().out.splitlines()
-    assert good[0].split() == ["symbol", "first", "bar,", "UTC", "last", "bar", "bars", "gaps", "no", "volume", "positive"]
+    heads = ["symbol", "first bar, UTC", "last bar", "bars", "gaps over 96 h", "no volume", "largest move", "positive"]
+    assert re.split(r"  +", good[0]) == heads
     first = good[1].split()
     assert first[:8] == ["AAA", "2024-01-01", "00:00", "2024-02-07", "11:00", "700", "1", "3"]
-    assert 5 < float(first[8].rstrip("%")) < 40
+    move = frame["Close"].iloc[600] / frame["Close"].iloc[599] - 1
+    assert first[8] == f"{move:+,.1%}"
+    assert move > 90
+    assert 5 < float(first[9].rstrip("%")) < 40
     assert good[3].startswith("validation from 2024-")
 
     write_symbol(desk / "elsewhere", "BAD", frame[:60])
@@ -25,7 +31,7 @@ def test_it_lists_what_is_there_and_what_would_be_refused(desk, capsys, monkeypa
     monkeypatch.setattr(sys, "argv", ["check_data"])
     write_params(desk, data={"bars": "elsewhere"})
     message = refusal(check_data.main)
-    assert "2 of 4 symbols under elsewhere would be refused; mend or remove them" in message
+    assert "2 of 4 symbols under elsewhere would be refused; mend them, or have data.symbols name the others" in message
     out = capsys.readouterr().out
     assert "refused: elsewhere/BAD/1Hour/data.parquet: 60 bars" in out
     assert "refused: elsewhere/EMPTY/1Hour/data.parquet not found" in out

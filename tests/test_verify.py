@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scaffold import write_params
-from verify import link_bars
+from verify import files_of, link_bars
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,14 @@ def test_bars_elsewhere_are_found_where_they_are(tmp_path: Path):
     write_params(tmp_path / "there", data={"bars": str(tmp_path / "bars")})
     link_bars(tmp_path / "here", tmp_path / "there", made=[])
     assert [path.name for path in (tmp_path / "there").iterdir()] == ["params.yaml"]
+
+
+def test_only_a_directory_has_files(tmp_path: Path):
+    """An out that is a file may be JSON, too."""
+    cache = tmp_path / ".dvc/cache/files/md5/12"
+    cache.mkdir(parents=True)
+    (cache / "34").write_text('{"models": {"mlp": 1}}')
+    (cache / "34.dir").write_text('[{"md5": "56", "relpath": "seed_1.pt"}]')
+    assert files_of(tmp_path, "1234") == {}
+    assert files_of(tmp_path, "1234.dir") == {"seed_1.pt": "56"}
+    assert files_of(tmp_path, "7890.dir") == {}

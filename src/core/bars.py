@@ -1,6 +1,7 @@
 """Read hourly bars and refuse bad ones."""
 
 import dataclasses
+import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -55,6 +56,10 @@ def find_symbols(root: Path) -> list[str]:
     symbols = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not symbols:
         raise CampaignError(f"no symbol directory under {root}: put <SYMBOL>/1Hour/data.parquet files there")
+    if not any(path_of(root, symbol).parent.is_dir() for symbol in symbols):
+        for below in (root / symbol for symbol in symbols):
+            if any(path_of(below, entry.name).is_file() for entry in below.iterdir()):
+                raise CampaignError(f"no symbol directory under {root}, but under {below}: set data.bars to that")
     escaping = [symbol for symbol in symbols if not path_of(root, symbol).resolve().is_relative_to(root.resolve())]
     if escaping:
         raise CampaignError(f"{root}: {', '.join(escaping)} leads out of the directory; replace the link by the files")
@@ -81,11 +86,11 @@ def read_bars(path: Path, extra: Sequence[str] = ()) -> Bars:
     try:
         frame = pd.read_parquet(path)
     except FileNotFoundError:
-        raise CampaignError(f"{path} not found; put the bars there or remove the symbol's directory") from None
+        raise CampaignError(f"{path} not found; put the bars there, or have data.symbols name those that are meant") from None
     except PermissionError:
         raise CampaignError(f"{path} may not be read; check the permissions") from None
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowError) as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = textwrap.shorten(str(error), 160, placeholder=" …")
         raise CampaignError(f"{path} is not a readable parquet file ({reason}); write it again") from None
     try:
         return _parse(frame, extra)
@@ -104,7 +109,7 @@ def _parse(frame: pd.DataFrame, extra: Sequence[str]) -> Bars:
     missing += [name for name in extra if name not in frame.columns]
     if missing:
         found = ", ".join(map(str, frame.columns)) or "none"
-        raise CampaignError(f"column {', '.join(missing)} is missing (found: {found}); add it")
+        raise CampaignError(f"no column {', '.join(missing)} (found: {found}); add what is missing, or rename what is there")
     twice = [" and ".join(by_name[name]) for name in COLUMNS if len(by_name[name]) > 1]
     if twice or not frame.columns.is_unique:
         raise CampaignError(f"column names are ambiguous ({', '.join(twice) or 'one stands twice'}); keep one of each")
@@ -127,7 +132,8 @@ def _timestamps(frame: pd.DataFrame) -> np.ndarray:
         raise CampaignError(f"column names are ambiguous ({' and '.join(columns)}); keep one of each")
     times = frame[columns[0]] if columns else frame.index
     if not pd.api.types.is_datetime64_any_dtype(times.dtype):
-        raise CampaignError("no timestamp index or column of a date-time type; write the bars' opening times")
+        found = f"the {'column' if columns else 'index'} {times.name or 'without a name'} holds {times.dtype}"
+        raise CampaignError(f"no timestamp index or column of a date-time type ({found}); convert it with pd.to_datetime")
     times = pd.DatetimeIndex(times)
     if times.hasnans:
         raise CampaignError(f"{int(times.isna().sum())} empty timestamps; remove those rows")

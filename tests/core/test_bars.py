@@ -36,8 +36,8 @@ def at(times: pd.DatetimeIndex) -> pd.DataFrame:
 TWICE = pd.concat([GOOD[:50], GOOD[49:]])
 UNTIMED = GOOD.reset_index().assign(timestamp=lambda frame: frame["timestamp"].where(frame.index != 3))
 BAD_FRAMES = {
-    "no volume column": (GOOD.drop(columns="Volume"), "column Volume is missing (found: Open, High, Low, Close); add it"),
-    "two columns gone": (GOOD[["Open", "Close"]], "column High, Low, Volume is missing"),
+    "no volume column": (GOOD.drop(columns="Volume"), "no column Volume (found: Open, High, Low, Close); add what is missing"),
+    "two columns gone": (GOOD[["Open", "Close"]], "no column High, Low, Volume"),
     "ambiguous": (GOOD.assign(close=1.0), "ambiguous (Close and close); keep one of each"),
     "text": (GOOD.assign(Close=GOOD["Close"].astype(str)), "column Close holds str, not numbers; convert it"),
     "NaN": (change(GOOD, "High", slice(3, 5), np.nan), "NaN in High in 2 of 200 rows, first at 2024-01-01 03:00 UTC; fill"),
@@ -54,7 +54,8 @@ BAD_FRAMES = {
     "minutes": (at(pd.date_range("2020", periods=200, freq="min")), "not hourly bars: the usual step is 0.0166"),
     "one short step": (at(GOOD.index[:-1].append(GOOD.index[-2:-1] + pd.Timedelta("30min"))), "steps shorter than an hour"),
     "fractions": (at(GOOD.index + pd.Timedelta("1ms")), "timestamps with fractions of a second"),
-    "no time": (GOOD.reset_index(drop=True), "no timestamp index or column of a date-time type"),
+    "no time": (GOOD.reset_index(drop=True), "(the index without a name holds int64); convert it with"),
+    "time as text": (GOOD.reset_index().astype({"timestamp": str}), "(the column timestamp holds str); convert it"),
     "two times": (GOOD.reset_index().assign(TIMESTAMP=1), "ambiguous (timestamp and TIMESTAMP); keep one of each"),
     "no rows": (GOOD[:0], "the file has no rows; remove the symbol or write its bars"),
     "empty time": (UNTIMED, "1 empty timestamps; remove those rows"),
@@ -86,7 +87,7 @@ def test_what_is_no_parquet_file_is_refused(tmp_path):
     with pytest.raises(CampaignError, match="is not a readable parquet file"):
         read_bars(path)
     path.unlink()
-    with pytest.raises(CampaignError, match="not found; put the bars there or remove the symbol's directory"):
+    with pytest.raises(CampaignError, match="not found; put the bars there, or have data.symbols name those that are meant"):
         read_bars(path)
     path.mkdir()
     with pytest.raises(CampaignError, match="is a directory, not a parquet file"):
@@ -122,7 +123,7 @@ def test_integers_and_extra_columns_are_numbers(tmp_path):
     assert bars.volume.dtype == np.float64
     assert bars.extra["sentiment"][-1] == 1
     assert bars[10:20].extra["sentiment"][0] == frame["sentiment"].iloc[10]
-    with pytest.raises(CampaignError, match="column mood is missing"):
+    with pytest.raises(CampaignError, match="no column mood"):
         read_bars(tmp_path / "AAA/1Hour/data.parquet", ["mood"])
 
 
@@ -162,3 +163,10 @@ def test_the_real_bars_are_all_usable(real_bars: Path):
     symbols = find_symbols(real_bars)
     assert len(symbols) == 16
     assert sum(len(read_bars(real_bars / symbol / "1Hour" / "data.parquet")) for symbol in symbols) > 500_000
+
+
+def test_a_directory_above_the_bars_is_told(tmp_path):
+    write_symbol(tmp_path / "historical", "AAA", GOOD)
+    with pytest.raises(CampaignError, match=r"no symbol directory under .*, but under .*/historical: set data.bars to that"):
+        find_symbols(tmp_path)
+    assert find_symbols(tmp_path / "historical") == ["AAA"]
