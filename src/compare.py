@@ -114,8 +114,10 @@ def is_clear(pairs: list[dict[str, Any]], better: str, worse: str) -> bool:
     return any(pair["clear"] and pair["better"] == better and pair["worse"] == worse for pair in pairs)
 
 
-def gate(name: str, passed: bool, value: Any, threshold: Any) -> dict[str, Any]:
-    return {"gate": name, "passed": bool(passed), "value": value, "threshold": threshold}
+def gate(name: str, passed: bool, value: Any, threshold: Any, *, decides: bool = False, percent: bool = False) -> dict[str, Any]:
+    """`decides`: whether it sets an architecture aside; `percent`: whether its numbers are written as such."""
+    found = {"gate": name, "passed": bool(passed), "value": value, "threshold": threshold}
+    return found | {"decides": decides, "percent": percent}
 
 
 def gates(
@@ -147,12 +149,12 @@ def gates(
     hit_rate, break_even = paid["hit_rate"], paid["break_even_hit_rate"]
     pays = hit_rate is not None and break_even is not None and hit_rate > break_even
     result = [
-        *(gate(f"validation F1 above {floor}", val_f1 > least, val_f1, least) for floor, least in floors.items()),
+        *(gate(f"validation F1 above {floor}", val_f1 > least, val_f1, least, decides=True) for floor, least in floors.items()),
         gate("converged: seeds that did not stop early", not unconverged, unconverged, []),
         gate("stable: spread of validation F1 over seeds", stable, spread, settings.max_seed_spread),
         gate("train-validation F1 gap", gap < settings.max_train_val_gap, gap, settings.max_train_val_gap),
-        gate("test hit rate above break-even", pays, hit_rate, break_even),
-        gate("test return after costs above zero, beyond chance", earns, paid["total_return_net"], 0.0),
+        gate("test hit rate above break-even", pays, hit_rate, break_even, percent=True),
+        gate("test return after costs above zero, beyond chance", earns, paid["total_return_net"], 0.0, percent=True),
     ]
     for reference in REFERENCES:
         beats = is_clear(test_pairs, name, reference)
@@ -259,7 +261,7 @@ def made_or_lost(total: float) -> str:
 
 
 def sentences(result: dict[str, Any]) -> list[str]:
-    """The verdict: who leads on test, what to search, and what it would have paid."""
+    """The verdict: who leads on test, what to search, what it would have paid, and whether a network is ready to trade."""
     judged, search, models = result["test_verdict"], result["search_first"], result["models"]
 
     def names(of: list[str]) -> str:
@@ -280,18 +282,22 @@ def sentences(result: dict[str, Any]) -> list[str]:
         then = f", then {names(search['secondary'])} ({ties})" if search["secondary"] else ""
         aside = f"; set aside {names(search['set_aside'])}" if search["set_aside"] else ""
         advice = f"Search {NAMES[primary]} first{then}{aside}."
+    if result["earning"]:
+        ready = f"Test returns after costs above zero, beyond chance: {names(result['earning'])}."
+    else:
+        ready = "No network's test return after costs is above zero beyond chance: none is ready to be traded."
     paid = models[primary]["test"]["money"]
     if not paid["trades"]:
-        return [leads, advice, f"{NAMES[primary]} took no trade on test."]
+        return [leads, advice, f"{NAMES[primary]} took no trade on test.", ready]
     low, high = paid["return_per_day_interval"]
-    sure = "" if (low > 0 or high < 0) and len(models[primary]["seeds"]) > 1 else ", which could be chance"
+    sure = f" (the {result['confidence']:.0%} interval of its daily return includes zero)" if low <= 0 <= high else ""
     needed = paid["break_even_hit_rate"]
     hits = "" if needed is None else f"; {paid['hit_rate']:.1%} of them hit the profit barrier, and {needed:.1%} would break even"
     pays = (
         f"On test {NAMES[primary]} would have {made_or_lost(paid['total_return_net'])} the capital after costs, in "
         f"{paid['trades']:,.0f} trades{sure}{hits}."
     )
-    return [leads, advice, pays]
+    return [leads, advice, pays, ready]
 
 
 def convergence(train: dict[str, Any]) -> dict[str, Any]:
@@ -403,6 +409,7 @@ def main() -> None:
         "one_column": evaluated["one_column"],
         "ranking": sorted(NAMES, key=lambda name: -models[name]["val"]["f1"]["mean"]),
         "test_verdict": verdict(means["test"], pairs["test"]),
+        "earning": earn,
         "search_first": recommend({name: means["val"][name] for name in NETWORKS}, floors, pairs["val"]),
         "gates": {
             name: gates(

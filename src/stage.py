@@ -41,6 +41,9 @@ SYSTEM_CURES = {
 }
 
 
+DISGUISES = ("OPENBLAS_CORETYPE", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")
+
+
 class Settings(pydantic.BaseModel):
     """A section of params.yaml: no unknown key, no missing key, no silent conversion."""
 
@@ -50,23 +53,30 @@ class Settings(pydantic.BaseModel):
 Section = TypeVar("Section", bound=Settings)
 
 
-def read_section(name: str, schema: type[Section]) -> Section:
-    """Read one section of params.yaml in the working directory.
-
-    YAML 1.2, as DVC reads it: ``1e-4`` is a number, ``"1e-4"`` is text.
+def read_params() -> Any:
+    """What params.yaml in the working directory holds, in YAML 1.2 as DVC reads it: ``1e-4`` is a number, ``"1e-4"`` is text.
 
     Raises:
-        CampaignError: the file or section is missing or not YAML, or a value breaks the schema; names every such key.
+        CampaignError: the file is missing or not YAML.
     """
     from ruamel.yaml import YAML  # here and below: what a seed's process and a benchmark can do without
     from ruamel.yaml.error import YAMLError
 
     try:
-        document = YAML(typ="safe").load(PARAMS.read_text(encoding="utf-8"))
+        return YAML(typ="safe").load(PARAMS.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CampaignError(f"{PARAMS} not found in {Path.cwd().name}/: start in the project's root") from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise CampaignError(f"{PARAMS} is not valid YAML: {one_line(error)}") from None
+
+
+def read_section(name: str, schema: type[Section]) -> Section:
+    """Read one section of params.yaml.
+
+    Raises:
+        CampaignError: the file or section is missing or not YAML, or a value breaks the schema; names every such key.
+    """
+    document = read_params()
     if not isinstance(document, dict) or not isinstance(document.get(name), dict):
         found = "nothing" if not isinstance(document, dict) or document.get(name) is None else "no mapping"
         raise CampaignError(f"{PARAMS}: section '{name}' expected, {found} found; add '{name}:' with its keys")
@@ -166,6 +176,11 @@ def jobs(tasks: int) -> int:
         raise CampaignError(f"CAMPAIGN_JOBS is {wanted!r}; it must be a whole number above zero, or unset")
     most = int(wanted) if wanted else tasks if tasks <= 2 * cores() else cores()
     return max(1, min(tasks, most))
+
+
+def disguises() -> str:
+    """Variables of the environment that have a numeric library take the machine for another, to other last digits; or empty."""
+    return ", ".join(f"{name}={os.environ[name]}" for name in DISGUISES if os.environ.get(name))
 
 
 def cores() -> int:

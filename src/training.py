@@ -32,7 +32,6 @@ from core.errors import CampaignError
 from core.fit import fit, predict, prepare_process
 from core.lock import claim
 from core.metrics import Ranking, sigmoid
-from core.names import COLOURS, NAMES
 
 SOURCE = Path(__file__).parent
 WORKERS = multiprocessing.get_context("forkserver")
@@ -404,7 +403,8 @@ def _write(
 
 
 def learning_curves(architecture: str, rows: list[dict[str, Any]], summaries: list[dict[str, Any]]) -> bytes:
-    """A PNG: loss and F1 by epoch, each seed a line, a dot at its best epoch.
+    """A PNG: loss and F1 by epoch, each seed a line, a dot at its best epoch. The same colour for every architecture, since a
+    trainer that knew of others would be outdated by a new one.
 
     Args:
         rows: the training history, `seed`, `epoch`, `train_loss`, `val_loss`, `train_f1`, `val_f1`.
@@ -414,7 +414,7 @@ def learning_curves(architecture: str, rows: list[dict[str, Any]], summaries: li
 
     figure = Figure(figsize=(9, 3.4))
     panels = figure.subplots(1, 2)
-    colour = COLOURS.get(architecture, "#000000")
+    colour = "#0072B2"
     for panel, score, unit in zip(panels, ("loss", "f1"), ("focal loss", "F1 at the tuned threshold"), strict=True):
         for number, summary in enumerate(summaries):
             own = [row for row in rows if row["seed"] == summary["seed"]]
@@ -426,6 +426,6 @@ def learning_curves(architecture: str, rows: list[dict[str, Any]], summaries: li
             panel.plot(epochs[best], val[best], "o", color=colour, ms=5, label="best epoch" if label else None)
         panel.set(xlabel="epoch", ylabel=unit)
         panel.xaxis.get_major_locator().set_params(integer=True)
-    panels[0].set_title(f"{NAMES.get(architecture, architecture)}, {len(summaries)} seeds")
+    panels[0].set_title(f"{architecture}, {len(summaries)} seed{'s' * (len(summaries) > 1)}")
     panels[1].legend(loc="best")
     return to_png(figure)

@@ -13,6 +13,7 @@ import pytest
 import check_campaign
 import evaluate
 import simulate_market
+import stage
 from scaffold import SMALL, make_frame, mounted, refusal, write_params, write_symbol
 
 TINY = SMALL | {"train": SMALL["train"] | {"epochs": 4}}
@@ -23,7 +24,8 @@ def ready(desk: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Small parameters for the simulated market, nothing on disk."""
     monkeypatch.setattr(check_campaign, "prepare_process", lambda: None)
     monkeypatch.setattr(check_campaign, "STEPS", 2)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for name in ("MLFLOW_TRACKING_URI", *stage.DISGUISES):
+        monkeypatch.delenv(name, raising=False)
     write_params(desk, **TINY)
     return desk
 
@@ -90,6 +92,17 @@ def test_all_problems_are_told_at_once_with_their_cures(ready, capsys):
     assert "compare.draws is 'many'" in found["parameters"][1][1]
     assert "60 bars" in found["bars"][0][1]
     assert "not found; put the bars there, or have data.symbols name those that are meant" in found["bars"][1][1]
+
+
+def test_what_changes_bytes_and_what_nobody_reads_is_warned_of(ready, capsys, monkeypatch):
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    with (ready / "params.yaml").open("a") as file:
+        file.write("\ntransformer: {heads: 4}\n")
+    check_campaign.main()
+    found = lines(capsys)
+    assert found["environment"][0][0] == found["parameters"][0][0] == "warning"
+    assert found["environment"][0][1].startswith("OPENBLAS_CORETYPE=Haswell; unset it")
+    assert found["parameters"][0][1].startswith("section transformer is checked by nobody; remove it, or name its schema")
 
 
 def test_the_market_is_that_of_the_parameters_whatever_is_on_disk(ready):

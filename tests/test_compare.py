@@ -197,6 +197,7 @@ def test_each_gate_fails_alone(broken, record, f1, hit_rate):
     earns = not (broken and "return" in broken)
     found = gates("mlp", record, means, pairs, floors=least, paid=paid(hit_rate), earns=earns, settings=SETTINGS)
     assert [gate["gate"] for gate in found if not gate["passed"]] == ([broken] if broken else [])
+    assert {gate["gate"] for gate in found if gate["decides"]} == {f"validation F1 above {floor}" for floor in least}
 
 
 def test_one_seed_is_not_stable():
@@ -222,25 +223,33 @@ def test_what_earns_beyond_chance_is_corrected_for_their_number():
     assert earning(mlp | others, 1e6, 0.95) == ["mlp", "gru"]
 
 
+INCLUDES_ZERO = " (the 95% interval of its daily return includes zero)"
+
+
 @pytest.mark.parametrize(
-    ("total", "interval", "seeds", "said"),
+    ("total", "interval", "said"),
     [
-        (0.031, [-0.01, 0.01], [1, 2], "made 3.1% of the capital after costs, in 138 trades, which could be chance;"),
-        (0.5, [0.001, 0.01], [1, 2], "made 50.0% of the capital after costs, in 138 trades;"),
-        (0.5, [0.001, 0.01], [1], "made 50.0% of the capital after costs, in 138 trades, which could be chance;"),
-        (-0.4, [-0.02, -0.001], [1, 2], "lost 40.0% of the capital after costs, in 138 trades;"),
-        (-1.046, [-0.02, -0.001], [1, 2], "lost all of the capital after costs, in 138 trades;"),
+        (
+            0.031,
+            [-0.01, 0.01],
+            f"made 3.1% of the capital after costs, in 138 trades{INCLUDES_ZERO};",
+        ),
+        (0.5, [0.001, 0.01], "made 50.0% of the capital after costs, in 138 trades;"),
+        (-0.4, [-0.02, -0.001], "lost 40.0% of the capital after costs, in 138 trades;"),
+        (-1.046, [-0.02, -0.001], "lost all of the capital after costs, in 138 trades;"),
     ],
 )
-def test_the_verdict_on_money_is_of_one_figure(total, interval, seeds, said):
+def test_the_verdict_on_money_is_of_one_figure(total, interval, said):
     """Whatever a trade paid on average in each seed: a seed of few lucky trades weighs little in the sum."""
     money = {"trades": 138.0, "mean_return_net": 0.02, "total_return_net": total, "return_per_day_interval": interval}
     money |= {"hit_rate": 0.196, "break_even_hit_rate": 0.184}
-    model = {"seeds": seeds, "test": {"f1": {"mean": 0.3}, "money": money}}
+    model = {"test": {"f1": {"mean": 0.3}, "money": money}}
     result = {
         "test_verdict": {"first": "mlp", "winner": "mlp", "ties": []},
         "search_first": {"primary": "mlp", "secondary": [], "set_aside": [], "reasons": {}},
         "models": {"mlp": model},
+        "earning": [],
+        "confidence": 0.95,
     }
     hits = "19.6% of them hit the profit barrier, and 18.4% would break even."
     assert sentences(result)[2] == f"On test MLP would have {said} {hits}"
@@ -248,6 +257,10 @@ def test_the_verdict_on_money_is_of_one_figure(total, interval, seeds, said):
     assert sentences(result)[2] == f"On test MLP would have {said[:-1]}."
     money["trades"] = 0
     assert sentences(result)[2] == "MLP took no trade on test."
+    nothing = "No network's test return after costs is above zero beyond chance: none is ready to be traded."
+    assert sentences(result)[3] == nothing
+    result["earning"] = ["mlp", "gru"]
+    assert sentences(result)[3] == "Test returns after costs above zero, beyond chance: MLP, GRU + attention."
 
 
 def test_a_reference_is_beaten_only_beyond_chance():

@@ -3,7 +3,7 @@
 from typing import Any
 
 from core.names import NAMES
-from report.markdown import FLATTERED, listing, value_of_gate, with_interval
+from report.markdown import FLATTERED, TOLD, listing, value_of_gate, with_interval
 
 
 def decision(result: dict[str, Any], metadata: dict[str, Any]) -> str:
@@ -26,18 +26,22 @@ def decision(result: dict[str, Any], metadata: dict[str, Any]) -> str:
         if search["secondary"]:
             chosen += f" {listing(search['secondary'])} cannot be told apart from it: search them next."
         others = [*search["secondary"], *search["set_aside"]]
+    cautions: list[str] = []
     evidence = [f"- {sentence}" for sentence in (result["verdict"][0], *result["verdict"][2:])]
     if primary is not None:
         evidence.append(f"- Validation F1 of {NAMES[primary]}: {with_interval(models[primary]['val']['f1'])}. {FLATTERED}")
-        failed = [gate for gate in result["gates"][primary] if not gate["passed"]]
-        evidence += [
-            f"- Gate failed by {NAMES[primary]}: {gate['gate']} ({value_of_gate(gate['value'])} against "
-            f"{value_of_gate(gate['threshold'])})."
-            for gate in failed
+        cautions = [
+            f"- {NAMES[primary]} fails: {gate['gate']} ({value_of_gate(gate, 'value')} against "
+            f"{value_of_gate(gate, 'threshold')})."
+            for gate in result["gates"][primary]
+            if not gate["passed"]
         ]
     alternatives = [f"- {NAMES[name]}: {search['reasons'][name]}." for name in others]
     for name in ("gradient_boosting", "logistic_regression", "one_column", "prior"):
         alternatives.append(f"- {NAMES[name]}, no search needed: test F1 {with_interval(models[name]['test']['f1'])}.")
     parts = ["# Decision: what to search first", "## Context", context, "## Decision", chosen, "## Evidence"]
-    parts += ["\n".join(evidence), "## Alternatives", "\n".join(alternatives)]
+    parts.append("\n".join(evidence))
+    if cautions:
+        parts += ["## What speaks against it", f"{TOLD}.", "\n".join(cautions)]
+    parts += ["## Alternatives", "\n".join(alternatives)]
     return "\n\n".join(parts) + "\n"

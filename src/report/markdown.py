@@ -1,5 +1,6 @@
 """The comparison as Markdown, from plain values only."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from core.names import NAMES
@@ -33,7 +34,6 @@ FLATTERED = (
 
 
 REGIMES = "they tell the luck of days like these, not what another year brings."
-GONE = "at a total of −100% the capital is gone, and a drawdown is that of closed trades."
 
 
 def simplest(result: dict[str, Any]) -> str:
@@ -41,6 +41,23 @@ def simplest(result: dict[str, Any]) -> str:
     return (
         f"One column: {result['one_column']} of the last bar alone, the column that ranks the labels of train best. Asset prior: "
         "each asset's share of positives in train, whatever its bars. A model that does no better than these has learnt no more."
+    )
+
+
+def assets_of_test(result: dict[str, Any]) -> int:
+    """How many assets have samples there."""
+    return len(next(iter(result["models"].values()))["test"]["by_asset"])
+
+
+def stakes(result: dict[str, Any]) -> str:
+    """How trades are counted."""
+    assets = assets_of_test(result)
+    stake = f"1/{assets} of the capital at the start" if assets > 1 else "all of the capital at the start"
+    return (
+        f"Trades at the tuned threshold, means over seeds, {result['cost_per_trade']:.2%} of costs a round trip; one position an "
+        "asset, so that of samples called one after the other only the first is traded: a hit rate is not the precision. A "
+        f"trade's stake is {stake}, whatever was won or lost since; at a total of −100% the capital is gone. A drawdown is that "
+        "of closed trades."
     )
 
 
@@ -53,12 +70,31 @@ def break_even(result: dict[str, Any]) -> str:
     )
 
 
-def value_of_gate(value: Any) -> str:
+DECIDE = "What decides the search, on validation"
+TOLD = "What else to know before one is searched or traded; none of these decides"
+
+
+def value_of_gate(gate: dict[str, Any], key: str) -> str:
+    """Its `value` or `threshold` as text."""
+    value = gate[key]
     if value is None:
         return "unknown"
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
-    return f"{value:.3f}"
+    return f"{value:.1%}" if gate["percent"] else f"{value:.3f}"
+
+
+def rows_of_gates(gates: dict[str, list[dict[str, Any]]]) -> Iterator[tuple[str, list[list[dict[str, Any]]]]]:
+    """The two kinds of gates with their captions: for each gate the findings on every architecture, in order."""
+    every = [list(same) for same in zip(*gates.values(), strict=True)]
+    for caption, decides in ((DECIDE, True), (TOLD, False)):
+        yield caption, [same for same in every if same[0]["decides"] == decides]
+
+
+def thresholds(same: list[dict[str, Any]]) -> str:
+    """One where they are the same for all architectures."""
+    found = [value_of_gate(gate, "threshold") for gate in same]
+    return " / ".join(found if len(set(found)) > 1 else found[:1])
 
 
 def leaderboard(result: dict[str, Any]) -> str:
@@ -92,14 +128,15 @@ def leaderboard(result: dict[str, Any]) -> str:
 
 
 def gates(result: dict[str, Any]) -> str:
-    by_model = result["gates"]
-    rows = []
-    for number, first in enumerate(next(iter(by_model.values()))):
-        found = [by_model[name][number] for name in by_model]
-        marks = [f"{'pass' if gate['passed'] else '**fail**'} ({value_of_gate(gate['value'])})" for gate in found]
-        thresholds = [value_of_gate(gate["threshold"]) for gate in found]
-        rows.append([first["gate"], *marks, " / ".join(thresholds if len(set(thresholds)) > 1 else thresholds[:1])])
-    return table(["gate"] + [NAMES[name] for name in by_model] + ["threshold"], rows)
+    parts = []
+    head = ["gate", *(NAMES[name] for name in result["gates"]), "threshold"]
+    for caption, every in rows_of_gates(result["gates"]):
+        rows = []
+        for same in every:
+            marks = [f"{'pass' if gate['passed'] else '**fail**'} ({value_of_gate(gate, 'value')})" for gate in same]
+            rows.append([same[0]["gate"], *marks, thresholds(same)])
+        parts += [f"{caption}:", table(head, rows)]
+    return "\n\n".join(parts)
 
 
 def training(result: dict[str, Any]) -> str:
@@ -111,7 +148,7 @@ def training(result: dict[str, Any]) -> str:
             figures = (found["train_f1"], found["val_f1"], gap, found["val_f1_range_last_10_epochs"])
             rows.append([NAMES[name], *seeds, *(f"{figure:.3f}" for figure in figures)])
     head = ["model", "best epoch of each seed", "epochs run", "train F1", "validation F1", "gap"]
-    return table([*head, "range of validation F1 over the last 10 epochs"], rows)
+    return table([*head, "range of validation F1 over the last 10 epochs, or all"], rows)
 
 
 def money(result: dict[str, Any]) -> str:
@@ -215,8 +252,7 @@ def comparison(result: dict[str, Any], metadata: dict[str, Any]) -> str:
         "## Money",
         money(result),
         would_have_lost(result),
-        f"Trades at the tuned threshold, one position an asset, an equal and constant stake each, {result['cost_per_trade']:.2%} "
-        f"of costs a round trip; {GONE} {break_even(result)}",
+        f"{stakes(result)} {break_even(result)}",
         "## Differences in test F1",
         differences(result, "test"),
         "Corrected for the number of pairs (Holm).",

@@ -9,7 +9,18 @@ from typing import Any
 import networkx
 
 from core.names import COLOURS, NAMES
-from report.markdown import FLATTERED, GONE, REGIMES, break_even, listing, simplest, value_of_gate
+from report.markdown import (
+    FLATTERED,
+    REGIMES,
+    assets_of_test,
+    break_even,
+    listing,
+    rows_of_gates,
+    simplest,
+    stakes,
+    thresholds,
+    value_of_gate,
+)
 from report.style import STYLE
 from report.svg import Axis, Guide, Line, Row, confusion_matrix, critical_difference, heat_map, interval_plot, line_chart, swatch
 
@@ -50,11 +61,13 @@ def _paragraphs(*sentences: str, kind: str = "") -> str:
 
 
 def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
-    """A table in a container that scrolls by itself. The first cell of a row is its header. Cells are HTML."""
+    """A table in a container that scrolls by itself. The first cell of a row is its header, one alone that of the rows below.
+    Cells are HTML."""
     top = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    body = "".join(
-        f'<tr><th scope="row">{row[0]}</th>' + "".join(f"<td>{cell}</td>" for cell in row[1:]) + "</tr>" for row in rows
-    )
+    body = ""
+    for first, *cells in rows:
+        scope = 'scope="row"' if cells else f'scope="rowgroup" colspan="{len(head)}"'
+        body += f"<tr><th {scope}>{first}</th>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
     name, table = escape(caption), f'<table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
     return f'<p class="note caption">{name}</p><div class="scroll" role="region" tabindex="0" aria-label="{name}">{table}</div>'
 
@@ -92,16 +105,16 @@ def _spoken(models: Mapping[str, Any], names: Iterable[str], key: str) -> str:
     return "; ".join(f"{NAMES[name]} {_fixed(models[name]['test'][key])}" for name in names) + "."
 
 
-def _gates(gates: Mapping[str, list[dict[str, Any]]]) -> str:
-    rows = []
-    for same in zip(*gates.values(), strict=True):
-        cells = []
-        for gate in same:
-            mark = '<span class="pass">✓ pass</span>' if gate["passed"] else '<span class="fail">✗ fail</span>'
-            cells.append(f"{mark}<br><small>{escape(_minus(value_of_gate(gate['value'])))}</small>")
-        thresholds = [_minus(value_of_gate(gate["threshold"])) for gate in same]
-        thresholds = thresholds if len(set(thresholds)) > 1 else thresholds[:1]
-        rows.append([escape(same[0]["gate"]), *cells, escape(" / ".join(thresholds))])
+def _gates(gates: dict[str, list[dict[str, Any]]]) -> str:
+    rows: list[list[str]] = []
+    for caption, every in rows_of_gates(gates):
+        rows.append([escape(caption)])
+        for same in every:
+            cells = []
+            for gate in same:
+                mark = '<span class="pass">✓ pass</span>' if gate["passed"] else '<span class="fail">✗ fail</span>'
+                cells.append(f"{mark}<br><small>{escape(_minus(value_of_gate(gate, 'value')))}</small>")
+            rows.append([escape(same[0]["gate"]), *cells, escape(_minus(thresholds(same)))])
     table = _table("Each architecture's number stands below its mark", ["gate", *map(NAMES.get, gates), "threshold"], rows)
     return table + _paragraphs(FLATTERED, kind="note")
 
@@ -145,7 +158,8 @@ def _convergence(models: Mapping[str, Any]) -> str:
             seeds = [" · ".join(map(str, found[key])) for key in ("best_epochs", "epochs")]
             train, val, moved = (found[key] for key in ("train_f1", "val_f1", "val_f1_range_last_10_epochs"))
             rows.append([NAMES[name], *seeds, *map(_fixed, (train, val, train - val, moved))])
-    head = ["model", "best epoch of each seed", "epochs run", "train F1", "validation F1", "gap", "range over the last 10 epochs"]
+    head = ["model", "best epoch of each seed", "epochs run", "train F1", "validation F1", "gap"]
+    head += ["range over the last 10 epochs, or all"]
     return _table("Convergence: F1 as means over seeds, the range is that of validation F1", head, rows)
 
 
@@ -210,7 +224,8 @@ def _ranking_and_calibration(result: Mapping[str, Any], curves: Mapping[str, lis
     head = ["model", "Brier score", "log loss", "calibration error", "after temperature", "temperature"]
     note = (
         f"Precision is drawn from recall {LEAST_SHARE:g} on. On the dashed diagonal a model ranks by chance (ROC), or its score "
-        "is the share of profits (calibration; larger dots hold more samples)."
+        "is the share of profits (calibration; larger dots hold more samples). Asset prior and always positive score all samples "
+        "of an asset alike, and have no curve."
     )
     return (
         _paragraphs(note, kind="note")
@@ -262,8 +277,9 @@ def _losing(result: Mapping[str, Any]) -> Iterable[str]:
     for name in result["losing"]:
         test = models[name]["test"]
         lost = -test["money"]["total_return_net"]
+        said = NAMES[name][0].upper() + NAMES[name][1:]
         yield (
-            f"{NAMES[name]}: test F1 {test['f1']['mean']:.3f} is above always-positive ({floor:.3f}), and its trades would "
+            f"{said}: test F1 {test['f1']['mean']:.3f} is above always-positive ({floor:.3f}), and its trades would "
             f"still have lost {f'{lost:.1%}' if lost < 1 else 'all'} of the capital after costs."
         )
 
@@ -307,8 +323,8 @@ def _money(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> str:
     head += ["total after costs", "against always positive", "a day", f"{level} interval", "largest drawdown"]
     return (
         _paragraphs(
-            f"A round trip costs {_fixed(result['cost_per_trade'], '.2%')} of the entry price. {break_even(result)} Stakes are "
-            f"equal and constant; {GONE}",
+            stakes(result),
+            break_even(result),
             *_losing(result),
         )
         + _paragraphs("Thresholds grow stricter to the left, as far as 1% of the samples: fewer trades say little.", kind="note")
@@ -382,8 +398,9 @@ def page(result: dict[str, Any], metadata: dict[str, Any], curves: dict[str, lis
         ("data", "Data and settings", _data(metadata, result["settings"])),
     ]
     test = metadata["splits"]["test"]
-    assets = len(next(iter(result["models"].values()))["test"]["by_asset"])  # some may have no sample there
-    sub = f"{len(result['models'])} models, judged on {test['samples']:,} samples of {assets} asset{'s' * (assets > 1)}, "
+    assets, every = assets_of_test(result), len(metadata["assets"])
+    of = f"{assets} asset{'s' * (assets > 1)}" if assets == every else f"{assets} of {every} assets (the others have none there)"
+    sub = f"{len(result['models'])} models, judged on {test['samples']:,} samples of {of}, "
     sub += f"{test['first_bar'][:10]} to {test['last_bar'][:10]}"
     warning = "SIMULATED market: these figures show that the campaign works, not that a model makes money."
     links = "".join(f'<a href="#{anchor}">{escape(title)}</a>' for anchor, title, _ in sections)

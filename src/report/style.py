@@ -26,6 +26,7 @@ thead th { vertical-align: bottom; white-space: normal; min-width: 3.6rem; font-
 tbody th { text-align: left; font-weight: 500; position: sticky; left: 0; background: var(--page); }
 thead th:first-child, .words td, .words th { text-align: left; }
 .words td { white-space: normal; }
+tbody th[colspan] { font-weight: 700; padding-top: 1.2rem; white-space: normal; }
 td small { color: var(--quiet); font-size: .92em; white-space: nowrap; }
 .pass { color: var(--pass); } .fail { color: var(--fail); font-weight: 700; }
 .grid { display: grid; gap: 1rem 1.4rem; align-items: start;

@@ -178,7 +178,7 @@ def line_chart(
     ends = [end for guide in guides for end in (guide.start, guide.end)]
     x_range = x_axis.range or bounds([at for at, _ in points], 0)
     y_range = y_axis.range or bounds([value for _, value in [*points, *ends]])
-    margin = max((len(line.label) * CHARACTER + 8 for line in lines if line.label), default=14)
+    margin = max((len(line.label) * CHARACTER + 8 for line in lines if line.label), default=18)
     x = Scale(*x_range, 42, size[0] - margin, x_axis.log, x_axis.percent, x_axis.whole)
     y = Scale(*y_range, size[1] - 40, 22, y_axis.log, y_axis.percent, y_axis.whole)
     parts = _axes(x, y, x_axis.label, y_axis.label)

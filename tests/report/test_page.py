@@ -89,15 +89,16 @@ def sample(assets: int = 16, months: int = 11, seeds: int = 3) -> tuple[dict[str
         for one, other in itertools.combinations(ranking, 2)
     ]  # fmt: skip
     gates = {
-        name: [
-            {"gate": "validation F1 above the minimum", "passed": True, "value": STRENGTH[name] + 0.02, "threshold": 0.2},
+        name: [{"decides": False, "percent": False} | gate for gate in (
+            {"gate": "validation F1 above the minimum", "passed": True, "value": STRENGTH[name] + 0.02, "threshold": 0.2,
+             "decides": True},
             {"gate": "converged: stopped early in every seed", "passed": name != "mlp",
              "value": [2, 3] if name == "mlp" else [], "threshold": []},
             {"gate": "stable: spread of validation F1 over seeds", "passed": True, "value": 0.0081, "threshold": 0.03},
             {"gate": "train-validation F1 gap", "passed": name != "lstm", "value": 0.171, "threshold": 0.15},
             {"gate": "test hit rate above break-even", "passed": False, "value": STRENGTH[name] * 0.74, "threshold": 0.213},
             {"gate": "beats gradient boosting on test", "passed": False, "value": STRENGTH[name], "threshold": 0.334},
-        ]
+        )]
         for name in NETWORKS
     }  # fmt: skip
     result = {
@@ -107,7 +108,8 @@ def sample(assets: int = 16, months: int = 11, seeds: int = 3) -> tuple[dict[str
         "verdict": [
             "No winner: gradient boosting leads on test (F1 0.334), tied within chance with GRU + attention, LSTM + attention.",
             "Search GRU + attention first, then LSTM + attention; set aside: MLP, CNN-LSTM.",
-            "On test GRU + attention would have made 0.8% of the capital after costs, in 412 trades, which could be chance.",
+            "On test GRU + attention would have made 0.8% of the capital after costs, in 412 trades.",
+            "No network's test return after costs is above zero beyond chance: none is ready to be traded.",
         ],
         "ranking": ranking, "models": models, "gates": gates, "pairs": {"val": pairs, "test": pairs},
         "search_first": {
