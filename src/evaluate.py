@@ -42,7 +42,12 @@ from train_lstm import LSTMAttention
 from train_mlp import MLP
 from training import device
 
-ARCHITECTURES: dict[str, type[nn.Module]] = {"mlp": MLP, "lstm": LSTMAttention, "gru": GRUAttention, "cnn_lstm": CNNLSTM}
+ARCHITECTURES: dict[str, type[nn.Module]] = {
+    "mlp": MLP,
+    "lstm": LSTMAttention,
+    "gru": GRUAttention,
+    "cnn_lstm": CNNLSTM,
+}
 JUDGED = ("val", "test")
 PREDICTIONS = Path("data/predictions")
 CURVE_POINTS = 200

@@ -146,8 +146,10 @@ class Store:
             texts, labels = [], []
 
     def end(self, runs: Iterable[str], status: str) -> None:
+        """One that has ended so keeps its time: what `evaluate` adds later is no part of a training's duration."""
         for run in runs:
-            self.client.set_terminated(run, status)
+            if self.client.get_run(run).info.status != status:
+                self.client.set_terminated(run, status)
 
     def _close_the_dead(self) -> None:
         """End the runs that a trainer left when it was killed with its mirror; only those of this machine are known."""
@@ -313,8 +315,9 @@ def write(store: Store, architecture: str, run: str | None = None) -> str:
         run = _find(store, digest)
     if run is None:
         params = _flat({"train": trained["settings"], architecture: trained["architecture"]})
-        data_hash = stage.read_json(stage.DATA / "metadata.json")["content_hash"]
-        made = {"data_hash": data_hash, "precision": trained["precision"], "process": tracking.this_process()}
+        data = stage.read_json(stage.DATA / "metadata.json")
+        made = {"data_hash": data["content_hash"], "bars": data["source"], "precision": trained["precision"]}
+        made["process"] = tracking.this_process()
         run, _ = _create(store, architecture, seeds, params, {**tags, **made, **_origin(), "backfilled": "true"})
     children = _children(store, run, seeds)
 

@@ -114,7 +114,8 @@ def train(architecture: str, model_class: type[nn.Module], schema: type[Architec
     fingerprint = _fingerprint(architecture, model_arguments, loop, metadata["content_hash"])
     import core.figure  # noqa: F401 - needed at the end, and there is time now
 
-    tags = {"fingerprint": fingerprint, "data_hash": metadata["content_hash"], "device": device(), "precision": precision}
+    tags = {"fingerprint": fingerprint, "data_hash": metadata["content_hash"], "bars": metadata["source"]}
+    tags |= {"device": device(), "precision": precision}
     with claim(stage.root() / ".checkpoints" / architecture / fingerprint) as directory:
         with (
             stage.parallel(len(seeds)) as parallel,

@@ -45,7 +45,7 @@ def test_a_fresh_clone_is_ready_and_stays_as_it_is(ready, capsys, monkeypatch):
     found = lines(capsys)
     assert list(found) == [
         "parameters", "accelerator", "cores", "bars", "memory", "disk", "tracking",
-        "simulate_market", "generate_data", "train_mlp", "train_lstm", "train_gru", "train_cnn_lstm", "fit_references",
+        "simulate_market", "generate_data", *(f"train_{name}" for name in evaluate.ARCHITECTURES), "fit_references",
         "evaluate", "compare",
     ]  # fmt: skip
     assert {level for entries in found.values() for level, _ in entries} == {"ok"}

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from core.names import NETWORKS
 from scaffold import Clone
 
 pytestmark = pytest.mark.slow
@@ -94,7 +95,7 @@ def test_parallel_experiments_leave_the_store_whole_and_their_figures_apart(camp
     assert not [run for run in runs if not set(KEYS) <= set(metrics[run])], "no gap in the table that users make"
     for name, row in ((row["Experiment"], row) for row in experiments(campaign).values()):
         own = [run for run in runs if tags[run].get("dvc_exp_name") == name]
-        assert len(own) == 4 * 3, "a run for each architecture, and one for each of its seeds"
+        assert len(own) == len(NETWORKS) * 3, "a run for each architecture, and one for each of its seeds"
         for run in own:
             if "mlflow.parentRunId" not in tags[run]:
                 shown = float(row[f"metrics/test/{tags[run]['model_type']}.json:test_mean_return_net"])

@@ -24,7 +24,7 @@ def build(name: str) -> torch.nn.Module:
     return ARCHITECTURES[name](**read_params()[name], n_features=F, n_assets=ASSETS, lookback=T)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", PARAMETERS)
 def test_the_default_network_has_exactly_so_many_parameters(name):
     assert sum(parameter.numel() for parameter in build(name).parameters()) == PARAMETERS[name]
 

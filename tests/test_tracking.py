@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +21,13 @@ from ruamel.yaml import YAML
 
 import mirror
 import tracking
+from core.names import NETWORKS
 from scaffold import PROJECT, Clone, mounted
 
 pytestmark = pytest.mark.slow
 ON = {"CAMPAIGN_TRACKING": "on", "MLFLOW_DISABLE_TELEMETRY": "true"}
 QUICK = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "1", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
-ARCHITECTURES = ("mlp", "lstm", "gru", "cnn_lstm")
+RUNS = len(NETWORKS) * (1 + 2)  # one each, and one for each of two seeds
 HEAD = """
 import mlflow
 
@@ -40,6 +42,7 @@ for run in client.search_runs([experiment.experiment_id]):
     history = client.get_metric_history(run.info.run_id, "epoch/val_f1")
     found = client.get_run(run.info.run_id)
     rows.append({
+        "began": run.info.start_time, "ended": run.info.end_time,
         "id": run.info.run_id, "status": run.info.status, "tags": run.data.tags, "params": run.data.params,
         "metrics": run.data.metrics, "steps": sorted(point.step for point in history),
         "models": [model.model_id for model in found.outputs.model_outputs] if found.outputs else [],
@@ -105,9 +108,14 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     return clone
 
 
+def test_what_evaluate_adds_is_no_part_of_a_trainings_time(campaign):
+    in_order = sorted(parents(in_store(campaign)[0]), key=lambda run: run["began"])
+    assert all(run["ended"] <= after["began"] for run, after in pairwise(in_order))
+
+
 def test_the_table_of_a_campaign_has_every_model_and_seed_and_no_gap(campaign):
     found, holes = in_store(campaign)
-    assert len(found) == 4 * 3, "a run each, and one for each of two seeds"
+    assert len(found) == RUNS
     assert holes == 0
     assert {run["status"] for run in found} == {"FINISHED"}
     lock = YAML(typ="safe").load((campaign.directory / "dvc.lock").read_text())["stages"]
@@ -116,9 +124,8 @@ def test_the_table_of_a_campaign_has_every_model_and_seed_and_no_gap(campaign):
         (models,) = [out["md5"] for out in lock[f"train_{name}"]["outs"] if out["path"] == f"models/{name}"]
         wanted = {"stage": "PRODUCTION", "purpose": "baseline_benchmark", "phase": "baseline_training", "models_md5": models}
         assert run["tags"].items() >= wanted.items()
-        assert {"mlflow.source.git.commit", "git_dirty", "dvc_lock_md5", "data_hash", "fingerprint", "device", "torch"} <= set(
-            run["tags"]
-        )
+        assert {"mlflow.source.git.commit", "git_dirty", "dvc_lock_md5", "data_hash", "bars"} <= set(run["tags"])
+        assert {"fingerprint", "device", "torch"} <= set(run["tags"])
         assert run["params"]["train.epochs"] == "3"
         assert f"{name}.dropout" in run["params"]
         test = campaign.read(f"metrics/test/{name}.json")
@@ -177,10 +184,10 @@ def test_backfill_writes_what_is_missing_and_nothing_twice(campaign, tmp_path):
     with serving(command, port, tmp_path) as address:
         for _ in range(2):
             said = campaign.run("python src/tracking.py backfill", **ON, MLFLOW_TRACKING_URI=address).stdout
-            assert all(name in said for name in ARCHITECTURES)
+            assert all(name in said for name in NETWORKS)
         found, holes = in_store(campaign, MLFLOW_TRACKING_URI=address)
     assert holes == 0
-    assert len(found) == 12
+    assert len(found) == RUNS
     assert all(len(run["models"]) == 1 and run["artifacts"] for run in parents(found))
     assert [run["steps"] for run in found if "seed" in run["tags"]] == [[1, 2, 3]] * 8
 
@@ -198,7 +205,7 @@ def test_a_killed_backfill_is_taken_up_again(campaign, tmp_path):
         backfill.kill()
     campaign.run("python src/tracking.py backfill", **ON, **store)
     found, holes = in_store(campaign, **store)
-    assert len(found) == 12
+    assert len(found) == RUNS
     assert {run["status"] for run in found} == {"FINISHED"}
     assert holes == 0
 
@@ -245,7 +252,7 @@ def test_in_a_pulled_clone_nothing_runs_and_backfill_fills_mlflow(campaign, tmp_
     assert pulled.repro(**ON) == []
     pulled.run("python src/tracking.py backfill", **ON)
     found, holes = in_store(pulled)
-    assert (len(found), holes) == (12, 0)
+    assert (len(found), holes) == (RUNS, 0)
 
 
 @pytest.mark.parametrize("trouble", ["down", "hanging", "no database", "locked", "full disk"])
