@@ -67,6 +67,8 @@ def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         model.load_state_dict(content["weights"])
     except FileNotFoundError:
         raise CampaignError(f"{path} not found; run the stage that makes it: dvc repro") from None
+    except (OSError, MemoryError):
+        raise
     except Exception as error:  # a foreign file fails in many ways, all of them mean the same
         reason = stage.one_line(error)[:120]
         raise CampaignError(f"{path} is not a model of this campaign ({reason}); restore it: dvc checkout --force") from None

@@ -286,9 +286,9 @@ def leak_audit(
         breaks = np.cumsum(np.append(0, step_over | (np.diff(part["asset_ids"]) != 0)))
         crossing += int((breaks[ends] != breaks[np.maximum(ends - lookback + 1, 0)]).sum() + (ends < lookback - 1).sum())
     audit = {
-        "hours_from_scaler_to_val": (first["val"] - (splits["train"]["timestamps"].max() + HOUR)) / HOUR,
-        "hours_from_train_labels_to_val": (first["val"] - known["train"]) / HOUR,
-        "hours_from_val_labels_to_test": (first["test"] - known["val"]) / HOUR,
+        "hours_from_scaler_to_val": float((first["val"] - (splits["train"]["timestamps"].max() + HOUR)) / HOUR),
+        "hours_from_train_labels_to_val": float((first["val"] - known["train"]) / HOUR),
+        "hours_from_val_labels_to_test": float((first["test"] - known["val"]) / HOUR),
         "windows_across_a_break": crossing,
         "rows_beyond_a_cut": int(
             (splits["train"]["timestamps"] >= cuts[0]).sum()

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -28,7 +29,7 @@ def claim(directory: Path) -> Iterator[Path]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                pid, parent, working_directory = (file.read() + "\n\n\n").split("\n")[:3]
+                pid, parent, working_directory = _holder(file)
                 if working_directory == os.getcwd() or _parent_of(pid) != parent:
                     raise CampaignError(
                         f"this training already runs as process {pid or 'unknown'}; end it (kill {pid}) and start again: its "
@@ -56,6 +57,17 @@ def _open_lock(slot: Path) -> TextIO:
             return file
 
 
+def _holder(file: TextIO) -> tuple[str, str, str]:
+    """Its id, its parent's and its working directory; it writes them a moment after it has locked the file."""
+    until = time.monotonic() + 1.0
+    while True:
+        file.seek(0)
+        pid, parent, working_directory = (file.read() + "\n\n\n").split("\n")[:3]
+        if _parent_of(pid) is not None or time.monotonic() > until:
+            return pid, parent, working_directory
+        time.sleep(0.01)
+
+
 def _is_there(file: TextIO) -> bool:
     """Whether its name still leads to it; a process that ended may have cleared it away since it was opened."""
     with contextlib.suppress(FileNotFoundError):
@@ -66,6 +78,6 @@ def _is_there(file: TextIO) -> bool:
 def _parent_of(pid: str) -> str | None:
     """Process id of a process's parent, as Linux tells it; None where it does not."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
-    except (OSError, IndexError):
+        return Path(f"/proc/{int(pid)}/stat").read_text().rpartition(")")[2].split()[1]
+    except (OSError, IndexError, ValueError):
         return None

@@ -43,7 +43,8 @@ class Ranking:
         """The threshold with the highest F1, midway to the next lower score, so that rounding cannot flip a sample."""
         best = int(self.f1().argmax())
         below = self.scores[best + 1] if best + 1 < len(self.scores) else 0.0
-        return float((self.scores[best] + below) / 2)
+        midway = (self.scores[best] + below) / 2
+        return float(midway if midway > below else self.scores[best])
 
     def pr_auc(self) -> float:
         """Average precision: the step-wise area under the precision-recall curve. NaN without positives."""

@@ -83,3 +83,23 @@ def test_an_experiment_beside_another_gets_a_directory_of_its_own(tmp_path):
         assert slot == tmp_path / "a-2"
     with claim(tmp_path / "a") as slot:
         assert slot == tmp_path / "a"
+
+
+@pytest.mark.parametrize("before", ["", "999999999\n1\n/"])
+def test_who_has_locked_and_not_yet_written_is_waited_for(tmp_path, before):
+    """Empty, or still with the words of a process that was killed."""
+    path = tmp_path / "a"
+    path.mkdir()
+    (path / "lock").write_text(before)
+    code = (
+        f"import fcntl, os, time; os.chdir('/'); file = open({str(path / 'lock')!r}, 'a+'); fcntl.flock(file, fcntl.LOCK_EX)\n"
+        "print(flush=True); time.sleep(0.3); file.truncate(0)\n"
+        "file.write(f'{os.getpid()}\\n{os.getppid()}\\n{os.getcwd()}'); file.flush(); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        try:
+            with claim(path) as slot:
+                assert slot == tmp_path / "a-2"
+        finally:
+            process.kill()
