@@ -208,6 +208,11 @@ def test_nothing_planted_in_data_or_models_is_run(trained, tmp_path, monkeypatch
     (place / "models/mlp/seed_1.pt").write_bytes(pickle.dumps(Poison(mark), protocol=2))
     with pytest.raises(CampaignError, match="seed_1.pt is not a model of this campaign"):
         evaluate.load_model(Path("models/mlp/seed_1.pt"))
+    (place / "models/mlp/seed_1.pt").unlink()
+    (place / "models/mlp/seed_1.pt").mkdir()
+    with pytest.raises(IsADirectoryError):  # what the system says is not taken for the file's fault
+        evaluate.load_model(Path("models/mlp/seed_1.pt"))
+    (place / "models/mlp/seed_1.pt").rmdir()
 
     joblib.dump(Poison(mark), place / "data/training_data/scalers.joblib")
     assert subprocess.run([sys.executable, "src/train_mlp.py"], capture_output=True).returncode == 0

@@ -52,6 +52,12 @@ def test_no_threshold_has_a_better_f1_than_the_best(data):
     assert f1 == pytest.approx(Ranking.of(y, scores).f1().max())
 
 
+def test_between_neighbouring_floats_the_threshold_is_the_upper():
+    """Midway would be rounded to the lower."""
+    y, scores = np.array([1.0, 0.0]), np.array([1 - 2**-53, 1 - 2**-52])
+    assert metrics.f1_precision_recall(y, scores, Ranking.of(y, scores).best_threshold())[0] == 1
+
+
 @given(scored(), st.integers(2, 30))
 def test_thinned_curves_keep_their_ends_and_lie_on_the_curve(data, points):
     y, scores = data
