@@ -474,7 +474,8 @@ def _log_model(store: Store, run: str, architecture: str, models_md5: str) -> No
         inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *example.shape[1:]))]),
         outputs=Schema([TensorSpec(np.dtype(np.float32), (-1,))]),
     )
-    with mlflow.start_run(run_id=run), torch.inference_mode():
+    before = store.client.get_run(run).info
+    with mlflow.start_run(run_id=run), torch.inference_mode():  # begins and ends the run again
         mlflow.pytorch.log_model(
             servable(network).eval(),
             name="model",
@@ -483,6 +484,7 @@ def _log_model(store: Store, run: str, architecture: str, models_md5: str) -> No
             pip_requirements=[f"torch=={importlib.metadata.version('torch')}", f"mlflow=={mlflow.__version__}", "numpy"],
             tags={"model_type": architecture, "threshold": str(content["threshold"])},
         )
+    store.client.set_terminated(run, before.status, before.end_time)
 
 
 def servable(network: "nn.Module") -> "nn.Module":

@@ -46,6 +46,8 @@ for run in client.search_runs([experiment.experiment_id]):
         "id": run.info.run_id, "status": run.info.status, "tags": run.data.tags, "params": run.data.params,
         "metrics": run.data.metrics, "steps": sorted(point.step for point in history),
         "models": [model.model_id for model in found.outputs.model_outputs] if found.outputs else [],
+        "thresholds": [client.get_logged_model(model.model_id).tags["threshold"] for model in found.outputs.model_outputs]
+                      if found.outputs else [],
         "artifacts": sorted(
             file.path for folder in client.list_artifacts(run.info.run_id) if folder.is_dir
             for file in client.list_artifacts(run.info.run_id, folder.path)),
@@ -133,16 +135,28 @@ def test_the_table_of_a_campaign_has_every_model_and_seed_and_no_gap(campaign):
             {key: value for key, value in test.items() if value is not None}
         )
         assert len(run["models"]) == 1
+        trained, evaluated = campaign.read(f"metrics/train/{name}.json"), campaign.read("metrics/evaluate.json")["models"][name]
+        (best,) = [seed for seed in trained["seeds"] if seed["seed"] == trained["best_seed"]]
+        assert run["thresholds"] == [str(best["threshold"])]
         assert set(run["artifacts"]) >= {
             "configuration/params.yaml", "training/training_history.csv", f"training/{name}.png", f"test/{name}.png",
             "test/pr_and_roc_curves.png", "report/comparison.html", "environment/requirements.txt",
         }  # fmt: skip
         children = [child for child in found if child["tags"].get("mlflow.parentRunId") == run["id"]]
         assert [child["steps"] for child in children] == [[1, 2, 3]] * 2
-        seeds = {str(seed["seed"]): seed for seed in campaign.read(f"metrics/train/{name}.json")["seeds"]}
-        for child in children:
-            key = "val_f1_score_positive_class"
-            assert child["metrics"][key] == pytest.approx(seeds[child["tags"]["seed"]][key])
+        for seed, test in zip(trained["seeds"], evaluated["test"], strict=True):
+            (child,) = [child for child in children if child["tags"]["seed"] == str(seed["seed"])]
+            assert child["metrics"]["val_f1_score_positive_class"] == pytest.approx(seed["val_f1_score_positive_class"])
+            assert child["metrics"]["test_f1_score_positive_class"] == pytest.approx(test["f1_score_positive_class"])
+            assert child["metrics"]["test_pr_auc"] == pytest.approx(test["pr_auc"])
+
+
+def test_what_evaluate_found_of_other_models_is_not_told_of_these(campaign, monkeypatch):
+    monkeypatch.chdir(campaign.directory)
+    trained = campaign.read("metrics/train/gru.json")
+    assert mirror._evaluated("gru", trained)
+    trained["seeds"][1]["threshold"] += 0.01
+    assert mirror._evaluated("gru", trained) is None
 
 
 def test_a_logged_model_scores_as_the_campaign_does_and_is_served(campaign):

@@ -66,6 +66,42 @@ def test_all_sections_and_charts_stand_in_their_order():
     assert "no data" not in text.lower() and "None" not in text and "nan" not in re.sub("<style>.*</style>", "", text, flags=re.S)
 
 
+def tables(text: str) -> dict[str, list[dict[str, str]]]:
+    """Tables by caption, a dict a row; of columns of one name the last counts. Small text is in brackets."""
+    found = {}
+    for caption, table in re.findall(r'<p class="note caption">(.*?)</p>.*?(<table.*?</table>)', text):
+        cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", table)]
+        head, *rows = [[re.sub(r"<[^>]*>", " ", cell).strip() for cell in row] for row in cells]
+        found[caption] = [dict(zip(head, row, strict=True)) for row in rows if len(row) == len(head)]
+    return found
+
+
+def test_every_figure_stands_under_its_head():
+    result = sample()[0]
+    gates, board, pairs, money = (
+        next(rows for caption, rows in tables(page(*sample())).items() if caption.startswith(start))
+        for start in ("Each architecture", "Ordered by validation F1", "Paired differences in test F1", "Trades on test")
+    )
+    for row, same in zip(gates, zip(*result["gates"].values(), strict=True), strict=True):
+        for name, gate in zip(result["gates"], same, strict=True):
+            assert row["gate"] == gate["gate"]
+            assert row[NAMES[name]].startswith("✓ pass" if gate["passed"] else "✗ fail")
+    for row, paid, name in zip(board, money, result["ranking"], strict=False):
+        model = result["models"][name]
+        assert row["model"] == paid["model"] == NAMES[name]
+        assert row["validation F1"].startswith(f"{model['val']['f1']['mean']:.3f}")
+        assert row["test F1"].startswith(f"{model['test']['f1']['mean']:.3f}")
+        kinds = {"hit rate": ("hit_rate", ".1%"), "break-even": ("break_even_hit_rate", ".1%")}
+        kinds |= {"mean before costs": ("mean_return", "+.2%"), "mean after costs": ("mean_return_net", "+.2%")}
+        kinds |= {"total before costs": ("total_return", "+.1%"), "total after costs": ("total_return_net", "+.1%")}
+        figures = model["test"]["money"]
+        assert {head: paid[head] for head in kinds} == {
+            head: f"{figures[key]:{form}}".replace("-", "−") for head, (key, form) in kinds.items()
+        }
+    clear = {f"{NAMES[pair['better']]} over {NAMES[pair['worse']]}": pair["clear"] for pair in result["pairs"]["test"]}
+    assert {row["pair"]: row["verdict"] == "clear" for row in pairs} == clear
+
+
 def test_a_simulated_market_is_said_at_the_top_and_a_real_one_is_not():
     result, metadata, curves = sample()
     assert page(result, metadata, curves).index("SIMULATED market") < page(result, metadata, curves).index("Verdict</h2>")
