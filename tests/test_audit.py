@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 import audit
 import generate_data
@@ -101,6 +102,43 @@ def test_a_feature_from_one_bar_ahead_is_found_and_named(campaign, capsys):
         save(f"{split}_X", X)
     assert "features known at the bar" in refusal(audit.main)
     assert "LEAK  features known at the bar: 180 rows from truncated bars, return_1 differ" in capsys.readouterr().out
+
+
+def test_a_single_wrong_label_and_a_column_a_little_off_are_found(campaign):
+    settings = audit.stage.read_section("data", audit.Data)
+
+    def found(change: str) -> list[audit.Finding]:
+        metadata, arrays = audit.load()
+        part = arrays["val"]
+        own = np.flatnonzero(part["asset_ids"] == 1)
+        checked = own[np.linspace(0, len(own) - 1, audit.ROWS_CHECKED).round().astype(int)]
+        row = checked[part["y"][checked] >= 0][3]
+        if change == "label":
+            part["y"][row] ^= 1
+        else:
+            part["X"][row, 4] += 0.01
+        return audit.from_truncated_bars(settings, metadata, arrays)
+
+    features, labels, scaler = found("label")
+    assert (features.sound, labels.sound, scaler.sound) == (True, False, True)
+    assert labels.figure.startswith("1 of ")
+    features, labels, scaler = found("feature")
+    assert (features.sound, labels.sound, scaler.sound) == (False, True, True)
+    assert features.figure.endswith("truncated bars, sma_20 differ")
+
+
+def test_what_is_learnt_from_shuffled_labels_is_a_leak_where_chance_would_rarely_reach_it(campaign, monkeypatch):
+    """Chance being random scores of the same labels."""
+    _, arrays = audit.load()
+    rng, distance = np.random.default_rng(1), 0.0
+
+    def trained(splits: dict[str, Split], assets: int) -> float:
+        y = splits["test"].y.numpy()
+        return 0.5 + distance * np.std([roc_auc_score(y, rng.random(len(y))) for _ in range(400)])
+
+    monkeypatch.setattr(audit, "roc_auc_on_test", trained)
+    for distance, sound in ((2.5, True), (-2.5, True), (4.0, False), (-4.0, False)):
+        assert audit.shuffled_labels(arrays, 24, 3).sound == sound, distance
 
 
 def test_a_column_of_the_files_that_knows_the_future_is_found_and_named(desk, monkeypatch, capsys):

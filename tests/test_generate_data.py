@@ -1,9 +1,12 @@
 """Splits against a slow reference, leaks that must not be, and refusals that leave earlier results alone."""
 
+import hashlib
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -17,6 +20,7 @@ import generate_data
 from core import features
 from core.bars import Bars
 from core.chance import FEWEST_BLOCKS
+from core.errors import CampaignError
 from core.labels import triple_barrier
 from generate_data import ARRAYS, Rows, assemble, asset_rows, cut_times
 from scaffold import make_frame, refusal, to_bars, write_params, write_symbol
@@ -106,6 +110,53 @@ def test_the_scaler_fitted_in_blocks_is_that_of_scikit_learn_to_the_last_bit(siz
     np.testing.assert_array_equal(scaled, np.clip(expected.transform(np.concatenate(parts)), -3, 3).astype(np.float32))
 
 
+def label(split: str, find: Callable[[dict[str, Any], tuple], np.ndarray], later: int = 0) -> Callable[[dict, tuple], None]:
+    """Let a sample end `later` rows after the first row that is found."""
+
+    def change(splits: dict, cuts: tuple) -> None:
+        splits[split]["y"][np.flatnonzero(find(splits[split], cuts))[0] + later] = 0
+
+    return change
+
+
+def move(split: str, row: int, cut: int, minutes: int) -> Callable[[dict, tuple], None]:
+    def change(splits: dict, cuts: tuple) -> None:
+        splits[split]["timestamps"][row] = cuts[cut] + np.timedelta64(minutes, "m")
+
+    return change
+
+
+SABOTAGE = {  # windows have five rows
+    "a window over a gap": (label("train", lambda part, _: np.diff(part["timestamps"]) > 24 * HOUR, 4), "across_a_break': 1"),
+    "a window over two assets": (label("train", lambda part, _: np.diff(part["asset_ids"]) != 0, 4), "across_a_break': 1"),
+    "a window from before the split": (label("val", lambda part, _: part["y"] < 0, 3), "across_a_break': 1"),
+    "a trade of train open in val": (
+        label("train", lambda part, cuts: part["closes_at"] > cuts[0]),
+        "train_labels_to_val': -1.0",
+    ),
+    "a trade of val open in test": (label("val", lambda part, cuts: part["closes_at"] > cuts[1]), "val_labels_to_test': -1.0"),
+    "a train bar open at the cut": (move("train", -1, 0, -30), "scaler_to_val': -0.5"),
+    "a train bar in val": (move("train", -1, 0, 0), "beyond_a_cut': 1"),
+    "a val bar in train": (move("val", 0, 0, -60), "beyond_a_cut': 1"),
+    "a val bar in test": (move("val", -1, 1, 0), "beyond_a_cut': 1"),
+    "a test bar in val": (move("test", 0, 1, -60), "beyond_a_cut': 1"),
+}
+
+
+@pytest.mark.parametrize(("change", "figure"), SABOTAGE.values(), ids=SABOTAGE)
+def test_one_row_that_leaks_fails_the_leak_audit(change, figure):
+    frames = [make_frame(500, seed, volatility=0.015) for seed in range(2)]
+    frames[0] = frames[0].drop(frames[0].index[200:260])
+    assets = [rows_of(to_bars(frame), lookback=5, max_gap=24) for frame in frames]
+    cuts = cut_times(np.concatenate([rows.timestamps for rows in assets]), (0.7, 0.15, 0.15))
+    splits = assemble(assets, cuts, lookback=5)
+    generate_data.leak_audit(splits, cuts, assets, lookback=5, max_gap=24)
+    change(splits, cuts)
+    with pytest.raises(CampaignError, match="leak audit failed") as refused:
+        generate_data.leak_audit(splits, cuts, assets, lookback=5, max_gap=24)
+    assert f"{figure}," in re.sub(r"np.float64\((.*?)\)", r"\1", str(refused.value))
+
+
 # --- the stage as a whole --------------------------------------------------------------------------------------------
 
 
@@ -152,6 +203,70 @@ def test_what_is_written_is_what_the_contract_says(bars):
     for name in ("windows_across_a_break", "rows_beyond_a_cut", "values_that_know_the_future"):
         assert audit["leak_audit"][name] == 0
     assert audit["leak_audit"]["hours_from_train_labels_to_val"] >= 0
+
+
+def test_what_is_counted_is_what_is_in_the_arrays(bars):
+    generate_data.main()
+    metadata = json.loads(Path("data/training_data/metadata.json").read_text())
+    figures = json.loads(Path("metrics/generate_data.json").read_text())
+    found = {split: arrays(split) for split in generate_data.SPLITS}
+    for split, part in found.items():
+        y, counts = part["y"][part["y"] >= 0], {"rows": len(part["y"]), "samples": (part["y"] >= 0).sum()}
+        counts |= {"positives": (y == 1).sum(), "positive_share": pytest.approx((y == 1).mean())}
+        assert figures["splits"][split] == counts
+        ends = {"first_bar": f"{part['timestamps'].min()}Z", "last_bar": f"{part['timestamps'].max()}Z"}
+        assert metadata["splits"][split] == counts | ends
+    assert (figures["assets"], figures["bars"]) == (3, 2560)
+    lost = {key: round(share * 2560, 6) for key, share in figures["bars_without_sample"].items()}
+    assert lost == {
+        "share": 2560 - sum((part["y"] >= 0).sum() for part in found.values()),
+        "share_warm_up": 4 * 100,  # BBB has two sequences
+        "share_window_incomplete": (4 + 3 + 3) * 23,  # of 24 rows, in three splits
+        "share_label_unknown": 4 * 8,
+        "share_purged": 2 * 3 * 8,  # at two cuts
+    }
+
+
+def test_the_hash_of_the_content_is_of_every_array_and_of_what_is_said_of_them(bars):
+    """A checkpoint belongs to it."""
+    generate_data.main()
+    metadata = json.loads(Path("data/training_data/metadata.json").read_text())
+    digest = hashlib.sha256()
+    for split in generate_data.SPLITS:
+        for array in arrays(split).values():
+            digest.update(array.tobytes())
+    claimed = metadata.pop("content_hash")
+    digest.update(json.dumps(metadata).encode())
+    assert claimed == digest.hexdigest()
+
+
+def test_features_are_clipped_where_the_parameters_say(bars, desk):
+    write_params(desk, data={"bars": "bars", "clip": 1})
+    generate_data.main()
+    for split in generate_data.SPLITS:
+        X = arrays(split)["X"]
+        assert (X.min(), X.max()) == (-1, 1)
+
+
+@pytest.mark.parametrize(("max_gap", "gaps"), [(140, 1), (141, 0)])
+def test_a_step_is_a_gap_where_it_is_longer_than_the_parameters_say(bars, desk, max_gap, gaps):
+    write_params(desk, data={"bars": "bars", "max_gap": max_gap})
+    generate_data.main()
+    assert json.loads(Path("metrics/generate_data.json").read_text())["gaps"] == gaps
+    assert sum(len(arrays(split)["y"]) for split in generate_data.SPLITS) == 2560 - (3 + gaps) * 100
+
+
+def test_chosen_symbols_are_numbered_by_name_in_whatever_order_they_are_listed(bars, desk):
+    (bars / "BBB/1Hour/data.parquet").write_bytes(b"not read")
+    write_params(desk, data={"bars": "bars", "features": ["return_1"], "symbols": ["CCC", "AAA"]})
+    generate_data.main()
+    assert json.loads(Path("data/training_data/asset_id_mapping.json").read_text()) == {"AAA": 0, "CCC": 1}
+    scaler = json.loads(Path("data/training_data/metadata.json").read_text())["scaler"]
+    part = arrays("train")
+    for number, symbol in enumerate(("AAA", "CCC")):
+        close = pd.read_parquet(bars / symbol / "1Hour/data.parquet")["Close"].to_numpy()
+        own = part["X"][part["asset_ids"] == number, 0][:50] * scaler["scale"][0] + scaler["mean"][0]
+        np.testing.assert_allclose(own, close[100:150] / close[99:149] - 1, atol=1e-6)
 
 
 def test_a_feature_or_label_that_knows_the_future_is_refused(bars, monkeypatch):
@@ -320,9 +435,10 @@ def test_a_column_whose_scale_is_one_is_not_constant(bars, desk):
     generate_data.check_scaler(generate_data.fit_scaler(parts), ["sign", "other"])
 
 
-def test_a_split_of_too_few_days_is_refused_before_any_training(bars, desk):
-    write_params(desk, data={"bars": "bars", "splits": [0.8, 0.15, 0.05]})
-    assert re.search(r"the test split has samples on [123] day\(s\), at least 4 are needed", refusal(generate_data.main))
+@pytest.mark.parametrize(("split", "splits"), [("val", [0.8, 0.05, 0.15]), ("test", [0.8, 0.15, 0.05])])
+def test_a_split_of_too_few_days_is_refused_before_any_training(bars, desk, split, splits):
+    write_params(desk, data={"bars": "bars", "splits": splits})
+    assert re.search(rf"the {split} split has samples on [123] day\(s\), at least 4 are needed", refusal(generate_data.main))
     assert generate_data.FEWEST_DAYS == FEWEST_BLOCKS
 
 

@@ -1,5 +1,6 @@
 """The door: settings checked by key, one-line errors, files written whole."""
 
+import hashlib
 import json
 import os
 import pickle
@@ -192,6 +193,17 @@ def test_arrays_are_never_unpickled(tmp_path):
         stage.read_array(tmp_path / "y.npy")
     with pytest.raises(CampaignError, match=r"none.npy not found; run the stage that makes it: dvc repro"):
         stage.read_array(tmp_path / "none.npy")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8", "datetime64[s]"])
+def test_rows_written_in_pieces_are_one_array_and_all_of_it_is_in_the_digest(tmp_path, dtype):
+    whole = np.arange(60).reshape(20, 3).astype(dtype)
+    digest = hashlib.sha256(b"before")
+    stage.write_rows(tmp_path / "x.npy", iter(np.split(whole, [7, 8])), rows=20, digest=digest)
+    read = stage.read_array(tmp_path / "x.npy")
+    assert read.dtype == whole.dtype
+    np.testing.assert_array_equal(read, whole)
+    assert digest.digest() == hashlib.sha256(b"before" + whole.tobytes()).digest()
 
 
 @pytest.mark.parametrize("text", ["{", "", "[1]", "3", "null"])

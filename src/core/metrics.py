@@ -40,7 +40,8 @@ class Ranking:
         return 2 * self.tp / np.maximum(self.tp + self.fp + self.positives, 1)
 
     def best_threshold(self) -> float:
-        """The threshold with the highest F1, midway to the next lower score, so that rounding cannot flip a sample."""
+        """The threshold with the highest F1, the higher of two as good, midway to the next lower score, so that rounding cannot
+        flip a sample."""
         best = int(self.f1().argmax())
         below = self.scores[best + 1] if best + 1 < len(self.scores) else 0.0
         midway = (self.scores[best] + below) / 2

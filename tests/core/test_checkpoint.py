@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import os
+import stat
 
 import pytest
 import torch
@@ -49,3 +50,23 @@ def test_a_write_that_fails_leaves_the_earlier_file(tmp_path):
         fail()
     assert path.read_bytes() == b"earlier"
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_file_is_on_disk_before_it_has_its_name_and_its_name_after(tmp_path, monkeypatch):
+    """Or a power loss leaves an empty file under the right name."""
+    happened, fsync, replace = [], os.fsync, os.replace
+
+    def sync(descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        happened.append("directory" if stat.S_ISDIR(found.st_mode) else f"{found.st_size} bytes")
+        fsync(descriptor)
+
+    def rename(source: os.PathLike, target: os.PathLike) -> None:
+        happened.append("name")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", rename)
+    with replacing(tmp_path / "file") as file:
+        file.write(b"whole")
+    assert happened == ["5 bytes", "name", "directory"]

@@ -1,6 +1,7 @@
 """Features: causal, scale-free, and what their names say."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from core import features
@@ -35,22 +36,58 @@ def test_features_are_what_their_names_say(bars):
     table, t = features.compute(bars, KNOWN), 333
     close, high, low, volume = bars.close, bars.high, bars.low, bars.volume
     hourly = close[1:] / close[:-1] - 1
+
+    def fast_k(i: int) -> float:
+        lowest, highest = low[i - 13 : i + 1].min(), high[i - 13 : i + 1].max()
+        return (close[i] - lowest) / (highest - lowest)
+
     expected = {
         "return_1": close[t] / close[t - 1] - 1,
+        "return_4": close[t] / close[t - 4] - 1,
         "return_24": close[t] / close[t - 24] - 1,
+        "sma_10": close[t] / close[t - 9 : t + 1].mean() - 1,
         "sma_20": close[t] / close[t - 19 : t + 1].mean() - 1,
         "range_1": np.sqrt((high[t] - low[t]) / close[t]),
         "bollinger_bandwidth_20": np.sqrt(4 * close[t - 19 : t + 1].std() / close[t - 19 : t + 1].mean()),
         "volatility_72": np.mean(hourly[t - 72 : t] ** 2) ** 0.25,
         "volume_sma_20": np.log1p(volume[t] / volume[t - 19 : t + 1].mean()),
         "obv_20": np.sum(np.sign(hourly[t - 20 : t]) * volume[t - 19 : t + 1]) / volume[t - 19 : t + 1].sum(),
-        "stochastic_k": np.mean(
-            [(close[i] - low[i - 13 : i + 1].min()) / np.ptp([low[i - 13 : i + 1].min(), high[i - 13 : i + 1].max()])
-             for i in (t - 2, t - 1, t)]
-        ),
-    }  # fmt: skip
+        "stochastic_k": np.mean([fast_k(i) for i in (t - 2, t - 1, t)]),
+        "stochastic_d": np.mean([fast_k(i) for end in (t - 2, t - 1, t) for i in (end - 2, end - 1, end)]),
+    }
     for name, value in expected.items():
         assert column(table, name)[t] == pytest.approx(value, rel=1e-9), name
+
+
+def test_recursive_averages_are_those_of_their_periods(bars):
+    """By pandas, which starts them otherwise: 300 bars later nothing is left of that."""
+    table, t = features.compute(bars, KNOWN), 333
+    close, high, low = (pd.Series(column) for column in (bars.close, bars.high, bars.low))
+
+    def exponential(values: pd.Series, bars: int) -> pd.Series:
+        return values.ewm(span=bars, adjust=False).mean()
+
+    def wilders(values: pd.Series) -> pd.Series:
+        return values.ewm(alpha=1 / 14, adjust=False).mean()
+
+    macd = exponential(close, 12) - exponential(close, 26)
+    signal = exponential(macd, 9)
+    change, up, down = close.diff().fillna(0), high.diff().fillna(0), -low.diff().fillna(0)
+    gain, loss = wilders(change.clip(lower=0)), wilders(-change.clip(upper=0))
+    true_range = wilders(
+        pd.concat([high, close.shift()], axis=1).max(axis=1) - pd.concat([low, close.shift()], axis=1).min(axis=1)
+    )
+    rising, falling = (wilders(one.where((one > other) & (one > 0), 0)) for one, other in ((up, down), (down, up)))
+    expected = {
+        "macd": macd / close,
+        "macd_signal": signal / close,
+        "macd_histogram": (macd - signal) / close,
+        "rsi_14": gain / (gain + loss),
+        "atr_14": np.sqrt(true_range / close),
+        "adx_14": wilders(((rising - falling).abs() / (rising + falling)).fillna(0)),
+    }
+    for name, value in expected.items():
+        assert column(table, name)[t] == pytest.approx(value[t], rel=1e-6), name
 
 
 def test_the_averages_have_forgotten_their_start(bars):

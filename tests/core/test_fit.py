@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn import metrics as reference
 
 from core import checkpoint, graph
 from core.dataset import Split
@@ -51,9 +52,9 @@ def split(seed: int, size: int = 210, signal: float = 2.0) -> Split:
     return Split.of(X, y, rng.integers(0, 2, size), lookback=T)
 
 
-def mlp() -> MLP:
+def mlp(dropout: float = 0.2) -> MLP:
     torch.manual_seed(0)
-    return MLP(hidden_sizes=[16], dropout=0.2, asset_embedding=2, n_features=F, n_assets=2, lookback=T)
+    return MLP(hidden_sizes=[16], dropout=dropout, asset_embedding=2, n_features=F, n_assets=2, lookback=T)
 
 
 SIZES = {
@@ -159,6 +160,65 @@ def test_it_learns_and_the_record_is_the_models():
         assert epoch.record["val_pr_auc"] == Ranking.of(y, scores).pr_auc()
     assert epoch.state["best"]["f1"] > 0.65  # always-positive: 0.40
     assert epoch.state["best"]["f1"] == max(row["val_f1"] for row in epoch.state["history"])
+
+
+def focal(logits: torch.Tensor, y: torch.Tensor, alpha: float, gamma: float) -> torch.Tensor:
+    p = torch.where(y > 0, logits.sigmoid(), (-logits).sigmoid())
+    return (-torch.where(y > 0, alpha, 1 - alpha) * (1 - p) ** gamma * p.log()).mean()
+
+
+def test_an_epoch_is_so_many_steps_of_adamw_on_clipped_gradients_of_the_focal_loss():
+    """F1 at a tuned threshold hides what of these is missing; here each would move the weights by 1e-3 and more."""
+    unusual = {"epochs": 1, "gradient_clip": 0.01, "weight_decay": 0.5, "focal_alpha": 0.9, "focal_gamma": 1.0}
+    model, slow, train = mlp(), mlp(), split(1)
+    (epoch,) = fit(model, train, split(2), **SETTINGS | unusual)
+    optimizer = torch.optim.AdamW(slow.parameters(), SETTINGS["learning_rate"], weight_decay=0.5)
+    seed = int(np.random.SeedSequence([SETTINGS["seed"], 1]).generate_state(1, np.uint64)[0] >> 1)
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+    torch.manual_seed(seed)
+    losses = []
+    for samples in order[: len(train) // 16 * 16].split(16):
+        x, assets, y = train.gather(samples)
+        loss = focal(slow(x, assets), y, 0.9, 1.0)
+        optimizer.zero_grad()
+        loss.backward()
+        norm = sum((p.grad**2).sum() for p in slow.parameters()) ** 0.5
+        for p in slow.parameters():
+            p.grad *= min(1, 0.01 / norm)
+        optimizer.step()
+        losses.append(loss.item())
+    for name, tensor in slow.state_dict().items():
+        torch.testing.assert_close(model.state_dict()[name], tensor, rtol=0, atol=1e-6)
+    assert epoch.record["train_loss"] == pytest.approx(np.mean(losses), abs=1e-6)
+
+
+def test_the_history_is_what_scikit_learn_finds_in_the_epochs_logits():
+    """The whole of train in one batch and a rate of nothing: what is trained on can be had before."""
+    train, val, model = split(1, signal=1.0), split(2, signal=1.0), mlp(dropout=0.0)
+    x, assets, y = train.gather(torch.arange(len(train)))
+    logits = model.train()(x, assets).detach()
+    still = {"epochs": 1, "batch_size": len(train), "learning_rate": 1e-12, "focal_alpha": 0.9, "focal_gamma": 1.0}
+    (epoch,) = fit(model, train, val, **SETTINGS | still)
+    record, judged = epoch.record, torch.as_tensor(predict(model, val))
+    called, threshold = judged.sigmoid() >= record["threshold"], record["threshold"]
+    assert 0 < called.sum() < len(val)
+    assert record["train_loss"] == pytest.approx(focal(logits, y, 0.9, 1.0).item(), rel=1e-5)
+    assert record["val_loss"] == pytest.approx(focal(judged, val.y, 0.9, 1.0).item(), rel=1e-5)
+    assert record["train_f1"] == pytest.approx(reference.f1_score(y, logits.sigmoid() >= threshold))
+    assert record["val_precision"] == pytest.approx(reference.precision_score(val.y, called))
+    assert record["val_recall"] == pytest.approx(reference.recall_score(val.y, called))
+    assert record["val_f1_at_0.5"] == pytest.approx(reference.f1_score(val.y, judged >= 0, zero_division=0))
+
+
+def test_of_epochs_with_equal_f1_the_first_is_the_best(monkeypatch):
+    monkeypatch.setattr("core.fit.predict", lambda model, split: np.linspace(-1, 1, len(split)))
+    model, val = mlp(), split(2)
+    epochs = fit(model, split(1), val, **SETTINGS | {"epochs": 50, "patience": 4})
+    next(epochs)
+    first = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    *_, last = epochs
+    assert (last.record["epoch"], last.state["best"]["epoch"]) == (5, 1)
+    assert same(dict(last.state["best"]["weights"]), first)
 
 
 def test_the_best_weights_are_those_of_the_best_epoch():

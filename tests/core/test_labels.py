@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,6 +53,16 @@ def test_a_bar_that_touches_both_barriers_is_a_stop():
     assert labels[0] == 0
     assert returns[0] == np.float32(-0.02)
     assert held[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "label", "paid"), [(98, 104, 0, -0.02), (98.01, 105, 1, 0.05), (98.01, 104.99, 0, 0.01), (98, 105, 0, -0.02)]
+)
+def test_a_barrier_that_is_just_touched_is_met(low, high, label, paid):
+    hours = np.datetime64("2024-01-01", "s") + np.arange(2) * np.timedelta64(3600, "s")
+    columns = ([100, 100], [101, high], [99, low], [100, 101], [1, 1])
+    labels, returns, _ = triple_barrier(Bars(hours, *(np.array(c, float) for c in columns)), profit=0.05, stop=0.02, horizon=1)
+    assert (labels[0], returns[0]) == (label, pytest.approx(paid, abs=1e-7))
 
 
 def test_no_label_changes_when_bars_after_its_horizon_do():

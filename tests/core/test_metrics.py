@@ -58,6 +58,15 @@ def test_between_neighbouring_floats_the_threshold_is_the_upper():
     assert metrics.f1_precision_recall(y, scores, Ranking.of(y, scores).best_threshold())[0] == 1
 
 
+def test_the_best_threshold_lies_midway_to_the_next_score_and_is_the_higher_of_two_as_good():
+    assert Ranking.of(np.array([1.0, 0]), np.array([0.8, 0.4])).best_threshold() == pytest.approx(0.6)
+    assert Ranking.of(np.array([0, 1.0]), np.array([0.8, 0.4])).best_threshold() == pytest.approx(0.2), "none is lower: to zero"
+    y, scores = np.array([1, 0, 0, 1.0]), np.array([0.9, 0.7, 0.6, 0.2])
+    f1 = [reference.f1_score(y, scores >= score) for score in scores]
+    assert f1[0] == f1[3] > max(f1[1:3])
+    assert Ranking.of(y, scores).best_threshold() == pytest.approx(0.8)
+
+
 @given(scored(), st.integers(2, 30))
 def test_thinned_curves_keep_their_ends_and_lie_on_the_curve(data, points):
     y, scores = data
@@ -75,6 +84,13 @@ def test_calibration_error_is_the_distance_of_a_wrong_constant():
     exact = np.repeat([0.1, 0.9], 10)
     outcome = np.concatenate([np.eye(10)[0], 1 - np.eye(10)[0]])
     assert metrics.expected_calibration_error(outcome, exact, bins=2) == pytest.approx(0)
+
+
+def test_the_calibration_error_of_the_tables_has_fifteen_bins():
+    rng = np.random.default_rng(0)
+    y, scores = rng.integers(0, 2, 60).astype(float), np.sort(rng.random(60))
+    by_hand = np.mean(np.abs((y - scores).reshape(15, 4).mean(axis=1)))
+    assert metrics.score_table(y, scores, 0.5)["expected_calibration_error"] == pytest.approx(by_hand)
 
 
 def test_equal_scores_share_a_bin_in_whatever_order_they_come():

@@ -1,0 +1,180 @@
+"""What a seed starts from, what is said of it when it ends, and which trainings a checkpoint belongs to."""
+
+import contextlib
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import f1_score
+
+import stage
+import train_mlp
+import training
+from core import checkpoint
+from core.dataset import Split
+from core.fit import predict
+from core.metrics import sigmoid
+from scaffold import read_params, write_params
+
+ARGUMENTS = {"hidden_sizes": [8], "dropout": 0.0, "asset_embedding": 2, "n_features": 2, "n_assets": 2, "lookback": 3}
+
+
+def arrays(seed: int, size: int = 120) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(size, 2)).astype(np.float32)
+    y = (X[:, 0] + rng.normal(size=size) > 1).astype(np.int8)
+    y[:2] = -1
+    return {"X": X, "y": y, "asset_ids": rng.integers(0, 2, size).astype(np.int16)}
+
+
+def task(directory: Path, seed: int, **settings: Any) -> training.Task:
+    loop = {name: value for name, value in read_params()["train"].items() if name != "seeds"}
+    loop |= {"epochs": 1, "batch_size": 16, "precision": "float32"} | settings
+    return training.Task("mlp", train_mlp.MLP, ARGUMENTS, loop, seed, directory)
+
+
+class Parent:
+    """Of a seed's process: keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple] = []
+
+    def send(self, message: tuple) -> None:
+        self.told.append(message)
+
+
+def test_a_seed_decides_the_weights_that_its_training_starts_from(desk, monkeypatch):
+    for split, seed in (("train", 1), ("val", 2)):
+        for name, array in arrays(seed).items():
+            stage.write_array(stage.DATA / f"{split}_{name}.npy", array)
+    starts, fit = [], training.fit
+
+    def spy(model: torch.nn.Module, *parts: Split, **settings: Any) -> Iterator:
+        starts.append((settings["seed"], torch.cat([weight.detach().flatten().clone() for weight in model.parameters()])))
+        return fit(model, *parts, **settings)
+
+    monkeypatch.setattr(training, "fit", spy)
+    parents = [Parent() for _ in range(3)]
+    for number, (seed, parent) in enumerate(zip((1, 1, 2), parents, strict=True)):
+        torch.manual_seed(number)  # whatever the process did before
+        training._train_claimed(task(desk, seed), desk / str(number) / "state.pt", parent)
+    assert [seed for seed, _ in starts] == [1, 1, 2]
+    assert torch.equal(starts[0][1], starts[1][1])
+    drawn = ~torch.isin(starts[0][1], torch.tensor([0.0, 1.0]))  # all but batch norm's
+    assert drawn.sum() == 2 * 2 + 8 * (3 * 2 + 2) + 8 + 1
+    assert not (starts[0][1] == starts[2][1])[drawn].any()
+    assert all([kind for kind, *_ in parent.told] == ["epoch", "done"] for parent in parents)
+
+
+def ended(history: list[float], best: int, patience: int) -> tuple[dict[str, Any], dict[str, Any], Split]:
+    """Model file and summary of a training with these F1 on validation, whose best epoch's threshold is none for train."""
+    torch.manual_seed(3)
+    weights, split = train_mlp.MLP(**ARGUMENTS).state_dict(), Split.of(**arrays(1), lookback=3)
+    rows = [{"val_f1": f1, "val_pr_auc": f1 / 2, "val_loss": 1 - f1} for f1 in history]
+    state = {"history": rows, "best": {"epoch": best, "f1": history[best - 1], "threshold": 0.99, "weights": weights}}
+    model = train_mlp.MLP(**ARGUMENTS)
+    content, _, summary = training._finish(task(Path(), 7, patience=patience), model, split, state)
+    return checkpoint.from_bytes(content), summary, split
+
+
+@pytest.mark.parametrize(("best", "stopped_early"), [(7, True), (8, False)])
+def test_a_summary_is_that_of_the_best_epoch_and_says_how_it_ended(best, stopped_early):
+    history = [0.9, 0.1, 0.31, 0.42, 0.4, 0.41, 0.5, 0.5, 0.44, 0.43, 0.42, 0.41]
+    content, summary, split = ended(history, best, patience=5)
+    model = train_mlp.MLP(**ARGUMENTS)
+    model.load_state_dict(content["weights"])
+    y, scores = split.y.numpy(), sigmoid(predict(model, split))
+    assert summary == {
+        "seed": 7,
+        "epochs": 12,
+        "best_epoch": best,
+        "stopped_early": stopped_early,
+        "threshold": 0.99,
+        "val_f1_score_positive_class": 0.5,
+        "val_pr_auc": 0.25,
+        "val_loss": 0.5,
+        "train_f1_score_positive_class": pytest.approx(max(f1_score(y, scores >= score) for score in scores)),
+        "val_f1_spread_last_10_epochs": pytest.approx(0.5 - 0.31),
+    }
+    torch.manual_seed(3)
+    for name, weight in train_mlp.MLP(**ARGUMENTS).state_dict().items():
+        assert torch.equal(content["weights"][name], weight), "not the last epoch's"
+    assert (content["seed"], content["epoch"], content["threshold"], content["arguments"]) == (7, best, 0.99, ARGUMENTS)
+
+
+def test_what_is_written_of_all_seeds_is_their_mean_their_sample_deviation_and_the_best_on_validation(desk):
+    stage.write_bytes(stage.DATA / "scalers.joblib", b"scaler")
+    val, train = [0.3, 0.39, 0.3], [0.8, 0.5, 0.6]
+    outcomes = []
+    for number, (on_val, on_train) in enumerate(zip(val, train, strict=True)):
+        history = [
+            {"epoch": epoch, "train_loss": 0.1, "val_loss": 0.2, "train_f1": on_train, "val_f1": on_val} for epoch in (1, 2)
+        ]
+        summary = {"seed": 4 + number, "best_epoch": 1, "val_f1_score_positive_class": on_val}
+        outcomes.append((f"model {4 + number}".encode(), history, summary | {"train_f1_score_positive_class": on_train}))
+    training._write("mlp", {"epochs": 2}, {"dropout": 0}, "float32", outcomes)
+    written = json.loads(Path("metrics/train/mlp.json").read_text())
+    assert written == {
+        "val_f1_score_positive_class": pytest.approx(0.33),
+        "val_f1_score_positive_class_std": pytest.approx(0.03 * 3**0.5),  # the root of (0.03² + 0.06² + 0.03²) / 2
+        "train_f1_score_positive_class": pytest.approx(1.9 / 3),
+        "best_seed": 5,
+        "precision": "float32",
+        "settings": {"epochs": 2},
+        "architecture": {"dropout": 0},
+        "seeds": [summary for _, _, summary in outcomes],
+    }
+    models = {path.name: path.read_bytes() for path in Path("models/mlp").glob("*.*") if path.suffix != ".csv"}
+    by_seed = {f"seed_{seed}.pt": f"model {seed}".encode() for seed in (4, 5, 6)}
+    assert models == by_seed | {"best_model.pt": b"model 5", "scalers.joblib": b"scaler"}
+    with Path("models/mlp/training_history.csv").open() as file:
+        assert [(row["seed"], row["epoch"]) for row in csv.DictReader(file)] == [(s, e) for s in "456" for e in "12"]
+
+
+def test_checkpoints_belong_to_all_that_decides_a_trainings_bytes_and_to_nothing_else(desk, monkeypatch):
+    """What is not code: `test_kills` has the code."""
+    data = {"features": ["a", "b"], "assets": ["A"], "lookback": 3, "content_hash": "1", "source": "bars"}
+    monkeypatch.setattr(training, "prepare_workers", lambda: None)
+
+    class Asked(Exception):
+        pass
+
+    def place(metadata: dict = data, **sections: dict) -> Path:
+        """Where the checkpoints of a training would be."""
+        write_params(desk, **{"train": {"precision": "float32"}} | sections)
+        stage.write_json(stage.DATA / "metadata.json", metadata)
+        asked = []
+
+        def claim(directory: Path) -> contextlib.AbstractContextManager:
+            asked.append(directory)
+            raise Asked
+
+        monkeypatch.setattr(training, "claim", claim)
+        with pytest.raises(Asked):
+            training.train("mlp", train_mlp.MLP, train_mlp.Settings)
+        return asked[0]
+
+    one = place()
+    assert one.parent == desk / ".checkpoints/mlp"
+    assert one == place() == place(train={"precision": "float32", "seeds": [8, 9]}) == place(lstm={"dropout": 0.5})
+    places = [
+        one,
+        place(data | {"content_hash": "2"}),
+        place(data | {"lookback": 4}),
+        place(train={"precision": "bfloat16"}),
+        place(train={"precision": "float32", "focal_alpha": 0.3}),
+        place(mlp={"dropout": 0.1}),
+    ]
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "__version__", "2.0.0")
+        places.append(place())
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "abacus")
+        patch.setattr(torch.cuda, "get_device_name", lambda: "abacus")
+        places.append(place())
+    assert len(set(places)) == 8
