@@ -1,21 +1,27 @@
 """Judging between models: intervals, ties, gates and what to search first."""
 
+from collections import defaultdict
+
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 from threadpoolctl import threadpool_limits
 
 import compare
 from compare import (
     Called,
     Compare,
+    by_group,
     convergence,
     difference,
     earning,
     gates,
     is_clear,
     losing,
+    mean_or_none,
     paired_differences,
     recommend,
+    scores,
     sentences,
     verdict,
 )
@@ -29,9 +35,7 @@ SETTINGS = Compare(
 )  # fmt: skip
 
 
-def called(better_by: float, seeds: tuple = (1, 2), days: int = 150, draws: int = 500) -> dict[str, Called]:
-    """Two models with the same seeds; of the hits of the second, `better_by` are taken away."""
-    rng = np.random.default_rng(0)
+def hourly(rng: np.random.Generator, days: int) -> Trades:
     size = days * 24
     arrays = {
         "y": (rng.random(size) < 0.2).astype(np.int8),
@@ -40,12 +44,37 @@ def called(better_by: float, seeds: tuple = (1, 2), days: int = 150, draws: int 
         "asset_ids": np.zeros(size, np.int16),
         "timestamps": np.datetime64("2024-01-01", "s") + np.arange(size) * np.timedelta64(3600, "s"),
     }
-    trades = Trades.of(arrays)
-    shape = (len(seeds), size)
+    return Trades.of(arrays)
+
+
+def called(better_by: float, seeds: tuple = (1, 2), days: int = 150, draws: int = 500) -> dict[str, Called]:
+    """Two models with the same seeds; of the hits of the second, `better_by` are taken away."""
+    rng = np.random.default_rng(0)
+    trades = hourly(rng, days)
+    shape = (len(seeds), len(trades.y))
     base = np.where(trades.y > 0, rng.random(shape) < 0.6, rng.random(shape) < 0.2)
     worse = base & ~((trades.y > 0) & (rng.random(shape) < better_by))
     weights = draw_days(days, 5, draws, 0)
     return {name: Called.of(trades, calls, list(seeds), weights, 0.003) for name, calls in (("a", base), ("b", worse))}
+
+
+def test_a_model_is_every_seed_on_every_drawn_day_without_overlapping_trades():
+    rng = np.random.default_rng(3)
+    trades = hourly(rng, 30)
+    above = rng.random((3, len(trades.y))) < np.array([[0.1], [0.4], [0.8]])
+    weights = np.zeros((2, 30))
+    weights[0], weights[1, [4, 9]] = 1, (2, 1)  # all days; the fifth twice and the tenth once
+    found = Called.of(trades, above, [1, 2, 3], weights, 0.003)
+    figures = [trades.figures(row, 0.003) for row in above]
+    assert all(own["trades"] < row.sum() for own, row in zip(figures, above, strict=True))
+    assert found.daily == pytest.approx([own["return_per_day_net"] for own in figures])
+    assert found.f1 == pytest.approx([f1_score(trades.y, row) for row in above])
+    some = np.concatenate([np.flatnonzero(trades.days == day) for day in (4, 4, 9)])
+    assert found.drawn_f1 == pytest.approx(
+        [np.mean([f1_score(trades.y[i], row[i]) for row in above]) for i in (slice(None), some)]
+    )
+    paid = [np.where(trades.taken(row), trades.returns.astype(float) - 0.003, 0.0) for row in above]
+    assert found.drawn_daily == pytest.approx([np.mean(found.daily), np.mean([own[some].sum() / 3 for own in paid])])
 
 
 def test_pairs_share_their_days_and_a_difference_is_seen():
@@ -172,6 +201,8 @@ def paid(hit_rate: float | None, break_even: float | None = 0.329) -> dict:
     ("broken", "record", "f1", "hit_rate"),
     [
         (None, train_record(), 0.30, 0.4),
+        (None, train_record(train_f1_score_positive_class=0.1), 0.30, 0.4),  # worse on train is no overfitting
+        (None, train_record(val_f1_score_positive_class_std=0.03), 0.30, 0.4),
         ("test return after costs above zero, beyond chance", train_record(), 0.30, 0.4),
         ("validation F1 above the minimum", train_record(train_f1_score_positive_class=0.2), 0.19, 0.4),
         ("validation F1 above always-positive", train_record(), 0.22, 0.4),
@@ -185,6 +216,7 @@ def paid(hit_rate: float | None, break_even: float | None = 0.329) -> dict:
             0.4,
         ),
         ("test hit rate above break-even", train_record(), 0.30, 0.3),
+        ("test hit rate above break-even", train_record(), 0.30, 0.329),
         ("test hit rate above break-even", train_record(), 0.30, None),
     ],
 )
@@ -290,3 +322,25 @@ def test_convergence_tells_every_seed_and_means():
     found = convergence({"seeds": [seed(3, 18, 0.4, 0.3, 0.02), seed(9, 24, 0.6, 0.5, 0.06)]})
     assert (found["best_epochs"], found["epochs"]) == ([3, 9], [18, 24])
     assert [found[key] for key in ("train_f1", "val_f1", "val_f1_range_last_10_epochs")] == pytest.approx([0.5, 0.4, 0.04])
+
+
+def test_figures_are_means_over_seeds_with_their_sample_deviation():
+    seeds = [defaultdict(lambda value=value: value) for value in (0.9, 0.98, 0.97)]
+    found = scores(seeds, {compare.F1: 0.99}, Estimate(0.95, 0.5, 10), 0.95)
+    assert found["f1"] == {
+        "mean": pytest.approx(0.95), "std": pytest.approx(np.std([0.9, 0.98, 0.97], ddof=1)), "interval": [0, 1],
+        "by_seed": [0.9, 0.98, 0.97],
+    }  # fmt: skip
+    assert (found["pr_auc"], found["std"]["pr_auc"]) == pytest.approx((0.95, found["f1"]["std"]))
+    assert found["ensemble_f1"] == 0.99
+    low, high = scores(seeds, {compare.F1: 0.99}, Estimate(0.5, 0.1, 1e9), 0.95)["f1"]["interval"]
+    assert (low, high) == pytest.approx((0.5 - 0.196, 0.5 + 0.196), abs=1e-4)
+    alone = scores(seeds[:1], {compare.F1: 0.99}, Estimate(0.9, 0.1, 10), 0.95)
+    assert alone["f1"]["std"] is alone["std"]["pr_auc"] is None
+
+
+def test_a_group_is_the_mean_of_its_seeds_and_none_where_one_has_none():
+    assert mean_or_none([1, 2, 6]) == 3
+    assert mean_or_none([None, 2.0]) is mean_or_none([2.0, None]) is None
+    tables = [{"A": {"f1": 0.2, "roc_auc": 0.5}, "B": {"f1": 0.3}}, {"A": {"f1": 0.6, "roc_auc": None}, "B": {"f1": 0.3}}]
+    assert by_group(tables) == {"A": {"f1": pytest.approx(0.4), "roc_auc": None}, "B": {"f1": pytest.approx(0.3)}}

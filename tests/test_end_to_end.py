@@ -6,21 +6,34 @@ import json
 import os
 import pty
 import re
+import shutil
 import struct
 import subprocess
 import sys
 import termios
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
+import pandas as pd
 import pytest
 from ruamel.yaml import YAML
+from scipy.stats import spearmanr
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score, precision_recall_curve, roc_auc_score
 
+import stage
+from compare import Called, earning, is_clear, paired_differences, recommend, verdict
 from core import checkpoint
+from core.calibration import best_temperature
+from core.chance import Estimate, draw_days, f1_at_other_times
 from core.dataset import Split
 from core.fit import predict
 from core.metrics import score_table, sigmoid
-from evaluate import ARCHITECTURES, REFERENCES, load_model
+from core.money import Trades
+from core.names import NAMES
+from evaluate import ARCHITECTURES, REFERENCES, by_group, confusion_png, curves_of, judge, leaderboard_row, load_model
 from scaffold import Clone, make_frame, write_symbol
 
 pytestmark = pytest.mark.slow
@@ -31,7 +44,14 @@ ALL = ["simulate_market", "generate_data", *TRAIN, "fit_references", "evaluate",
 
 @pytest.fixture(scope="module")
 def campaign(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    clone = Clone(tmp_path_factory.mktemp("campaign"))
+    clone = Clone(
+        tmp_path_factory.mktemp("campaign"),
+        market={"bars": 1900},
+        data={"splits": [0.6, 0.15, 0.25]},  # validation and test of different lengths
+        train={"seeds": [10, 7]},  # in no order of numbers; of some networks test has another best one than validation
+        references={"max_windows": 1000},
+        compare={"block_days": 3, "seed": 5},
+    )
     done = clone.run("dvc repro")
     assert re.findall(r"^Running stage '(\w+)'", done.stdout, re.MULTILINE) == ALL
     clone.log = done.stderr
@@ -52,10 +72,10 @@ def test_every_stage_leaves_what_it_promises(campaign):
         assert (root / "data/training_data" / name).is_file()
     for name in ARCHITECTURES:
         files = {file.name for file in (root / "models" / name).iterdir()}
-        assert files == {"best_model.pt", "seed_1.pt", "seed_2.pt", "scalers.joblib", "training_history.csv"}
+        assert files == {"best_model.pt", "seed_7.pt", "seed_10.pt", "scalers.joblib", "training_history.csv"}
         with (root / "models" / name / "training_history.csv").open() as file:
             rows = list(csv.DictReader(file))
-        assert [(row["seed"], row["epoch"]) for row in rows] == [(s, e) for s in "12" for e in "123"]
+        assert [(row["seed"], row["epoch"]) for row in rows] == [(s, e) for s in ("7", "10") for e in "123"]
         wanted = {"train_loss", "val_loss", "train_f1", "val_f1", "val_precision", "val_recall", "val_pr_auc", "learning_rate"}
         assert wanted | {"threshold"} <= set(rows[0])
         best = campaign.read(f"metrics/train/{name}.json")["best_seed"]
@@ -84,7 +104,7 @@ def test_a_model_file_alone_gives_the_reported_scores(campaign, monkeypatch):
     arrays = [np.load(f"data/training_data/test_{name}.npy") for name in ("X", "y", "asset_ids")]
     split = Split.of(*arrays, lookback=campaign.read("data/training_data/metadata.json")["lookback"])
     for name in ARCHITECTURES:
-        model, content = load_model(Path(f"models/{name}/seed_2.pt"))
+        model, content = load_model(Path(f"models/{name}/seed_10.pt"))
         table = score_table(split.y.numpy().astype(float), sigmoid(predict(model, split)), content["threshold"])
         reported = campaign.read("metrics/evaluate.json")["models"][name]["test"][1]
         assert {key: reported[key] for key in table} == pytest.approx(table, rel=1e-5)
@@ -101,12 +121,238 @@ def test_what_is_searched_exceeds_every_reference_on_validation(campaign):
             assert name in compared["search_first"]["set_aside"]
 
 
+def split_of(campaign: Clone, split: str) -> dict[str, np.ndarray]:
+    names = ("X", "y", "asset_ids", "timestamps", "returns", "held")
+    return {name: np.load(campaign.directory / f"data/training_data/{split}_{name}.npy") for name in names}
+
+
+def trades_of(campaign: Clone) -> dict[str, Trades]:
+    return {split: Trades.of(split_of(campaign, split)) for split in ("val", "test")}
+
+
+def predictions(campaign: Clone, name: str, folder: str = "data/predictions") -> dict[str, np.ndarray]:
+    return {split: np.load(campaign.directory / folder / f"{name}_{split}.npy") for split in ("val", "test")}
+
+
+def best_f1(y: np.ndarray, scores: np.ndarray) -> float:
+    precision, recall, _ = precision_recall_curve(y, scores)
+    return np.max(2 * precision * recall / np.maximum(precision + recall, 1e-9))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_is_tuned_on_validation_and_judged_with_that(campaign, name):
+    """From its scores alone: threshold, temperature and best seed come from validation, all figures from them."""
+    trades, scored = trades_of(campaign), predictions(campaign, name)
+    model, cost = campaign.read("metrics/evaluate.json")["models"][name], 0.003
+    assert model["seeds"] == ([7, 10] if name in ARCHITECTURES else [None])
+    for row, threshold, temperature in zip(scored["val"], model["thresholds"], model["temperatures"], strict=True):
+        assert f1_score(trades["val"].y, row >= threshold) == pytest.approx(best_f1(trades["val"].y, row))
+        assert temperature == best_temperature(trades["val"].y, row)
+    for split in trades:
+        tuned = zip(scored[split], model["thresholds"], model["temperatures"], strict=True)
+        assert model[split] == [judge(trades[split], *own, cost) for own in tuned]
+    f1 = [f1_score(trades["val"].y, row >= own) for row, own in zip(scored["val"], model["thresholds"], strict=True)]
+    best = int(np.argmax(f1))
+    assert model["best_seed"] == model["seeds"][best]
+
+    together, ensemble = {split: rows.mean(axis=0) for split, rows in scored.items()}, model["ensemble"]
+    called = together["val"] >= ensemble["threshold"]
+    assert f1_score(trades["val"].y, called) == pytest.approx(best_f1(trades["val"].y, together["val"]))
+    temperature = best_temperature(trades["val"].y, together["val"])
+    for split in trades:
+        assert ensemble[split] == judge(trades[split], together[split], ensemble["threshold"], temperature, cost)
+
+    test = trades["test"]
+    numbers = campaign.read("data/training_data/asset_id_mapping.json")
+    assets = np.array(sorted(numbers, key=numbers.get))[test.asset_ids]
+    months = pd.DatetimeIndex(test.timestamps).strftime("%Y-%m").to_numpy(str)
+    for kind, groups in {"by_asset": assets, "by_month": months}.items():
+        for table, row, threshold in zip(model[kind], scored["test"], model["thresholds"], strict=True):
+            assert table == by_group(test, row, threshold, groups)
+    assert campaign.read(f"metrics/test/{name}.json") == leaderboard_row({split: model[split] for split in trades})
+    drawn = (campaign.directory / f"plots/confusion/{name}.png").read_bytes()
+    assert drawn == confusion_png(name, model["test"][best])
+    for kind, points in curves_of(test, scored["test"][best], cost).items():
+        with (campaign.directory / f"plots/{kind}_curves.csv").open() as file:
+            rows = [row for row in csv.DictReader(file) if row.pop("model") == name]
+        assert rows == ([{key: str(value) for key, value in point.items()} for point in points] if name != "prior" else [])
+
+
+def test_references_are_fitted_on_evenly_spaced_train_windows(campaign):
+    """Each once more, by other ways, on a thousand of them from the first to the last."""
+    metadata = campaign.read("data/training_data/metadata.json")
+    own = YAML(typ="safe").load(campaign.directory / "params.yaml")["references"]
+    features, lookback = metadata["features"], metadata["lookback"]
+    x, y, ids, last = {}, {}, {}, {}
+    for split in ("train", "val", "test"):
+        part = split_of(campaign, split)
+        ends = [row for row, label in enumerate(part["y"]) if label >= 0]
+        if split == "train":
+            assert len(ends) > 1500
+            ends = [ends[round(k * (len(ends) - 1) / 999)] for k in range(1000)]
+        x[split] = np.stack([part["X"][end - lookback + 1 : end + 1].ravel() for end in ends])
+        y[split], ids[split], last[split] = part["y"][ends], part["asset_ids"][ends], part["X"][ends]
+
+    areas = [roc_auc_score(y["train"], column) for column in last["train"].T]
+    best = int(np.argmax(np.abs(np.array(areas) - 0.5)))
+    found = campaign.read("models/references/one_column.json")
+    assert found["column"] == features[best] == campaign.read("metrics/evaluate.json")["one_column"]
+    assert found["train_roc_auc"] == pytest.approx(max(areas[best], 1 - areas[best]))
+    boosting = HistGradientBoostingClassifier(
+        max_iter=own["boosting_rounds"],
+        learning_rate=own["boosting_learning_rate"],
+        max_leaf_nodes=own["boosting_leaves"],
+        min_samples_leaf=own["boosting_min_leaf"],
+        early_stopping=False,
+    ).fit(x["train"], y["train"])
+    logistic = LogisticRegression(C=own["logistic_c"], tol=1e-6, max_iter=5000).fit(x["train"].astype(float), y["train"])
+    positives = pd.Series(y["train"]).groupby(ids["train"]).mean()
+    assert positives.nunique() == 2
+    for split in ("val", "test"):
+        scored = {name: predictions(campaign, name, "models/references")[split] for name in REFERENCES}
+        assert spearmanr(scored["one_column"], last[split][:, best]).statistic == pytest.approx(np.sign(areas[best] - 0.5))
+        assert scored["prior"] == pytest.approx(positives[ids[split]].to_numpy())
+        assert (scored["always_positive"] == 1).all()
+        assert scored["gradient_boosting"] == pytest.approx(boosting.predict_proba(x[split])[:, 1])
+        assert scored["logistic_regression"] == pytest.approx(logistic.predict_proba(x[split].astype(float))[:, 1], abs=1e-3)
+        for name in REFERENCES:
+            assert (predictions(campaign, name)[split] == scored[name]).all()
+
+
+LUCK = {  # which split each knows, and what share of it its seeds get wrong
+    "mlp": ("val", [0.04, 0.02]),
+    "gru": ("test", [0.04, 0.02]),
+    "prior": ("test", [0.3]),
+    "lstm": ("val", [0.25, 0.24]),
+}
+
+
+@pytest.fixture(scope="module")
+def lucky(campaign: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """The campaign compared once more, as if each of these had known the labels of one split, and nothing of the other."""
+    clone = Clone.of(tmp_path_factory.mktemp("lucky"))
+    left = shutil.ignore_patterns(".git", ".dvc", "*.pt", "simulated")
+    shutil.copytree(campaign.directory, clone.directory, dirs_exist_ok=True, ignore=left)
+    clone.params(compare={"confidence": 0.8})
+    trades, judged = trades_of(clone), clone.read("metrics/evaluate.json")
+    rng = np.random.default_rng(0)
+    for name, (known, wrong) in LUCK.items():
+        model, seeds = judged["models"][name], len(wrong)
+        model["thresholds"], model["temperatures"] = [0.5, 0.45][:seeds], [0.8, 3.0][:seeds]
+        for split, own in trades.items():
+            share = np.array(wrong if split == known else [0.45, 0.52][-seeds:])[:, None]
+            told = np.where(rng.random((seeds, len(own.y))) < share, 1 - own.y, own.y)
+            scored = np.clip(rng.normal(0.25 + 0.5 * told, 0.08), 0.01, 0.99)
+            stage.write_array(clone.directory / f"data/predictions/{name}_{split}.npy", scored)
+            tuned = zip(scored, model["thresholds"], model["temperatures"], strict=True)
+            model[split] = [judge(own, *one, judged["cost_per_trade"]) for one in tuned]
+        f1 = [row["f1_score_positive_class"] for row in model["val"]]
+        model["best_seed"] = model["seeds"][f1.index(max(f1))]
+    stage.write_json(clone.directory / "metrics/evaluate.json", judged)
+    clone.run("python src/compare.py")
+    return clone
+
+
+def test_models_are_chosen_on_validation_and_compared_on_test(lucky):
+    compared, trades = lucky.read("metrics/compare.json"), trades_of(lucky)
+    models, pairs, judged = compared["models"], compared["pairs"], lucky.read("metrics/evaluate.json")["models"]
+    means = {split: {name: models[name][split]["f1"]["mean"] for name in NAMES} for split in trades}
+    for split, own in trades.items():
+        for name in NAMES:
+            called = predictions(lucky, name)[split] >= np.array(judged[name]["thresholds"])[:, None]
+            assert means[split][name] == pytest.approx(fmean(f1_score(own.y, row) for row in called))
+    val, test = means["val"], means["test"]
+    assert compared["ranking"] == sorted(NAMES, key=lambda name: -val[name])
+    assert compared["test_verdict"] == verdict(test, pairs["test"])
+    assert (compared["ranking"][0], compared["test_verdict"]["first"]) == ("mlp", "gru")
+    assert not set(compared["test_verdict"]["ties"]) & set(REFERENCES)
+    assert max(REFERENCES, key=val.get) != max(REFERENCES, key=test.get) == "prior"
+
+    floors = {}
+    best = max(REFERENCES, key=val.get)
+    for name in ARCHITECTURES:
+        gates = {gate["gate"]: gate for gate in compared["gates"][name]}
+        decide = [gate for gate in gates.values() if gate["decides"]]
+        floors[name] = {gate["gate"].removeprefix("validation F1 above "): gate["threshold"] for gate in decide}
+        scored, own = predictions(lucky, name)["val"], trades["val"]
+        assert floors[name] == pytest.approx(
+            {
+                "the minimum": 0.2,
+                "always-positive": f1_score(own.y, own.y >= 0),
+                f"{NAMES[best]}, the best reference": val[best],
+                "its scores at other times": fmean(f1_at_other_times(own.y, row, own.asset_ids, 499) for row in scored),
+            }
+        )
+        assert {gate["value"] for gate in decide} == {val[name]}
+        for reference in REFERENCES:
+            gate = gates[f"beats {NAMES[reference]} on test, beyond chance"]
+            found = gate["passed"], gate["value"], gate["threshold"]
+            assert found == (is_clear(pairs["test"], name, reference), test[name], test[reference])
+        paid, record = models[name]["test"]["money"], lucky.read(f"metrics/train/{name}.json")
+        rate, earns = gates["test hit rate above break-even"], gates["test return after costs above zero, beyond chance"]
+        assert (rate["value"], rate["threshold"]) == (paid["hit_rate"], paid["break_even_hit_rate"])
+        assert (earns["passed"], earns["value"]) == (name in compared["earning"], paid["total_return_net"])
+        gap = record["train_f1_score_positive_class"] - val[name]
+        assert gates["train-validation F1 gap"]["value"] == pytest.approx(gap)
+    searched = compared["search_first"]
+    assert searched == recommend({name: val[name] for name in ARCHITECTURES}, floors, pairs["val"])
+    assert (searched["primary"], searched["secondary"]) == ("mlp", [])
+    assert searched["reasons"]["lstm"].endswith("below MLP on validation, beyond chance")
+    assert not is_clear(pairs["test"], "mlp", "lstm")
+    assert all(is_clear(pairs["test"], "gru", name) and not is_clear(pairs["test"], "mlp", name) for name in REFERENCES)
+
+
+def test_intervals_and_ties_are_of_the_days_seeds_and_blocks_that_are_set(lucky):
+    compared, judged = lucky.read("metrics/compare.json"), lucky.read("metrics/evaluate.json")["models"]
+    assert compared["block_days"] == {"val": 2, "test": 3}, "a fourth of the days at most; as set"
+    for split, trades in trades_of(lucky).items():
+        days = len(np.unique(trades.timestamps.astype("datetime64[D]")))
+        assert compared["days"][split] == days
+        blocks = days / compared["block_days"][split]
+        weights = draw_days(days, compared["block_days"][split], 200, 5)
+        called = {}
+        for name, model in judged.items():
+            scored = zip(predictions(lucky, name)[split], model["thresholds"], strict=True)
+            above = np.stack([row >= threshold for row, threshold in scored])
+            called[name] = Called.of(trades, above, model["seeds"], weights, 0.003)
+            estimate, found = Estimate.of(called[name].f1, called[name].drawn_f1, blocks), compared["models"][name][split]["f1"]
+            low, high = estimate.interval(0.8)
+            assert found["by_seed"] == pytest.approx(called[name].f1)
+            assert found["interval"] == pytest.approx([max(low, 0), min(high, 1)])
+            if split == "test":
+                of_return = Estimate.of(called[name].daily, called[name].drawn_daily, blocks)
+                paid = compared["models"][name]["test"]["money"]
+                assert paid["return_per_day_net"] == pytest.approx(of_return.value)
+                assert paid["return_per_day_interval"] == pytest.approx(of_return.interval(0.8))
+        pairs = paired_differences(called, blocks, 0.8)
+        assert compared["pairs"][split] == [{key: pytest.approx(value) for key, value in pair.items()} for pair in pairs]
+        if split == "test":
+            assert compared["earning"] == earning({name: called[name] for name in ARCHITECTURES}, blocks, 0.8) == ["gru"]
+
+
+def test_the_figures_compared_are_means_and_the_confusion_that_of_the_best_validation_seed(lucky):
+    compared, judged = lucky.read("metrics/compare.json")["models"], lucky.read("metrics/evaluate.json")["models"]
+    luck = judged["gru"]["test"][0]["f1_score_positive_class"] < judged["gru"]["test"][1]["f1_score_positive_class"]
+    assert luck and (judged["gru"]["best_seed"], judged["mlp"]["best_seed"]) == (7, 10)
+    for name, model in judged.items():
+        best, test = model["seeds"].index(model["best_seed"]), compared[name]["test"]
+        assert test["confusion"] == {key: model["test"][best][key] for key in ("tp", "fp", "fn", "tn")}
+        assert test["temperature"] == pytest.approx(np.mean(model["temperatures"]))
+        for split in ("val", "test"):
+            for key in ("pr_auc", "precision", "log_loss", "expected_calibration_error_scaled"):
+                assert compared[name][split][key] == pytest.approx(np.mean([row[key] for row in model[split]]))
+            assert compared[name][split]["ensemble_f1"] == model["ensemble"][split]["f1_score_positive_class"]
+        for kind in ("by_asset", "by_month"):
+            for group, row in test[kind].items():
+                assert row["f1"] == pytest.approx(np.mean([table[group]["f1"] for table in model[kind]]))
+
+
 def test_a_log_file_gets_plain_lines(campaign):
     assert "\r" not in campaign.log
     assert "\x1b" not in campaign.log
-    line = r"^gru seed 2: epoch 3/3: train/val loss 0\.\d+/0\.\d+, F1 0\.\d+/0\.\d+, best 0\.\d+ at \d$"
+    line = r"^gru seed 7: epoch 3/3: train/val loss 0\.\d+/0\.\d+, F1 0\.\d+/0\.\d+, best 0\.\d+ at \d$"
     assert len(re.findall(line, campaign.log, re.MULTILINE)) == 1
-    assert re.search(r"^gru seed 2: stopped after epoch 3: all epochs done; best validation F1 0\.", campaign.log, re.MULTILINE)
+    assert re.search(r"^gru seed 7: stopped after epoch 3: all epochs done; best validation F1 0\.", campaign.log, re.MULTILINE)
 
 
 def test_nothing_changed_reruns_nothing(campaign):
@@ -202,7 +448,7 @@ def test_a_terminal_gets_bars(campaign):
     os.close(parent)
     assert process.returncode == 0
     text = shown.decode()
-    assert re.search(r"mlp seed 1 \|█+\| 3/3 \d\d:\d\d<00:00, F1 0\.\d+/0\.\d+ best 0\.\d+ at \d loss 0\.\d+/0\.\d+", text)
+    assert re.search(r"mlp seed 7 \|█+\| 3/3 \d\d:\d\d<00:00, F1 0\.\d+/0\.\d+ best 0\.\d+ at \d loss 0\.\d+/0\.\d+", text)
     assert "stopped after epoch 3: all epochs done" in text
     assert campaign.repro() == [], "the same bytes as before"
 
@@ -265,19 +511,19 @@ def test_no_out_holds_what_changes_by_itself(campaign):
 
 
 def test_a_model_that_does_not_belong_to_the_data_is_refused(campaign):
-    model = campaign.directory / "models/mlp/seed_1.pt"
+    model = campaign.directory / "models/mlp/seed_7.pt"
     genuine = model.read_bytes()
     content = checkpoint.from_bytes(genuine)
     content["weights"]["head.weight"] = -content["weights"]["head.weight"]
     model.unlink()
     model.write_bytes(checkpoint.to_bytes(content))
     refused = campaign.run("python src/evaluate.py", fails=True).stderr.splitlines()[-1]
-    assert re.match(r"evaluate: models/mlp/seed_1.pt scores validation F1 0\.\d+, training reported 0\.\d+", refused)
+    assert re.match(r"evaluate: models/mlp/seed_7.pt scores validation F1 0\.\d+, training reported 0\.\d+", refused)
     assert refused.endswith("run dvc repro --force train_mlp")
     model.write_bytes(genuine[:3000])  # while other seeds are being scored
     damaged = campaign.run("python src/evaluate.py", fails=True)
     assert damaged.returncode == 1
-    assert damaged.stderr.splitlines()[-1].startswith("evaluate: models/mlp/seed_1.pt is not a model of this campaign")
+    assert damaged.stderr.splitlines()[-1].startswith("evaluate: models/mlp/seed_7.pt is not a model of this campaign")
     model.write_bytes(genuine)
     campaign.run("dvc checkout --force")
 

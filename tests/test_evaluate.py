@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
+import evaluate
+from core.calibration import at_temperature
+from core.metrics import expected_calibration_error
 from core.money import Trades
-from evaluate import by_group, curves_of, judge, leaderboard_row, over_seeds
+from evaluate import by_group, confusion_png, curves_of, judge, leaderboard_row, over_seeds
 
 
 @pytest.fixture
@@ -41,6 +44,25 @@ def test_figures_agree_with_scikit_learn(trades, scores):
     assert row["money"]["trades"] <= called.sum()
 
 
+def test_a_temperature_changes_the_scaled_calibration_error_alone(trades, scores):
+    as_is, scaled = (judge(trades, scores, 0.4, temperature, 0.003) for temperature in (1.0, 3.0))
+    assert scaled.pop("expected_calibration_error_scaled") == expected_calibration_error(trades.y, at_temperature(scores, 3.0))
+    assert as_is.pop("expected_calibration_error_scaled") == pytest.approx(as_is["expected_calibration_error"])
+    assert scaled == as_is
+
+
+def test_the_confusion_picture_has_the_truth_down_and_the_calls_across(monkeypatch):
+    monkeypatch.setattr(evaluate, "to_png", lambda figure: figure)
+    (panel,) = confusion_png("mlp", {"tn": 60, "fp": 20, "fn": 3, "tp": 7}).axes
+    assert (panel.get_xlabel(), panel.get_ylabel()) == ("called", "true")
+    names = [[label.get_text() for label in axis.get_ticklabels()] for axis in (panel.xaxis, panel.yaxis)]
+    assert names == [["no trade", "trade"], ["no profit", "profit"]]
+    written = {text.get_position(): text.get_text() for text in panel.texts}  # (across, down)
+    assert written == {(0, 0): "60\n75%", (1, 0): "20\n25%", (0, 1): "3\n30%", (1, 1): "7\n70%"}
+    (image,) = panel.images
+    assert image.get_array().tolist() == [[0.75, 0.25], [0.3, 0.7]]
+
+
 def test_groups_are_judged_with_the_same_threshold(trades, scores):
     table = by_group(trades, scores, 0.4, np.array(["AAA", "BBB"])[trades.asset_ids])
     assert list(table) == ["AAA", "BBB"]
@@ -63,6 +85,22 @@ def test_a_model_is_the_mean_of_its_seeds_not_the_best(trades, scores):
     assert row["test_f1_std_over_seeds"] == pytest.approx(np.std(f1, ddof=1))
     above = [seed["money"]["hit_rate"] - seed["money"]["break_even_hit_rate"] for seed in seeds]
     assert row["test_hit_rate_above_break_even"] == pytest.approx(np.mean(above))
+
+
+def test_the_leaderboard_keeps_validation_and_test_apart(trades, scores):
+    val, test = (judge(trades, own, 0.4, 1.0, 0.003) for own in (scores, 1 - scores))
+    row = leaderboard_row({"val": [val], "test": [test]})
+    money = test["money"]
+    assert row == {
+        "val_f1_score_positive_class": val["f1_score_positive_class"],
+        "test_f1_score_positive_class": test["f1_score_positive_class"],
+        "test_f1_std_over_seeds": None,
+        "val_pr_auc": val["pr_auc"],
+        **{f"test_{key}": test[key] for key in ("pr_auc", "roc_auc", "precision", "recall", "brier_score", "f1_at_0.5")},
+        **{f"test_{key}": money[key] for key in ("trades", "mean_return_net")},
+        "test_hit_rate_above_break_even": money["hit_rate"] - money["break_even_hit_rate"],
+    }
+    assert all(val[key] != test[key] for key in ("f1_score_positive_class", "pr_auc", "precision", "recall"))
 
 
 def test_a_figure_that_a_seed_lacks_has_no_mean(trades, scores):
