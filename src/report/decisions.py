@@ -24,7 +24,8 @@ def decision(result: dict[str, Any], metadata: dict[str, Any]) -> str:
     else:
         chosen = f"Search {NAMES[primary]} first."
         if search["secondary"]:
-            chosen += f" {listing(search['secondary'])} cannot be told apart from it: search them next."
+            them = "them" if len(search["secondary"]) > 1 else "it"
+            chosen += f" {listing(search['secondary'])} cannot be told apart from it: search {them} next."
         others = [*search["secondary"], *search["set_aside"]]
     cautions: list[str] = []
     evidence = [f"- {sentence}" for sentence in (result["verdict"][0], *result["verdict"][2:])]

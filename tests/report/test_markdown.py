@@ -86,4 +86,4 @@ def test_a_decision_names_all_that_speaks_against_it_and_what_is_next():
     said = decision(result, metadata)
     failed = {gate["gate"] for gate in result["gates"]["gru"] if not gate["passed"]}
     assert set(re.findall(r"^- GRU \+ attention fails: (.*) \(", said, re.MULTILINE)) == failed
-    assert "Search GRU + attention first. LSTM + attention cannot be told apart from it: search them next." in said
+    assert "Search GRU + attention first. LSTM + attention cannot be told apart from it: search it next." in said
