@@ -300,6 +300,18 @@ def sentences(result: dict[str, Any]) -> list[str]:
     return [leads, advice, pays, ready]
 
 
+def unlike(used: dict[str, dict[str, str]]) -> list[str]:
+    """A sentence where the networks were not trained alike; `used` has each one's precision, torch and processor."""
+    different = []
+    for what in next(iter(used.values())):
+        values = {name: row[what] for name, row in used.items()}
+        if len(set(values.values())) > 1:
+            different.append(f"{what} " + ", ".join(f"{value} ({NAMES[name]})" for name, value in values.items()))
+    if not different:
+        return []
+    return [f"Not trained alike: {'; '.join(different)}. What differs may be that: train them on one machine."]
+
+
 def convergence(train: dict[str, Any]) -> dict[str, Any]:
     """When and how calmly the seeds of one architecture converged; `train` is its metrics/train/<arch>.json."""
     seeds = train["seeds"]
@@ -427,7 +439,8 @@ def main() -> None:
         "models": models,
         "pairs": pairs,
     }
-    result = {"verdict": sentences(result), "losing": losing(models, result["ranking"])} | result
+    used = {name: {"precision": record["precision"]} | record["environment"] for name, record in trained.items()}
+    result = {"verdict": sentences(result) + unlike(used), "losing": losing(models, result["ranking"])} | result
     stage.write_json(Path("metrics/compare.json"), result)
 
     history = {name: read_rows(Path("models") / name / "training_history.csv") for name in NETWORKS}
@@ -438,8 +451,8 @@ def main() -> None:
     ]
     stage.write_csv(Path("plots/learning_curves.csv"), learning)
     curves = {kind: read_rows(Path("plots") / f"{kind}_curves.csv") for kind in CURVES}
-    first = next(iter(trained.values()))
-    result |= {"settings": {"train": first["settings"] | {"precision used": first["precision"]}}}
+    trained_with = "; ".join(dict.fromkeys(", ".join(f"{what} {value}" for what, value in row.items()) for row in used.values()))
+    result |= {"settings": {"train": next(iter(trained.values()))["settings"] | {"trained with": trained_with}}}
     result["settings"] |= {name: trained[name]["architecture"] for name in NETWORKS}
     stage.write_text(Path("reports/comparison.md"), comparison(result, metadata))
     stage.write_text(Path("reports/comparison.html"), page(result, metadata, {"learning": learning} | curves))

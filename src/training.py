@@ -146,6 +146,12 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def _environment() -> dict[str, str]:
+    """What decides a training's bytes beside code, settings and data: a GPU by its name, a CPU by its instructions."""
+    processor = torch.cuda.get_device_name() if device() == "cuda" else torch.backends.cpu.get_cpu_capability()
+    return {"torch": torch.__version__, "processor": processor}
+
+
 def _fingerprint(architecture: str, *settings: Any) -> str:
     """Of all that decides a training's bytes but its seed."""
     sources = sorted(
@@ -153,8 +159,7 @@ def _fingerprint(architecture: str, *settings: Any) -> str:
         for name, module in sys.modules.items()
         if getattr(module, "__file__", None) and name not in BESIDE and Path(module.__file__).is_relative_to(SOURCE)
     )
-    processor = torch.cuda.get_device_name() if device() == "cuda" else torch.backends.cpu.get_cpu_capability()
-    parts = [architecture, *settings, torch.__version__, processor]
+    parts = [architecture, *settings, *_environment().values()]
     parts += [(str(path.relative_to(SOURCE)), hashlib.sha256(path.read_bytes()).hexdigest()) for path in sources]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
@@ -395,6 +400,7 @@ def _write(
             "train_f1_score_positive_class": statistics.fmean(s["train_f1_score_positive_class"] for s in summaries),
             "best_seed": summaries[best]["seed"],
             "precision": precision,
+            "environment": _environment(),
             "settings": settings,
             "architecture": section,
             "seeds": summaries,

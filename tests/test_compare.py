@@ -23,6 +23,7 @@ from compare import (
     recommend,
     scores,
     sentences,
+    unlike,
     verdict,
 )
 from core.chance import Estimate, draw_days
@@ -302,6 +303,15 @@ def test_a_reference_is_beaten_only_beyond_chance():
     beats = {gate["gate"]: gate["passed"] for gate in found if gate["gate"].startswith("beats")}
     passed = {name: name == "logistic_regression" for name in compare.REFERENCES}
     assert beats == {f"beats {NAMES[name]} on test, beyond chance": passed[name] for name in compare.REFERENCES}
+
+
+def test_networks_that_were_not_trained_alike_are_named():
+    here = {"precision": "bfloat16", "torch": "2.13.0", "processor": "AVX512"}
+    assert unlike({"mlp": here, "gru": here}) == []
+    assert unlike({"mlp": here, "gru": here | {"precision": "float32", "processor": "H200"}}) == [
+        "Not trained alike: precision bfloat16 (MLP), float32 (GRU + attention); processor AVX512 (MLP), H200 (GRU + attention). "
+        "What differs may be that: train them on one machine."
+    ]
 
 
 def test_a_model_that_looks_good_and_loses_is_named():
