@@ -262,11 +262,7 @@ INCLUDES_ZERO = " (the 95% interval of its daily return includes zero)"
 @pytest.mark.parametrize(
     ("total", "interval", "said"),
     [
-        (
-            0.031,
-            [-0.01, 0.01],
-            f"made 3.1% of the capital after costs, in 138 trades{INCLUDES_ZERO};",
-        ),
+        (0.031, [-0.01, 0.01], f"made 3.1% of the capital after costs, in 138 trades{INCLUDES_ZERO};"),
         (0.5, [0.001, 0.01], "made 50.0% of the capital after costs, in 138 trades;"),
         (-0.4, [-0.02, -0.001], "lost 40.0% of the capital after costs, in 138 trades;"),
         (-1.046, [-0.02, -0.001], "lost all of the capital after costs, in 138 trades;"),

@@ -63,10 +63,9 @@ def stakes(result: dict[str, Any]) -> str:
 
 def break_even(result: dict[str, Any]) -> str:
     """What the hit rates have to reach."""
-    even = result["break_even_precision"]
     return (
         "Break-even: the hit rate at which the same trades would pay nothing, with what hits and the others paid on average; "
-        f"where every trade ends at a barrier it is {'–' if even is None else f'{even:.1%}'}, and trades that time out move it."
+        f"where every trade ends at a barrier it is {result['break_even_precision']:.1%}, and trades that time out move it."
     )
 
 
