@@ -6,6 +6,11 @@ The arrays are compared with what truncated histories give. Then an MLP is train
 learnt, and with the label among the features everything can; if either comes out otherwise, no other number can be trusted.
 """
 
+import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # python -P and PYTHONSAFEPATH leave it out
+import guard
+
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path

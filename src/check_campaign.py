@@ -6,12 +6,16 @@ Each line is ok, a warning or a problem with its cure; times are rough, from a f
 Exit code 1 where there is a problem.
 """
 
+import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # python -P and PYTHONSAFEPATH leave it out
+import guard
+
 import contextlib
 import dataclasses
 import io
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator

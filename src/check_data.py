@@ -3,6 +3,11 @@
 Usage: python src/check_data.py [ROOT]    (when left out: data.bars and data.symbols of params.yaml)
 """
 
+import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # python -P and PYTHONSAFEPATH leave it out
+import guard
+
 import argparse
 from pathlib import Path
 

@@ -4,6 +4,11 @@ Models are chosen on validation and judged on test. A difference counts only whe
 pairs, excludes zero; otherwise it is a tie, and said so.
 """
 
+import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # python -P and PYTHONSAFEPATH leave it out
+import guard
+
 import csv
 import dataclasses
 import statistics

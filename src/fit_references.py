@@ -3,6 +3,11 @@
 They leave scores, not fitted objects: nothing has to be unpickled to judge them.
 """
 
+import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # python -P and PYTHONSAFEPATH leave it out
+import guard
+
 import warnings
 from pathlib import Path
 

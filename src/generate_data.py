@@ -3,6 +3,11 @@
 Every figure a leak would show in is measured on the arrays that were written and stands in metrics/generate_data.json.
 """
 
+import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # python -P and PYTHONSAFEPATH leave it out
+import guard
+
 import dataclasses
 import functools
 import hashlib

@@ -34,6 +34,11 @@ Then come the ways in which real bars are imperfect: prices on a tick, opens tha
 close, a few hours missing about every 1000 in all assets at once, and 100 missing hours in the second asset.
 """
 
+import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # python -P and PYTHONSAFEPATH leave it out
+import guard
+
 import datetime
 import io
 import shutil

@@ -3,6 +3,9 @@
 Settings stop here: a script reads its own section, checked against a schema, and passes plain keyword arguments on.
 """
 
+from guard import explain, interruptible
+
+import contextlib
 import csv
 import errno
 import io
@@ -11,15 +14,17 @@ import json
 import os
 import sys
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pydantic
 
+from core import inputs
 from core.atomic import replacing
 from core.errors import CampaignError
+from core.lock import claim
 
 if TYPE_CHECKING:
     import hashlib
@@ -80,6 +85,7 @@ def read_section(name: str, schema: type[Section]) -> Section:
     if not isinstance(document, dict) or not isinstance(document.get(name), dict):
         found = "nothing" if not isinstance(document, dict) or document.get(name) is None else "no mapping"
         raise CampaignError(f"{PARAMS}: section '{name}' expected, {found} found; add '{name}:' with its keys")
+    _used.setdefault(name, document[name])
     return check(name, document[name], schema)
 
 
@@ -119,9 +125,14 @@ def run(main: Callable[[], None], *, takes_arguments: bool = False) -> None:
         print(f"{script}: takes no arguments, found {' '.join(arguments)}; settings are in {PARAMS}", file=sys.stderr)
         sys.exit(2)
     try:
-        main()
+        with interruptible(), _recorded(script):
+            main()
     except CampaignError as error:
         sys.exit(f"{script}: {one_line(error)}")
+    except ImportError as error:
+        if (said := explain(error)) is None:
+            raise
+        sys.exit(f"{script}: {said}")
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -136,6 +147,60 @@ def run(main: Callable[[], None], *, takes_arguments: bool = False) -> None:
     except KeyboardInterrupt:
         print(f"{script}: interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+_used: dict[str, Any] = {}  # sections of params.yaml that were read, as they stood there
+_inputs: inputs.Inputs | None = None  # of the stage that runs
+
+
+@contextlib.contextmanager
+def _recorded(script: str) -> Iterator[None]:
+    """Around a stage of dvc.yaml: alone in this working directory, and on what DVC will record at its end."""
+    global _inputs
+    with contextlib.ExitStack() as stack:
+        _used.clear()
+        deps = inputs.declared(script, read_params)
+        if deps and Path(".dvc").is_dir():
+            stack.enter_context(claim(Path(".dvc/tmp/stages") / script, script))
+        _inputs = inputs.Inputs.of(deps) if deps else None
+        try:
+            yield
+        except (OSError, MemoryError, inputs.Changed):
+            raise
+        except Exception as error:  # such as a half-written file leads to
+            changes = _changes()
+            if not changes or inputs.told(changes) in str(error):
+                raise
+            said = str(error) if isinstance(error, CampaignError) else f"{type(error).__name__}: {error}"
+            raise inputs.Changed(f"{said}; besides, {inputs.told(changes)}") from error
+        else:
+            confirm()
+        finally:
+            _inputs = None
+
+
+def confirm() -> None:
+    """Make sure that settings, code and inputs still are what this stage started with, as DVC will record them.
+
+    Raises:
+        CampaignError: names what changed.
+    """
+    if changes := _changes():
+        raise inputs.Changed(inputs.told(changes))
+
+
+def running_on() -> inputs.Inputs | None:
+    """The inputs of the stage that runs, for its other processes; None outside a stage."""
+    return _inputs
+
+
+def _changes() -> list[str]:
+    if _inputs is None:
+        return []
+    try:
+        return _inputs.changes() + inputs.changed_settings(_used, read_params())
+    except CampaignError as error:
+        return [str(error)]
 
 
 def system_error(error: OSError) -> str:

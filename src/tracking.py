@@ -6,6 +6,11 @@ waits for longer than `PATIENCE`, and what goes wrong is one warning. ``CAMPAIGN
 Usage: python src/tracking.py backfill    write what MLflow lacks of the models, metrics and plots that are here
 """
 
+import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # python -P and PYTHONSAFEPATH leave it out
+import guard
+
 import contextlib
 import json
 import os
@@ -13,7 +18,6 @@ import queue
 import re
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -82,6 +86,7 @@ def live(architecture: str, seeds: list[int], parameters: Mapping[str, Any], tag
     ending = "FAILED"
     try:
         yield told
+        stage.confirm()
         ending = "FINISHED"
     except KeyboardInterrupt:
         ending = "KILLED"
@@ -109,6 +114,7 @@ def mirroring() -> Iterator[None]:
     process = None if is_off() else _start("update")
     try:
         yield
+        stage.confirm()
     except BaseException:
         if process is not None:
             process.stdin.close()

@@ -1,5 +1,10 @@
 """LSTM layers with attention over time."""
 
+import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # python -P and PYTHONSAFEPATH leave it out
+import guard
+
 import torch
 from pydantic import Field
 from torch import nn

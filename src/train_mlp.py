@@ -1,5 +1,10 @@
 """MLP on the flattened window."""
 
+import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # python -P and PYTHONSAFEPATH leave it out
+import guard
+
 from itertools import pairwise
 from typing import Annotated
 

@@ -26,14 +26,13 @@ from torch import nn
 
 import stage
 import tracking
-from core import checkpoint
+from core import checkpoint, inputs
 from core.dataset import Split
 from core.errors import CampaignError
 from core.fit import fit, predict, prepare_process
 from core.lock import claim
 from core.metrics import Ranking, sigmoid
 
-SOURCE = Path(__file__).parent
 WORKERS = multiprocessing.get_context("forkserver")
 BESIDE = {"tracking"}  # cannot change a result, so a change of it does not outdate a checkpoint
 
@@ -84,6 +83,7 @@ class Task:
     settings: dict[str, Any]
     seed: int
     directory: Path  # of checkpoints
+    ran_on: inputs.Inputs | None = None  # the stage that it is part of
 
 
 def train(architecture: str, model_class: type[nn.Module], schema: type[Architecture]) -> None:
@@ -121,12 +121,14 @@ def train(architecture: str, model_class: type[nn.Module], schema: type[Architec
             stage.parallel(len(seeds)) as parallel,
             tracking.live(architecture, seeds, {"train": settings, architecture: section}, tags) as live,
         ):
-            tasks = [Task(architecture, model_class, model_arguments, loop, seed, directory) for seed in seeds]
+            made_of = (architecture, model_class, model_arguments, loop)
+            tasks = [Task(*made_of, seed, directory, stage.running_on()) for seed in seeds]
             outcomes = parallel(joblib.delayed(_supervise)(task, row, live) for row, task in enumerate(tasks))
             if failed := [outcome for outcome in outcomes if isinstance(outcome, str)]:
                 kept = "; finished epochs are kept, the same command goes on after them" if _has_state(directory) else ""
                 raise CampaignError("; ".join(failed) + kept)
             _write(architecture, settings, section, precision, outcomes)
+        stage.confirm()
         checkpoint.remove(directory)  # not before MLflow is done: until then this stage can be interrupted
 
 
@@ -154,13 +156,9 @@ def _environment() -> dict[str, str]:
 
 def _fingerprint(architecture: str, *settings: Any) -> str:
     """Of all that decides a training's bytes but its seed."""
-    sources = sorted(
-        Path(module.__file__)
-        for name, module in sys.modules.items()
-        if getattr(module, "__file__", None) and name not in BESIDE and Path(module.__file__).is_relative_to(SOURCE)
-    )
-    parts = [architecture, *settings, *_environment().values()]
-    parts += [(str(path.relative_to(SOURCE)), hashlib.sha256(path.read_bytes()).hexdigest()) for path in sources]
+    files = {module.__file__ for name, module in sys.modules.items() if name not in BESIDE and getattr(module, "__file__", None)}
+    code = [(name, digest) for name, digest in sorted(inputs.CODE.items()) if str(inputs.SOURCE / name) in files]
+    parts = [architecture, *settings, *_environment().values(), *code]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
@@ -205,6 +203,8 @@ def _train_claimed(task: Task, path: Path, parent: Connection) -> None:
     except checkpoint.Corrupt:
         parent.send(("note", f"checkpoint {path} is damaged; ignored, training starts afresh"))
     splits = {split: _load_split(split, task.model_arguments["lookback"]) for split in ("train", "val")}
+    if task.ran_on is not None and (changes := task.ran_on.changes()):
+        raise inputs.Changed(inputs.told(changes))  # before an epoch of other code or data becomes a checkpoint of these
     torch.manual_seed(task.seed)
     model = task.model_class(**task.model_arguments)
     if state is not None:

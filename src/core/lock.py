@@ -10,19 +10,21 @@ from typing import TextIO
 
 from core.errors import CampaignError
 
+PATIENCE = 10.0  # seconds that a process gets to end
+
 
 @contextlib.contextmanager
-def claim(directory: Path) -> Iterator[Path]:
+def claim(directory: Path, what: str = "this training") -> Iterator[Path]:
     """Hold `directory` for this process and yield it; the system lets go when the process ends, however it ends.
 
     Where a live process in another working directory holds it (experiments side by side that train the very same thing),
-    the first free one of ``<directory>-2``, ``<directory>-3``, … takes its place.
+    the first free one of ``<directory>-2``, ``<directory>-3``, … takes its place. One of this working directory is waited for,
+    as is one whose parent died: after a kill of dvc the stage needs a moment to end.
 
     Raises:
-        CampaignError: a process of this working directory holds it, or one whose parent died and left it behind; names its
-            id.
+        CampaignError: such a process still holds it after `PATIENCE`; names its id.
     """
-    number = 1
+    number, until = 1, time.monotonic() + PATIENCE
     while True:
         slot = directory if number == 1 else directory.with_name(f"{directory.name}-{number}")
         with _open_lock(slot) as file:
@@ -30,12 +32,15 @@ def claim(directory: Path) -> Iterator[Path]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 pid, parent, working_directory = _holder(file)
-                if working_directory == os.getcwd() or _parent_of(pid) != parent:
+                if working_directory != os.getcwd() and _parent_of(pid) == parent:
+                    number += 1
+                elif time.monotonic() < until:
+                    time.sleep(0.05)
+                else:
                     raise CampaignError(
-                        f"this training already runs as process {pid or 'unknown'}; end it (kill {pid}) and start again: its "
-                        "epochs are kept"
+                        f"{what} already runs as process {pid or 'unknown'}; wait for its end, or end it (kill {pid}), and start "
+                        "again"
                     ) from None
-                number += 1
                 continue
             if not _is_there(file):
                 continue
