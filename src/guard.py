@@ -106,11 +106,7 @@ def _end_after(dvc: int) -> None:
         while os.getppid() == parent:
             time.sleep(1)
     with contextlib.suppress(OSError, ValueError):
-        print(
-            f"{Path(_main).stem}: the dvc that ran this is gone, and so nobody would record it: ended",
-            file=sys.stderr,
-            flush=True,
-        )
+        print(f"{Path(_main).stem}: ended, since the dvc that would record it is gone", file=sys.stderr, flush=True)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE)
     os._exit(1)

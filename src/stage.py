@@ -161,7 +161,7 @@ def _recorded(script: str) -> Iterator[None]:
         _used.clear()
         deps = inputs.declared(script, read_params)
         if deps and Path(".dvc").is_dir():
-            stack.enter_context(claim(Path(".dvc/tmp/stages") / script, script))
+            stack.enter_context(claim(Path(".dvc/tmp/stages") / script, "this stage"))
         _inputs = inputs.Inputs.of(deps) if deps else None
         try:
             yield

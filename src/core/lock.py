@@ -38,8 +38,7 @@ def claim(directory: Path, what: str = "this training") -> Iterator[Path]:
                     time.sleep(0.05)
                 else:
                     raise CampaignError(
-                        f"{what} already runs as process {pid or 'unknown'}; wait for its end, or end it (kill {pid}), and start "
-                        "again"
+                        f"{what} already runs as process {pid or 'unknown'}; wait for its end, or end it (kill {pid})"
                     ) from None
                 continue
             if not _is_there(file):
