@@ -1,6 +1,5 @@
 """A training killed at any moment and started again ends with the same bytes as one never killed."""
 
-import contextlib
 import csv
 import os
 import random
@@ -128,16 +127,6 @@ def children(pid: int) -> list[int]:
     return [int(child) for task in tasks for child in (task / "children").read_text().split()]
 
 
-def trainer_under(pid: int) -> int:
-    """The process that runs a train script under `pid`; some shells stay between the two, some step aside."""
-    for child in children(pid):
-        if re.search(rb"\0src/train_\w+\.py\0", Path(f"/proc/{child}/cmdline").read_bytes()):
-            return child
-        with contextlib.suppress(LookupError):
-            return trainer_under(child)
-    raise LookupError(f"no trainer under process {pid}")
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 def test_a_worker_that_dies_is_named_and_the_other_seeds_work_is_kept(trained, copy):
     with start(copy, "gru") as process:
@@ -155,35 +144,6 @@ def test_a_worker_that_dies_is_named_and_the_other_seeds_work_is_kept(trained, c
     assert "finished epochs are kept, the same command goes on after them" in last
     assert len(re.findall("stopped after epoch", said)) == 1, "the other seed went on to its end"
     assert f"goes on after epoch {EPOCHS}" in finish(copy, "gru", results(trained.directory, "gru"))
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
-@pytest.mark.parametrize("shell", ["/bin/bash", None])
-def test_dvc_killed_leaves_an_orphan_that_refuses_a_second_start_until_it_ends(trained, tmp_path, shell):
-    clone = Clone(tmp_path, train={"epochs": 2000, "seeds": [1], "patience": 5000})
-    shutil.copytree(trained.directory / "data", clone.directory / "data")
-    clone.run("dvc repro generate_data")
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    environment = {name: value for name, value in environment.items() if name != "SHELL"} | ({"SHELL": shell} if shell else {})
-    with subprocess.Popen(
-        ["dvc", "repro", "-s", "train_mlp"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
-    ) as dvc:
-        assert dvc.stderr is not None
-        while "epoch 3/" not in (line := dvc.stderr.readline()):
-            assert line
-        trainer = trainer_under(dvc.pid)
-        dvc.kill()
-        dvc.wait()
-        try:
-            refused = clone.run("dvc repro -s train_mlp", fails=True).stderr
-            assert f"already runs as process {trainer}; end it (kill {trainer}) and start again" in refused
-            assert "Traceback" not in refused
-        finally:
-            os.kill(trainer, signal.SIGTERM)
-    clone.params(train={"epochs": 3})
-    assert clone.repro("-s train_mlp") == ["train_mlp"], "other settings are another training"
-    left = list((tmp_path / ".checkpoints").rglob("state.pt"))
-    assert len(left) == 1, "the unfinished one waits"
 
 
 @pytest.mark.parametrize("how", ["temp", "queue"])
