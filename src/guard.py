@@ -8,6 +8,10 @@ a stage whose dvc is gone.
 import signal
 import sys
 
+CURE = "source .venv/bin/activate first (make setup makes it)"
+if sys.version_info < (3, 11):  # noqa: UP036 - dvc runs the first python of the path
+    sys.exit(f"{sys.argv[0]}: Python 3.11 or later is needed, {sys.executable} is {sys.version.split()[0]}; {CURE}")
+
 INTERRUPTIBLE = signal.getsignal(signal.SIGINT)  # one that a shell put into the background ignores Ctrl-C
 _main = getattr(sys.modules["__main__"], "__file__", None) or ""
 IS_SCRIPT = _main.rpartition("/")[0] == __file__.rpartition("/")[0]
@@ -53,10 +57,8 @@ def explain(error: BaseException) -> str | None:
     package = (error.name or "").partition(".")[0]
     if not isinstance(error, ModuleNotFoundError):
         return f"package {package or 'unknown'} cannot be imported ({said}); install it again: {INSTALL} --force-reinstall"
-    venv = Path(__file__).parents[1] / ".venv"
-    inside = Path(sys.prefix) == venv
-    cure = INSTALL if inside else "source .venv/bin/activate first (make setup makes it)"
-    return f"no package {package!r} for {sys.executable}; {cure}"
+    inside = Path(sys.prefix).resolve() == (Path(__file__).parents[1] / ".venv").resolve()
+    return f"no package {package!r} for {sys.executable}; {INSTALL if inside else CURE}"
 
 
 def _is_ours(module: str) -> bool:
