@@ -56,19 +56,25 @@ MLP = ("models/mlp", "metrics/train/mlp.json", "plots/learning_curves/mlp.png")
 
 
 @contextlib.contextmanager
-def repro(clone: Clone, target: str) -> Iterator[subprocess.Popen[str]]:
-    """`dvc repro -s target` in a process group of its own, nothing of which is left behind."""
+def repro(clone: Clone, target: str, *, apart: bool = True) -> Iterator[subprocess.Popen[str]]:
+    """`dvc repro -s target`; where `apart` in a process group of its own, nothing of which is left behind."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {key: value for key, value in os.environ.items() if not key.startswith("DVC_")} | {"PATH": path}
     command = [sys.executable, "-m", "dvc", "repro", "-s", target]
     with subprocess.Popen(
-        command, cwd=clone.directory, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0
+        command,
+        cwd=clone.directory,
+        env=environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        process_group=0 if apart else None,
     ) as dvc:
         try:
             yield dvc
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(dvc.pid, signal.SIGKILL)
+                os.killpg(dvc.pid, signal.SIGKILL) if apart else dvc.kill()
 
 
 def stop_while_it_writes(clone: Clone, dvc: subprocess.Popen[str]) -> int:
@@ -149,6 +155,7 @@ def test_what_dvc_does_not_record_may_be_edited(done, clone):
 @pytest.fixture
 def ready(done: Clone, clone: Clone) -> Clone:
     """The training data is there and recorded, too."""
+    (clone.directory / "metrics").mkdir()
     for name in DATA:
         (shutil.copytree if (done.directory / name).is_dir() else shutil.copy)(done.directory / name, clone.directory / name)
     clone.run("dvc commit --force generate_data")
@@ -226,8 +233,8 @@ def is_alive(pid: int) -> bool:
 
 
 def test_a_killed_dvc_takes_its_stage_along_and_the_next_one_waits_for_it(done, clone):
-    """The first stage is halted, so that it is surely there when the second begins."""
-    with repro(clone, "generate_data") as first:
+    """The first stage is halted, so that it is surely there when the second begins; the system wakes a group without parent."""
+    with repro(clone, "generate_data", apart=False) as first:
         pid = stop_while_it_writes(clone, first)
         first.kill()
         first.wait()
