@@ -5,22 +5,23 @@ Its import, where a script of this directory is what runs, has Ctrl-C end the pr
 a stage whose dvc is gone.
 """
 
-import signal
+import _signal  # signal without its enum, whose import is as long as Python's own start
 import sys
+
+INTERRUPTIBLE = _signal.getsignal(_signal.SIGINT)  # one that a shell put into the background ignores Ctrl-C
+_main = getattr(sys.modules["__main__"], "__file__", None) or ""
+IS_SCRIPT = _main.rpartition("/")[0] == __file__.rpartition("/")[0]
+if IS_SCRIPT and INTERRUPTIBLE is _signal.default_int_handler:
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 CURE = "source .venv/bin/activate first (make setup makes it)"
 if sys.version_info < (3, 11):  # noqa: UP036 - dvc runs the first python of the path
     sys.exit(f"{sys.argv[0]}: Python 3.11 or later is needed, {sys.executable} is {sys.version.split()[0]}; {CURE}")
 
-INTERRUPTIBLE = signal.getsignal(signal.SIGINT)  # one that a shell put into the background ignores Ctrl-C
-_main = getattr(sys.modules["__main__"], "__file__", None) or ""
-IS_SCRIPT = _main.rpartition("/")[0] == __file__.rpartition("/")[0]
-if IS_SCRIPT and INTERRUPTIBLE is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
 import contextlib
 import os
 import select
+import signal
 import threading
 import time
 from collections.abc import Iterator

@@ -116,6 +116,14 @@ def test_what_cannot_be_imported_is_told_from_a_defect():
     assert guard.explain(ValueError("x")) is None
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="its limits of memory")
+def test_memory_that_runs_out_while_a_script_starts_is_told_as_that(tmp_path):
+    command = f"ulimit -v 200000; exec {sys.executable} {PROJECT}/src/train_mlp.py"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert re.fullmatch(r"train_mlp: out of memory while it starts \(.*\); end other programs, .*\n", done.stderr)
+
+
 STAGE = """
 import sys
 sys.path.insert(0, {source!r})
