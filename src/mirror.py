@@ -5,6 +5,11 @@ training where it was interrupted (`_take_up`). At the training's end `write` co
 `evaluate` and `compare`, and in a backfill, where it finds the run by its models or makes one.
 """
 
+import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # python -P and PYTHONSAFEPATH leave it out
+import guard
+
 import contextlib
 import csv
 import fcntl
@@ -18,7 +23,6 @@ import queue
 import select
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time

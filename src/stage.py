@@ -115,7 +115,9 @@ def _explain(section: str, problem: Any, schema: type[Settings]) -> str:
 def run(main: Callable[[], None], *, takes_arguments: bool = False) -> None:
     """Call `main`; end with exit code 1 and one line on what a user can cause, 2 on wrong usage, 130 on Ctrl-C.
 
-    ``--help`` prints the script's docstring. A script that takes no arguments refuses them: settings are in params.yaml.
+    A stage of dvc.yaml ends well only where its settings, code and inputs are those it started with (`confirm`), and does not run
+    twice at once in one directory. ``--help`` prints the script's docstring. A script that takes no arguments refuses them:
+    settings are in params.yaml.
     """
     script, arguments = Path(sys.argv[0]).stem, sys.argv[1:]
     if {"-h", "--help"} & set(arguments):

@@ -107,10 +107,7 @@ def told(changes: list[str]) -> str:
     """One line: what changed, and what to do."""
     more = f" and {len(changes) - NAMED} more" if len(changes) > NAMED else ""
     what = ", ".join(changes[:NAMED]) + more
-    return (
-        f"changed while this ran: {what}; the result is not recorded, since DVC would record it as made from what is there now: "
-        "undo the change or keep it, then dvc repro"
-    )
+    return f"changed while this ran: {what}; nothing is recorded: undo the change or keep it, then dvc repro"
 
 
 # --- code -----------------------------------------------------------------------------------------------------------
