@@ -6,7 +6,6 @@ would serve them for it. Import this module before any other of src: its import 
 
 import dataclasses
 import hashlib
-import json
 import os
 import platform
 import re
@@ -99,7 +98,7 @@ def changed_settings(used: Mapping[str, Any], params: Any) -> list[str]:
 
 def _text(section: Mapping[str, Any], key: str) -> str:
     """A value such that 1, 1.0 and true differ, as they do in dvc.lock."""
-    text = json.dumps(section[key], sort_keys=True, default=str) if key in section else "nothing"
+    text = repr(section[key]) if key in section else "nothing"
     return text if len(text) < 60 else f"{text[:40]}… {hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
