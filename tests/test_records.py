@@ -251,13 +251,6 @@ def test_a_training_whose_dvc_is_killed_ends_and_the_next_goes_on_after_its_epoc
     assert tree(ready.directory, *MLP) == tree(done.directory, *MLP)
 
 
-def test_a_stage_that_runs_already_is_named(clone, monkeypatch):
-    with repro(clone, "generate_data") as first:
-        pid = stop_while_it_writes(clone, first)
-        refused = clone.run("python src/generate_data.py", fails=True).stderr
-        assert refused == f"generate_data: this stage already runs as process {pid}; wait for its end, or end it (kill {pid})\n"
-
-
 @pytest.mark.parametrize("mirror", [lambda: tracking.live("mlp", [1], {}, {}), tracking.mirroring])
 def test_mlflow_does_not_call_finished_what_is_not_recorded(monkeypatch, mirror):
     def changed() -> None:
