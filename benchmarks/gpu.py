@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "src")]
 
 import torch
-from throughput import NETWORKS, SETTINGS, T, random_rows, synchronise
+from throughput import NETWORKS, SETTINGS, F, T, random_rows, synchronise
 
 from core.dataset import Split
 from core.fit import fit, prepare_process
@@ -33,7 +33,8 @@ def train(name: str, seed: int, sizes: tuple[int, int], epochs: int, device: str
     prepare_process()
     splits = [Split.of(*random_rows(size), lookback=T, device=device) for size in sizes]
     torch.manual_seed(seed)
-    running = fit(NETWORKS[name](), *splits, seed=seed, precision=resolve_precision("auto"), **SETTINGS)
+    precision = resolve_precision("auto", NETWORKS[name], F, T)
+    running = fit(NETWORKS[name](), *splits, seed=seed, precision=precision, **SETTINGS)
     next(running)
     start.wait()
     taken = []
@@ -77,7 +78,7 @@ def main() -> None:
     prepare_workers()
     sizes = options.windows, options.val_windows
     what = torch.cuda.get_device_name() if options.device == "cuda" else platform.processor() or "CPU"
-    precision = resolve_precision("auto")
+    precision = resolve_precision("auto", NETWORKS[options.networks[0]], F, T)
     print(f"{what}, torch {torch.__version__}, {precision}, {sizes[0]:,} + {sizes[1]:,} windows\n")
     print(f"| network | epoch, s | target | GiB | {options.seeds} seeds at once, epoch, s | against one |")
     print("|---|---:|---:|---:|---:|---:|")

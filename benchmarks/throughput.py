@@ -170,7 +170,7 @@ def seconds(epoch: Callable[[], Any], device: str) -> float:
 def measure(name: str, rows: tuple, n_windows: int, rounds: int, device: str, default_threads: int) -> dict[str, Any]:
     """Windows per second of every loop, the medians of interleaved rounds, and ratios within the rounds."""
     used = n_windows // BATCH * BATCH
-    precision = resolve_precision("auto")
+    precision = resolve_precision("auto", NETWORKS[name], F, T)
     contestants = {
         f"ours, {precision}": (ours(name, rows, precision, device), 1),
         "ours, float32": (ours(name, rows, "float32", device), 1),

@@ -41,7 +41,7 @@ from core import labels
 from core.chance import draw_days
 from core.dataset import Split
 from core.errors import CampaignError
-from core.fit import fit, predict, prepare_process
+from core.fit import fit, multiplies_bfloat16, predict, prepare_process
 from core.windows import samples, windows
 from generate_data import MARKER, SPLITS, Data, Rows, choose_symbols, cut_times, read_rows, split_and_scale
 from training import Train, device, resolve_precision
@@ -110,14 +110,15 @@ def settings_found() -> tuple[dict[str, Any], list[Finding]]:
     return sections, findings or [Finding("ok", "parameters", f"{len(sections)} sections of {stage.PARAMS} are valid")]
 
 
-def machine(train: Train) -> Iterator[Finding]:
+def machine(sections: dict[str, Any]) -> Iterator[Finding]:
     """The accelerator, the precision it leads to, and the cores."""
+    train = sections["train"]
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()
         where = f"{torch.cuda.get_device_name()}, {size(free)} of {size(total)} free"
     else:
         where = "no GPU that this build can use, the CPU trains"
-    yield Finding("ok", "accelerator", f"{where}; torch {torch.__version__}, {resolve_precision(train.precision)}")
+    yield precision_found(f"{where}; torch {torch.__version__}", sections)
     cores = stage.cores()
     try:
         side_by_side = stage.jobs(len(train.seeds))
@@ -129,6 +130,35 @@ def machine(train: Train) -> Iterator[Finding]:
         yield Finding("warning", "cores", figure, f"more than two a core slow each other down: CAMPAIGN_JOBS={cores}")
     else:
         yield Finding("ok", "cores", figure)
+
+
+def precision_found(where: str, sections: dict[str, Any]) -> Finding:
+    """What the networks train in; a problem where one cannot train in the precision that is set."""
+    trained: dict[str, list[str]] = {}
+    refused = {}
+    for name in evaluate.ARCHITECTURES:
+        if {name, "data"} <= set(sections):
+            try:
+                trained.setdefault(precision(name, sections), []).append(name)
+            except CampaignError as error:
+                refused[name] = str(error).removeprefix(f"{stage.PARAMS}: ")
+    if refused:
+        figure, cure = next(iter(refused.values())).split("; ")
+        return Finding("problem", "accelerator", figure.replace("this network", ", ".join(refused)), cure)
+    used = ", ".join(each if len(trained) == 1 else f"{each} ({', '.join(names)})" for each, names in trained.items())
+    figure = f"{where}, {used}" if used else where
+    if "bfloat16" in trained and device() == "cpu" and not multiplies_bfloat16():
+        return Finding("warning", "accelerator", figure, "bfloat16 is emulated here, slower than float32: train.precision: auto")
+    return Finding("ok", "accelerator", figure)
+
+
+def precision(name: str, sections: dict[str, Any]) -> str:
+    """What a network trains in. Raises CampaignError where this processor cannot train it in what is set."""
+    data = sections["data"]
+    sizes = {"n_features": len(data.features), "n_assets": 1, "lookback": data.lookback}
+    arguments = sections[name].model_dump() | sizes
+    wanted = sections["train"].precision
+    return resolve_precision(wanted, lambda: evaluate.ARCHITECTURES[name](**arguments), sizes["n_features"], data.lookback)
 
 
 def bars_found(sections: dict[str, Any]) -> tuple[Load | None, list[Finding]]:
@@ -310,7 +340,7 @@ def seconds_per_window(name: str, sections: dict[str, Any], load: Load) -> tuple
     batch = min(train.batch_size, load.samples["train"])
     split = random_split(batch * STEPS, load, lookback)
     model = network(name, sections, load)
-    settings = train.model_dump(exclude={"seeds"}) | {"epochs": 2, "precision": resolve_precision(train.precision)}
+    settings = train.model_dump(exclude={"seeds"}) | {"epochs": 2, "precision": precision(name, sections)}
     epochs = fit(model, split, split, seed=0, **settings)
     next(epochs)
     both = seconds_of(lambda: next(epochs))
@@ -371,7 +401,7 @@ def findings(disguises: str) -> Iterator[Finding]:
         cure = "unset it for the bytes that others get: libraries compute other last digits with it"
         found.append(Finding("warning", "environment", disguises, cure))
     if "train" in sections:
-        found += machine(sections["train"])
+        found += machine(sections)
     yield from found
     stuck = {finding.what for finding in found if finding.level == "problem"}
     load = None

@@ -13,7 +13,7 @@ import signal
 import statistics
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -29,7 +29,7 @@ import tracking
 from core import checkpoint, inputs
 from core.dataset import Split
 from core.errors import CampaignError
-from core.fit import fit, predict, prepare_process
+from core.fit import fit, multiplies_bfloat16, predict, prepare_process, trains_in_bfloat16
 from core.lock import claim
 from core.metrics import Ranking, sigmoid
 
@@ -103,14 +103,11 @@ def train(architecture: str, model_class: type[nn.Module], schema: type[Architec
     settings = stage.read_section("train", Train).model_dump()
     section = stage.read_section(architecture, schema).model_dump()
     metadata = stage.read_json(stage.DATA / "metadata.json")
+    n_features, lookback, seeds = len(metadata["features"]), metadata["lookback"], settings["seeds"]
+    model_arguments = section | {"n_features": n_features, "n_assets": len(metadata["assets"]), "lookback": lookback}
+    precision = resolve_precision(settings["precision"], lambda: model_class(**model_arguments), n_features, lookback)
     prepare_workers()
-    precision, seeds = resolve_precision(settings["precision"]), settings["seeds"]
     loop = {name: value for name, value in settings.items() if name != "seeds"} | {"precision": precision}
-    model_arguments = section | {
-        "n_features": len(metadata["features"]),
-        "n_assets": len(metadata["assets"]),
-        "lookback": metadata["lookback"],
-    }
     fingerprint = _fingerprint(architecture, model_arguments, loop, metadata["content_hash"])
     import core.figure  # noqa: F401 - needed at the end, and there is time now
 
@@ -132,16 +129,24 @@ def train(architecture: str, model_class: type[nn.Module], schema: type[Architec
         checkpoint.remove(directory)  # not before MLflow is done: until then this stage can be interrupted
 
 
-def resolve_precision(precision: str) -> str:
-    """`auto` is bfloat16 where the device multiplies it natively, else float32."""
-    if precision != "auto":
-        return precision
-    if torch.cuda.is_available():
+def resolve_precision(precision: str, build: Callable[[], nn.Module], n_features: int, lookback: int) -> str:
+    """Resolve `auto` to bfloat16 where the device multiplies it natively and trains the network in it, else to float32.
+
+    Raises:
+        CampaignError: bfloat16 is asked for, and this processor cannot train the network in it.
+    """
+    if device() == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        capabilities = torch.cpu.get_capabilities()
-        native = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_tile"))
-    return "bfloat16" if native else "float32"
+        return precision if precision != "auto" else "bfloat16" if native else "float32"
+    if precision == "float32" or (precision == "auto" and not multiplies_bfloat16()):
+        return "float32"
+    if trains_in_bfloat16(build, n_features, lookback):
+        return "bfloat16"
+    if precision == "auto":
+        return "float32"
+    lacking = "" if multiplies_bfloat16() else " without bfloat16 instructions"
+    found = f"train.precision is bfloat16, in which this processor ({processor()}{lacking}) cannot train this network"
+    raise CampaignError(f"{stage.PARAMS}: {found}; set it to auto or float32")
 
 
 def device() -> str:
@@ -150,8 +155,11 @@ def device() -> str:
 
 def _environment() -> dict[str, str]:
     """What decides a training's bytes beside code, settings and data: a GPU by its name, a CPU by its instructions."""
-    processor = torch.cuda.get_device_name() if device() == "cuda" else torch.backends.cpu.get_cpu_capability()
-    return {"torch": torch.__version__, "processor": processor}
+    return {"torch": torch.__version__, "processor": processor()}
+
+
+def processor() -> str:
+    return torch.cuda.get_device_name() if device() == "cuda" else torch.backends.cpu.get_cpu_capability()
 
 
 def _fingerprint(architecture: str, *settings: Any) -> str:

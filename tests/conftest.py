@@ -5,6 +5,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import torch
 
 from core.fit import avoid_unusable_amx
 from scaffold import REAL_BARS, write_params
@@ -12,6 +13,7 @@ from scaffold import REAL_BARS, write_params
 hypothesis.settings.register_profile("reproducible", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("reproducible")
 avoid_unusable_amx()
+torch.set_num_threads(1)  # as in the project's processes; two threads that wait for each other beside another test take minutes
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what it starts in the background ignore Ctrl-C
 os.environ.pop("CAMPAIGN_CUDA_GRAPH", None)
 os.environ["CAMPAIGN_TRACKING"] = "off"  # but where it is the matter

@@ -14,6 +14,9 @@ import check_campaign
 import evaluate
 import simulate_market
 import stage
+import train_cnn_lstm
+import train_lstm
+import training
 from scaffold import SMALL, make_frame, mounted, refusal, write_params, write_symbol
 
 TINY = SMALL | {"train": SMALL["train"] | {"epochs": 4}}
@@ -92,6 +95,29 @@ def test_all_problems_are_told_at_once_with_their_cures(ready, capsys):
     assert "compare.draws is 'many'" in found["parameters"][1][1]
     assert "60 bars" in found["bars"][0][1]
     assert "not found; put the bars there, or have data.symbols name those that are meant" in found["bars"][1][1]
+
+
+def test_a_precision_that_a_network_cannot_train_in_is_a_problem_and_an_emulated_one_a_warning(ready, capsys, monkeypatch):
+    monkeypatch.setattr(training, "device", lambda: "cpu")
+    monkeypatch.setattr(check_campaign, "device", lambda: "cpu")
+    monkeypatch.setattr(check_campaign, "multiplies_bfloat16", lambda: False)
+    monkeypatch.setattr(training, "multiplies_bfloat16", lambda: False)
+    with_lstm = {train_lstm.LSTMAttention, train_cnn_lstm.CNNLSTM}
+    monkeypatch.setattr(training, "trains_in_bfloat16", lambda build, *sizes: type(build()) not in with_lstm)
+    sections, _ = check_campaign.settings_found()
+    precise = sections | {"train": sections["train"].model_copy(update={"precision": "bfloat16"})}
+    found = check_campaign.precision_found("CPU", precise)
+    assert found.level == "problem"
+    assert re.fullmatch(
+        r"train.precision is bfloat16, in which this processor \(\w+ without bfloat16 instructions\) cannot train lstm, cnn_lstm",
+        found.figure,
+    )
+    assert found.cure == "set it to auto or float32"
+    with_lstm.clear()
+    found = check_campaign.precision_found("CPU", precise)
+    assert (found.level, found.figure) == ("warning", "CPU, bfloat16")
+    found = check_campaign.precision_found("CPU", sections)
+    assert (found.level, found.figure) == ("ok", "CPU, float32")
 
 
 def test_what_changes_bytes_and_what_nobody_reads_is_warned_of(ready, capsys, monkeypatch):

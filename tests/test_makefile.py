@@ -1,4 +1,5 @@
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -8,8 +9,17 @@ import pytest
 
 from scaffold import PROJECT
 
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="no make on PATH")
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="no make on PATH")
+
+def test_the_loops_tests_run_again_under_a_lowered_instruction_set():
+    printed = subprocess.check_output(["make", "--dry-run", "test"], cwd=PROJECT, text=True).replace("\\\n", " ")
+    again = re.findall(r"ONEDNN_MAX_CPU_ISA=\w+ ATEN_CPU_CAPABILITY=\w+ pytest ([\w/. ]+);", printed)
+    assert len(again) == 2
+    assert "tests/core/test_fit.py" in again[0]
+    assert all((PROJECT / path).is_file() for paths in again for path in paths.split())
+
+
 def test_a_projects_path_can_have_spaces_and_quotes(tmp_path):
     project = tmp_path / "it's my ünïverse"
     project.mkdir()

@@ -3,6 +3,10 @@
 import contextlib
 import csv
 import json
+import os
+import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +23,7 @@ from core import checkpoint
 from core.dataset import Split
 from core.fit import predict
 from core.metrics import sigmoid
-from scaffold import read_params, write_params
+from scaffold import PROJECT, read_params, write_params
 
 ARGUMENTS = {"hidden_sizes": [8], "dropout": 0.0, "asset_embedding": 2, "n_features": 2, "n_assets": 2, "lookback": 3}
 
@@ -137,10 +141,52 @@ def test_what_is_written_of_all_seeds_is_their_mean_their_sample_deviation_and_t
         assert [(row["seed"], row["epoch"]) for row in csv.DictReader(file)] == [(s, e) for s in "456" for e in "12"]
 
 
+LESSER = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}  # a processor without bfloat16
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="only an x86-64 processor can be made to pass for a lesser one")
+def test_bfloat16_is_refused_in_one_line_before_anything_starts_where_the_network_cannot_train_in_it(desk):
+    metadata = {"features": ["a"], "assets": ["A"], "lookback": 3, "content_hash": "1", "source": "bars"}
+    stage.write_json(stage.DATA / "metadata.json", metadata)
+    write_params(desk, train={"precision": "bfloat16"})
+    before = sorted(desk.rglob("*"))
+    environment = os.environ | LESSER | {"CAMPAIGN_TRACKING": "on", "MLFLOW_TRACKING_URI": ""}
+    command = [sys.executable, PROJECT / "src/train_lstm.py"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "train_lstm: params.yaml: train.precision is bfloat16, in which this processor (AVX2 without bfloat16 instructions) "
+        "cannot train this network; set it to auto or float32\n"
+    )
+    assert sorted(desk.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("wanted", "native", "trained", "tried", "resolved"),
+    [
+        ("float32", True, True, False, "float32"),
+        ("auto", False, True, False, "float32"),  # emulated bfloat16 is slower
+        ("auto", True, True, True, "bfloat16"),
+        ("auto", True, False, True, "float32"),
+        ("bfloat16", False, True, True, "bfloat16"),
+    ],
+)
+def test_the_precision_is_one_that_this_processor_trains_in_and_tried_where_that_decides(
+    monkeypatch, wanted, native, trained, tried, resolved
+):
+    trials = []
+    monkeypatch.setattr(training, "device", lambda: "cpu")
+    monkeypatch.setattr(training, "multiplies_bfloat16", lambda: native)
+    monkeypatch.setattr(training, "trains_in_bfloat16", lambda *network: trials.append(network) or trained)
+    assert training.resolve_precision(wanted, train_mlp.MLP, 2, 3) == resolved
+    assert trials == [(train_mlp.MLP, 2, 3)] * tried
+
+
 def test_checkpoints_belong_to_all_that_decides_a_trainings_bytes_and_to_nothing_else(desk, monkeypatch):
     """What is not code: `test_kills` has the code."""
     data = {"features": ["a", "b"], "assets": ["A"], "lookback": 3, "content_hash": "1", "source": "bars"}
     monkeypatch.setattr(training, "prepare_workers", lambda: None)
+    monkeypatch.setattr(training, "trains_in_bfloat16", lambda *network: True)
 
     class Asked(Exception):
         pass

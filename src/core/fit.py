@@ -5,8 +5,10 @@ Shapes: B batch, T time, F features, N samples. A model maps x (B, T, F) and ass
 
 import ctypes
 import dataclasses
+import faulthandler
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,8 @@ from core.loss import focal_loss
 from core.metrics import Ranking, f1_precision_recall, sigmoid
 
 SCORING_BATCH = 512  # one size wherever a model is scored, so that the same weights give the same bits
+WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")  # values of
+# ONEDNN_MAX_CPU_ISA under which oneDNN has no instructions for bfloat16 products
 
 
 def prepare_process() -> None:
@@ -40,21 +44,57 @@ def prepare_process() -> None:
 def avoid_unusable_amx() -> None:
     """Have oneDNN do without AMX in this process and those it starts, where AMX is announced and does not work.
 
-    Some virtual machines hide the sizes of its tiles; every bfloat16 product then fails or ends the process (SIGILL). A child
-    process tries one, as only that tells. Call it before the first product; a value set in ONEDNN_MAX_CPU_ISA is kept.
+    Some virtual machines hide the sizes of its tiles; every bfloat16 product then fails or ends the process (SIGILL). Call it
+    before the first product; a value set in ONEDNN_MAX_CPU_ISA is kept.
     """
     if "ONEDNN_MAX_CPU_ISA" in os.environ or not torch.cpu.get_capabilities().get("amx_tile"):
         return
-    if (child := os.fork()) == 0:
+
+    def product() -> None:
+        torch.nn.Linear(64, 64, dtype=torch.bfloat16)(torch.ones(128, 64, dtype=torch.bfloat16))
+
+    if not ends_well(product):
+        os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX512_CORE_FP16"
+
+
+def ends_well(trial: Callable[[], object]) -> bool:
+    """Run `trial` on one thread in a child process, which an instruction that the processor lacks may end (SIGILL)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside other threads; the child asks nothing of them
+        child = os.fork()
+    if child == 0:
         status = 1
         try:
+            faulthandler.disable()
             torch.set_num_threads(1)
-            torch.nn.Linear(64, 64, dtype=torch.bfloat16)(torch.ones(128, 64, dtype=torch.bfloat16))
+            trial()
             status = 0
         finally:
             os._exit(status)
-    if os.waitpid(child, 0)[1] != 0:
-        os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX512_CORE_FP16"
+    return os.waitpid(child, 0)[1] == 0
+
+
+def trains_in_bfloat16(build: Callable[[], nn.Module], n_features: int, lookback: int) -> bool:
+    """Try one small step of a network in bfloat16 on this CPU, forward and backward.
+
+    Whether oneDNN has a layer in bfloat16 depends on the layer, its input and the processor. A network that fails in float32
+    too passes: its training will tell why. Call it before this process multiplies anything.
+    """
+    avoid_unusable_amx()
+
+    def step(precision: str) -> None:
+        model, windows = build(), 2
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            logits = model(torch.zeros(windows, lookback, n_features), torch.zeros(windows, dtype=torch.int64))
+        logits.float().sum().backward()
+
+    return ends_well(lambda: step("bfloat16")) or not ends_well(lambda: step("float32"))
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this CPU has instructions for bfloat16 products and oneDNN may use them; emulated ones are slower than float32."""
+    capabilities, limit = torch.cpu.get_capabilities(), os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_tile")) and limit not in WITHOUT_BFLOAT16
 
 
 def keep_freed_memory() -> None:

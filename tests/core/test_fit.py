@@ -1,10 +1,14 @@
 """The training loop on small data: what it watches, when it stops, and that a resume is no difference."""
 
+import functools
 import os
 import platform
+import re
+import signal
 import subprocess
 import sys
 import weakref
+from collections.abc import Callable
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -13,11 +17,12 @@ import numpy as np
 import pytest
 import torch
 from sklearn import metrics as reference
+from torch import nn
 
 from core import checkpoint, graph
 from core.dataset import Split
 from core.errors import CampaignError
-from core.fit import fit, predict
+from core.fit import ends_well, fit, multiplies_bfloat16, predict, trains_in_bfloat16
 from core.metrics import Ranking, f1_precision_recall, sigmoid
 from recorder import recorder
 from scaffold import PROJECT
@@ -94,9 +99,20 @@ def same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and one == other
 
 
+@functools.cache
+def trains(build: Callable[[], nn.Module], precision: str) -> bool:
+    return precision == "float32" or trains_in_bfloat16(build, F, T)
+
+
+def skip_unless_trained(build: Callable[[], nn.Module], precision: str) -> None:
+    if not trains(build, precision):
+        pytest.skip(f"this processor cannot train the {build.__name__} in {precision}")
+
+
 @pytest.mark.parametrize("build", [mlp, lstm])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_resumed_training_ends_in_the_same_bytes(build, precision):
+    skip_unless_trained(build, precision)
     settings, train, val = SETTINGS | {"precision": precision}, split(1), split(2)
     *_, never = fit(build(), train, val, **settings)
     for stopped_after in (1, 3, 5):
@@ -112,6 +128,7 @@ def test_a_resumed_training_ends_in_the_same_bytes(build, precision):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_step_reads_nothing_back_and_can_be_repeated_without_python(monkeypatch, build, precision):
     """What a CUDA graph asks for. The learning rate falls on the way and a resume starts in the middle: recorded anew."""
+    skip_unless_trained(build, precision)
     settings = SETTINGS | {"precision": precision, "lr_patience": 0, "epochs": 9}
     parts = split(1, signal=0.0), split(2, signal=0.0)
     *_, plain = fit(build(), *parts, **settings)
@@ -244,6 +261,7 @@ def test_it_stops_after_patience_and_lowers_the_rate_before():
 
 
 def test_scoring_is_float32_whatever_training_was():
+    skip_unless_trained(mlp, "bfloat16")
     val, model = split(2), mlp()
     next(fit(model, split(1), val, **SETTINGS | {"precision": "bfloat16"}))
     x, assets, _ = val.gather(torch.arange(len(val)))
@@ -311,7 +329,7 @@ from core import checkpoint
 from core.dataset import Split
 from core.fit import prepare_process, fit
 prepare_process()
-from test_fit import SETTINGS, cnn_lstm, gru, lstm, mlp, split
+from test_fit import SETTINGS, cnn_lstm, gru, lstm, mlp, split, trains
 
 parts = []
 for part in (split(1, signal=0.0), split(2, signal=0.0)):
@@ -319,6 +337,8 @@ for part in (split(1, signal=0.0), split(2, signal=0.0)):
     parts.append(Split(*(tensor.to({device!r}) for tensor in fields), lookback=part.lookback))
 for build in (mlp, lstm, gru, cnn_lstm):
     for precision in ("float32", "bfloat16"):
+        if {device!r} == "cpu" and not trains(build, precision):
+            continue
         settings = SETTINGS | {{"precision": precision, "lr_patience": 0, "epochs": 9}}
         state = None
         if {stopped_after}:
@@ -334,7 +354,7 @@ for build in (mlp, lstm, gru, cnn_lstm):
 
 
 def train_in_a_process(device: str, *, stopped_after: int = 0, **environment: str) -> str:
-    """Digests of all four networks in both precisions; the learning rate falls on the way."""
+    """Digests of all four networks in each precision that the device trains; the learning rate falls on the way."""
     path = os.pathsep.join(map(str, (PROJECT / "src", PROJECT / "tests", Path(__file__).parent)))
     command = [sys.executable, "-c", TWICE.format(device=device, stopped_after=stopped_after)]
     environment = os.environ | {"PYTHONPATH": path} | environment
@@ -343,10 +363,57 @@ def train_in_a_process(device: str, *, stopped_after: int = 0, **environment: st
     return done.stdout
 
 
-def test_two_processes_train_the_same_bytes():
-    trained = train_in_a_process("cpu")
-    assert trained == train_in_a_process("cpu", stopped_after=3)
-    assert len({line.split()[2] for line in trained.splitlines()}) == 8
+@pytest.fixture(scope="module")
+def trained_twice() -> list[dict[tuple[str, str], str]]:
+    """What two processes trained, by network and precision; the second was stopped and went on."""
+    outputs = train_in_a_process("cpu"), train_in_a_process("cpu", stopped_after=3)
+    return [{tuple(line.split()[:2]): line for line in output.splitlines()} for output in outputs]
+
+
+@pytest.mark.parametrize("build", [mlp, lstm, gru, cnn_lstm])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_two_processes_train_the_same_bytes(trained_twice, build, precision):
+    skip_unless_trained(build, precision)
+    one, other = (trained[build.__name__, precision] for trained in trained_twice)
+    assert one == other
+    digests = {line.split()[2] for line in trained_twice[0].values()}
+    assert len(digests) == len(trained_twice[0])
+
+
+def test_a_trial_that_ends_its_process_or_fails_is_told_from_one_that_ends_well(capfd):
+    assert ends_well(lambda: None)
+    assert not ends_well(lambda: os.kill(os.getpid(), signal.SIGILL))
+    assert not ends_well(lambda: torch.ones(2) @ torch.ones(3))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "limit", "native"),
+    [
+        ({"avx512_bf16": True}, None, True),
+        ({"amx_tile": True}, "AVX512_CORE_AMX", True),
+        ({"avx512_bf16": True}, "avx2", False),
+        ({"avx2": True}, None, False),
+    ],
+)
+def test_bfloat16_is_native_where_the_processor_has_it_and_onednn_may_use_it(monkeypatch, capabilities, limit, native):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    if limit:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert multiplies_bfloat16() == native
+
+
+def test_a_network_that_fails_in_any_precision_is_left_to_its_training():
+    assert trains_in_bfloat16(mlp, F + 1, T)
+
+
+@pytest.mark.skipif("ATEN_CPU_CAPABILITY" not in os.environ, reason="the processor's own instruction set; make test lowers it")
+def test_a_lowered_instruction_set_is_the_one_in_use():
+    assert torch.backends.cpu.get_cpu_capability() == os.environ["ATEN_CPU_CAPABILITY"].upper()
+    code = "import torch; torch.nn.LSTM(4, 4)(torch.ones(2, 2, 4))"
+    told = subprocess.check_output([sys.executable, "-c", code], env=os.environ | {"ONEDNN_VERBOSE": "1"}, text=True)
+    assert re.search(r"cpu,isa:Intel (.*)", told)[1] == os.environ["ONEDNN_MAX_CPU_ISA"]
 
 
 def test_a_containers_tf32_is_switched_off():
