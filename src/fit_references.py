@@ -8,8 +8,11 @@ import sys
 sys.path.insert(0, __file__.rpartition("/")[0])  # python -P and PYTHONSAFEPATH leave it out
 import guard
 
+import os
 import warnings
 from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait take busy cores from each other
 
 import numpy as np
 from pydantic import Field

@@ -3,6 +3,8 @@ import signal
 import sys
 from pathlib import Path
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before OpenMP is loaded: tests side by side keep all cores busy
+
 import hypothesis
 import pytest
 import torch
