@@ -309,13 +309,27 @@ def store() -> Finding:
 
 
 def timings(load: Load, sections: dict[str, Any]) -> Iterator[Finding]:
-    """Rough seconds of each stage, in running order."""
+    """Rough times of the stages, in running order, and their sum."""
+    fewest = most = 0.0
+    for name, least, longest, note in seconds_of_stages(load, sections):
+        fewest, most = fewest + least, most + longest
+        yield Finding("ok", name, span(least, longest) + note)
+    yield Finding("ok", "total", span(fewest, most))
+
+
+def span(least: float, most: float) -> str:
+    few, many = duration(least), duration(most)
+    return few if few == many else f"{few} to {many}"
+
+
+def seconds_of_stages(load: Load, sections: dict[str, Any]) -> Iterator[tuple[str, float, float, str]]:
+    """Name of each stage in running order, its seconds at least and at most, and what more there is to say."""
     train, references = sections["train"], sections["references"]
     if Path(sections["data"].bars) == simulate_market.OUT:
         market = sections["market"]
         one = seconds_of(lambda: next(simulate_market.simulate(**market.model_dump())))
-        yield Finding("ok", "simulate_market", duration(START + one * market.assets))
-    yield Finding("ok", "generate_data", duration(START + load.seconds * 1.7))  # reading is six tenths of it
+        yield "simulate_market", *[START + one * market.assets] * 2, ""
+    yield "generate_data", *[START + load.seconds * 1.7] * 2, ""  # reading is six tenths of it
     seeds, cores = len(train.seeds), stage.cores() if device() == "cpu" else 1
     at_once = stage.jobs(seeds)
     turns = -(-seeds // at_once) * max(1.0, at_once / cores)
@@ -324,14 +338,14 @@ def timings(load: Load, sections: dict[str, Any]) -> Iterator[Finding]:
         per_window, per_scored = seconds_per_window(name, sections, load)
         epoch = (per_window * load.samples["train"] + per_scored * load.samples["val"]) * turns
         least = min(train.patience + 1, train.epochs)
-        whole = f"{duration(START + least * epoch)} to {duration(START + train.epochs * epoch)}"
-        yield Finding("ok", f"train_{name}", f"{whole}, {duration(epoch)} an epoch of all seeds")
+        note = f", {duration(epoch)} an epoch of all seeds"
+        yield f"train_{name}", START + least * epoch, START + train.epochs * epoch, note
         scoring += per_scored * (load.samples["val"] + load.samples["test"]) * seeds
-    yield Finding("ok", "fit_references", duration(seconds_of_references(load, sections["data"].lookback, references)))
+    yield "fit_references", *[seconds_of_references(load, sections["data"].lookback, references)] * 2, ""
     exports = 0.0 if tracking.is_off() else EXPORT * len(evaluate.ARCHITECTURES)
-    yield Finding("ok", "evaluate", duration(START + scoring + exports))
+    yield "evaluate", *[START + scoring + exports] * 2, ""
     drawing = seconds_of(lambda: draw_days(load.days, 1, 100, 0)) / 100 * sections["compare"].draws
-    yield Finding("ok", "compare", duration(START + 2 * drawing + exports / 4))
+    yield "compare", *[START + 2 * drawing + exports / 4] * 2, ""
 
 
 def seconds_per_window(name: str, sections: dict[str, Any], load: Load) -> tuple[float, float]:
@@ -428,7 +442,7 @@ def main() -> None:
     problems = 0
     for finding in findings(disguises):
         cure = f"; {finding.cure}" if finding.cure else ""
-        print(f"{coloured(finding.level)}  {finding.what:14}  {finding.figure}{cure}", flush=True)
+        print(f"{coloured(finding.level)}  {finding.what:15}  {finding.figure}{cure}", flush=True)
         problems += finding.level == "problem"
     if problems:
         raise CampaignError(f"{problems} problem{'s' if problems > 1 else ''} would stop the campaign")

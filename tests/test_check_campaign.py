@@ -49,13 +49,29 @@ def test_a_fresh_clone_is_ready_and_stays_as_it_is(ready, capsys, monkeypatch):
     assert list(found) == [
         "parameters", "accelerator", "cores", "bars", "memory", "disk", "tracking",
         "simulate_market", "generate_data", *(f"train_{name}" for name in evaluate.ARCHITECTURES), "fit_references",
-        "evaluate", "compare",
+        "evaluate", "compare", "total",
     ]  # fmt: skip
     assert {level for entries in found.values() for level, _ in entries} == {"ok"}
     assert re.match(r"simulated market, not on disk yet: 2 assets, 1,\d\d\d bars, samples \d+ train", found["bars"][0][1])
-    assert re.fullmatch(r"[\d.]+ (s|min) to [\d.]+ (s|min), [\d.]+ (s|min) an epoch of all seeds", found["train_lstm"][0][1])
+    assert re.fullmatch(r"([\d.]+ s to )?[\d.]+ s, [\d.]+ s an epoch of all seeds", found["train_lstm"][0][1])
     assert found["tracking"][0][1] == f"sqlite:///{ready}/mlflow.db, which the first training makes"
     assert [entry.name for entry in ready.iterdir()] == ["params.yaml"]
+
+
+def test_the_total_is_the_sum_of_the_stages(ready, capsys, monkeypatch):
+    stages = [
+        ("generate_data", 10.0, 10.0, ""),
+        ("train_mlp", 20.0, 200.0, ", 2 s an epoch of all seeds"),
+        ("compare", 30.0, 30.0, ""),
+    ]
+    monkeypatch.setattr(check_campaign, "seconds_of_stages", lambda load, sections: stages)
+    check_campaign.main()
+    assert capsys.readouterr().out.splitlines()[-4:] == [
+        "ok       generate_data    10 s",
+        "ok       train_mlp        20 s to 3 min, 2 s an epoch of all seeds",
+        "ok       compare          30 s",
+        "ok       total            60 s to 4 min",
+    ]
 
 
 def test_a_project_that_cannot_be_written_is_a_problem(ready, capsys):
