@@ -225,8 +225,10 @@ def one_line(text: object) -> str:
 
 
 def say(text: str) -> None:
-    """A line for whoever watches; standard error, so that it never mixes with results."""
-    print(text, file=sys.stderr, flush=True)
+    """A line for whoever watches, on standard error, so that it never mixes with results; where that is closed or full, none."""
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stderr is not None:  # where it is, `print` would write to standard output
+            print(text, file=sys.stderr, flush=True)
 
 
 def jobs(tasks: int) -> int:

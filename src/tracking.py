@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import progress
 import stage
 from core.errors import CampaignError
 
@@ -42,8 +43,10 @@ class Live:
         self.process = process
         self.messages: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()
         self.courier = threading.Thread(target=self._pass_on, daemon=True)
+        self.listener = threading.Thread(target=self._say, daemon=True)
         if process is not None:
             self.courier.start()
+            self.listener.start()
 
     def __reduce__(self) -> tuple[type["Live"], tuple[()]]:
         return Live, ()
@@ -61,6 +64,12 @@ class Live:
         with contextlib.suppress(OSError):
             pipe.close()
 
+    def _say(self) -> None:
+        """Write what the mirror says above the bars of the training, which it does not know of."""
+        with self.process.stderr as pipe:
+            for line in pipe:
+                progress.say(line.decode(errors="replace").rstrip())
+
     def close(self, *, wait: bool) -> None:
         """Have all messages sent and, where `wait`, the mirror done."""
         self.tell("close")
@@ -69,6 +78,7 @@ class Live:
         self.courier.join(2.0)
         if wait:
             _wait(self.process)
+            self.listener.join(2.0)
 
 
 @contextlib.contextmanager
@@ -81,7 +91,7 @@ def live(architecture: str, seeds: list[int], parameters: Mapping[str, Any], tag
         parameters: sections of settings, nested.
         tags: further ones of the run and its children; `fingerprint` finds the run of an interrupted training again.
     """
-    told = Live(None if is_off() else _start("follow"))
+    told = Live(None if is_off() else _start("follow", stderr=subprocess.PIPE))
     told.tell("start", architecture, seeds, parameters, {**tags, "process": this_process()})
     ending = "FAILED"
     try:
@@ -96,10 +106,10 @@ def live(architecture: str, seeds: list[int], parameters: Mapping[str, Any], tag
         told.close(wait=ending == "FINISHED")
 
 
-def _start(command: str) -> "subprocess.Popen[bytes] | None":
+def _start(command: str, stderr: int | None = None) -> "subprocess.Popen[bytes] | None":
     """In a process group of its own: what ends the trainer leaves its mirror the time to say so."""
     try:
-        return subprocess.Popen([sys.executable, MIRROR, command], stdin=subprocess.PIPE, process_group=0)
+        return subprocess.Popen([sys.executable, MIRROR, command], stdin=subprocess.PIPE, stderr=stderr, process_group=0)
     except OSError as error:
         warn(error)
         return None

@@ -24,6 +24,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import nn
 
+import progress
 import stage
 import tracking
 from core import checkpoint, inputs
@@ -34,7 +35,7 @@ from core.lock import claim
 from core.metrics import Ranking, sigmoid
 
 WORKERS = multiprocessing.get_context("forkserver")
-BESIDE = {"tracking"}  # cannot change a result, so a change of it does not outdate a checkpoint
+BESIDE = {"tracking", "progress"}  # cannot change a result, so a change of it does not outdate a checkpoint
 
 
 class Train(stage.Settings):
@@ -115,12 +116,13 @@ def train(architecture: str, model_class: type[nn.Module], schema: type[Architec
     tags |= {"device": device(), "precision": precision}
     with claim(stage.root() / ".checkpoints" / architecture / fingerprint) as directory:
         with (
+            progress.bars(),
             stage.parallel(len(seeds)) as parallel,
             tracking.live(architecture, seeds, {"train": settings, architecture: section}, tags) as live,
         ):
             made_of = (architecture, model_class, model_arguments, loop)
             tasks = [Task(*made_of, seed, directory, stage.running_on()) for seed in seeds]
-            outcomes = parallel(joblib.delayed(_supervise)(task, row, live) for row, task in enumerate(tasks))
+            outcomes = parallel(joblib.delayed(_supervise)(task, live) for task in tasks)
             if failed := [outcome for outcome in outcomes if isinstance(outcome, str)]:
                 kept = "; finished epochs are kept, the same command goes on after them" if _has_state(directory) else ""
                 raise CampaignError("; ".join(failed) + kept)
@@ -178,7 +180,8 @@ def _has_state(directory: Path) -> bool:
 
 
 def _train_seed(task: Task, parent: Connection, *, heeds_interrupt: bool) -> None:
-    """Train one seed; send ("note", text), ("epoch", record, best), then ("done", model bytes, history, summary)."""
+    """Train one seed; send ("begin", history, best epoch, its F1), ("epoch", record, best epoch, its F1) and ("done", model
+    bytes, history, summary), in between ("note", text), or at the end ("failed", text)."""
     if heeds_interrupt:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     prepare_process()
@@ -215,11 +218,7 @@ def _train_claimed(task: Task, path: Path, parent: Connection) -> None:
         raise inputs.Changed(inputs.told(changes))  # before an epoch of other code or data becomes a checkpoint of these
     torch.manual_seed(task.seed)
     model = task.model_class(**task.model_arguments)
-    if state is not None:
-        parent.send(("note", f"goes on after epoch {len(state['history'])}"))
-        for record in state["history"]:
-            parent.send(("epoch", record, state["best"]["epoch"], state["best"]["f1"]))
-
+    parent.send(("begin", state["history"], state["best"]["epoch"], state["best"]["f1"]) if state else ("begin", [], 0, 0.0))
     for epoch in fit(model, splits["train"], splits["val"], seed=task.seed, state=state, **task.settings):
         state = epoch.state
         checkpoint.save(path, state)
@@ -286,7 +285,7 @@ def prepare_workers() -> None:
         signal.signal(signal.SIGINT, handler)
 
 
-def _supervise(task: Task, row: int, live: tracking.Live) -> tuple[bytes, list[dict], dict] | str:
+def _supervise(task: Task, live: tracking.Live) -> tuple[bytes, list[dict], dict] | str:
     """Run one seed's process to its end. Returns what it sent last, or one line on why it failed."""
     receiver, sender = WORKERS.Pipe(duplex=False)
     heeds_interrupt = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN  # as what a script puts into the background
@@ -296,13 +295,19 @@ def _supervise(task: Task, row: int, live: tracking.Live) -> tuple[bytes, list[d
     sender.close()
     name = f"{task.architecture} seed {task.seed}"
     outcome: tuple | None = None
-    with Progress(name, task.settings["epochs"], row) as progress:
+    with progress.Progress(name, task.settings["epochs"]) as shown:
         for kind, *content in _messages(receiver):
             if kind == "note":
-                progress.say(content[0])
+                shown.say(content[0])
+            elif kind == "begin":
+                shown.begin(*content)
+                best_f1 = 0.0
+                for record in content[0]:  # MLflow may lack some
+                    best_f1 = max(best_f1, record["val_f1"])
+                    live.tell("epoch", task.seed, record, best_f1)
             elif kind == "epoch":
                 record, best_epoch, best_f1 = content
-                progress.epoch(record, best_epoch, best_f1)
+                shown.epoch(record, best_epoch, best_f1)
                 live.tell("epoch", task.seed, record, best_f1)
             else:
                 outcome = (kind, *content)
@@ -311,7 +316,7 @@ def _supervise(task: Task, row: int, live: tracking.Live) -> tuple[bytes, list[d
             return f"{name}: its process {_how_it_ended(process.exitcode)}"
         if outcome[0] == "failed":
             return f"{name}: {outcome[1]}"
-        progress.stopped(outcome[3], task.settings)
+        shown.stopped(outcome[3], task.settings["patience"])
         return outcome[1:]
 
 
@@ -327,52 +332,6 @@ def _how_it_ended(code: int | None) -> str:
         hint = ", often the system short of memory: fewer at once with CAMPAIGN_JOBS=1" if code == -signal.SIGKILL else ""
         return f"was ended by {signal.Signals(-code).name}{hint}"
     return "was interrupted" if code == 130 else f"ended with exit code {code}, see its output above"
-
-
-class Progress:
-    """One seed's training as it goes: a bar on a terminal, plain lines elsewhere."""
-
-    def __init__(self, name: str, epochs: int, row: int):
-        self.name, self.epochs = name, epochs
-        self.rate: float | None = None
-        terminal = sys.stderr is not None and sys.stderr.isatty()
-        from tqdm import tqdm
-
-        layout = "{desc} |{bar}| {n_fmt}/{total_fmt} {elapsed}<{remaining}{postfix}"
-        self.bar = tqdm(total=epochs, desc=name, position=row, bar_format=layout, dynamic_ncols=True) if terminal else None
-
-    def __enter__(self) -> "Progress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-    def say(self, text: str) -> None:
-        line = f"{self.name}: {text}"
-        if self.bar is not None:
-            self.bar.write(line, file=sys.stderr)
-        else:
-            stage.say(line)
-
-    def epoch(self, record: dict[str, float], best_epoch: int, best_f1: float) -> None:
-        rate = record["learning_rate"]
-        if self.rate is not None and rate < self.rate:
-            self.say(f"epoch {record['epoch']}: learning rate {self.rate:g} -> {rate:g}")
-        self.rate = rate
-        losses = f"loss {record['train_loss']:.4f}/{record['val_loss']:.4f}"
-        scores = f"F1 {record['train_f1']:.3f}/{record['val_f1']:.3f}"
-        best = f"best {best_f1:.3f} at {best_epoch}"
-        if self.bar is not None:
-            self.bar.set_postfix_str(f"{scores} {best} {losses}", refresh=False)
-            self.bar.update(record["epoch"] - self.bar.n)
-        else:
-            stage.say(f"{self.name}: epoch {record['epoch']}/{self.epochs}: train/val {losses}, {scores}, {best}")
-
-    def stopped(self, summary: dict[str, Any], settings: dict[str, Any]) -> None:
-        why = f"no better validation F1 for {settings['patience']} epochs" if summary["stopped_early"] else "all epochs done"
-        best = f"best validation F1 {summary['val_f1_score_positive_class']:.3f} at epoch {summary['best_epoch']}"
-        self.say(f"stopped after epoch {summary['epochs']}: {why}; {best}")
 
 
 # --- artefacts ------------------------------------------------------------------------------------------------------

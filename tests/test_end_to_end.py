@@ -1,16 +1,12 @@
 """The whole pipeline with the real tools, on a campaign of seconds, in a repository of its own."""
 
 import csv
-import fcntl
 import json
 import os
-import pty
 import re
 import shutil
-import struct
 import subprocess
 import sys
-import termios
 from pathlib import Path
 from statistics import fmean
 
@@ -35,6 +31,7 @@ from core.money import Trades
 from core.names import NAMES
 from evaluate import ARCHITECTURES, REFERENCES, by_group, confusion_png, curves_of, judge, leaderboard_row, load_model
 from scaffold import Clone, make_frame, write_symbol
+from terminal import Terminal
 
 pytestmark = pytest.mark.slow
 MODELS = (*ARCHITECTURES, *REFERENCES)
@@ -350,9 +347,9 @@ def test_the_figures_compared_are_means_and_the_confusion_that_of_the_best_valid
 def test_a_log_file_gets_plain_lines(campaign):
     assert "\r" not in campaign.log
     assert "\x1b" not in campaign.log
-    line = r"^gru seed 7: epoch 3/3: train/val loss 0\.\d+/0\.\d+, F1 0\.\d+/0\.\d+, best 0\.\d+ at \d$"
+    line = r"^gru seed 7: epoch 3/3: train/val loss 0\.\d+/0\.\d+, F1 0\.\d+/0\.\d+, best 0\.\d+ at \d, \d+\.\d s$"
     assert len(re.findall(line, campaign.log, re.MULTILINE)) == 1
-    assert re.search(r"^gru seed 7: stopped after epoch 3: all epochs done; best validation F1 0\.", campaign.log, re.MULTILINE)
+    assert re.search(r"^gru seed 7: stopped after epoch 3: all epochs done; best 0\.", campaign.log, re.MULTILINE)
 
 
 def test_nothing_changed_reruns_nothing(campaign):
@@ -429,27 +426,21 @@ def test_a_failed_stage_is_one_line_and_loses_nothing(campaign):
 
 
 def test_a_terminal_gets_bars(campaign):
-    parent, child = pty.openpty()
-    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))  # rows, columns
-    command = [sys.executable, "src/train_mlp.py"]
-    with subprocess.Popen(
-        command, cwd=campaign.directory, stderr=child, stdout=child, env=os.environ | {"CAMPAIGN_JOBS": "1"}
-    ) as process:
-        os.close(child)
-        shown = b""
-        while True:
-            try:
-                part = os.read(parent, 65536)
-            except OSError:
-                break
-            if not part:
-                break
-            shown += part
-    os.close(parent)
-    assert process.returncode == 0
-    text = shown.decode()
-    assert re.search(r"mlp seed 7 \|█+\| 3/3 \d\d:\d\d<00:00, F1 0\.\d+/0\.\d+ best 0\.\d+ at \d loss 0\.\d+/0\.\d+", text)
-    assert "stopped after epoch 3: all epochs done" in text
+    terminal = Terminal(100)
+    ended = subprocess.run(
+        [sys.executable, "src/train_mlp.py"],
+        cwd=campaign.directory,
+        stdout=terminal.child,
+        stderr=terminal.child,
+        env=os.environ | {"CAMPAIGN_JOBS": "1", "TERM": "xterm"},
+    )
+    seven, ten, rest = terminal.show()
+    terminal.close()
+    assert ended.returncode == 0
+    assert re.search(r"mlp seed 7 \|█+\|  3/3  best 0\.\d{3} at \d  loss 0\.\d{4}  at most +0:00 ", terminal.written)
+    assert re.fullmatch(r"mlp seed 7: stopped after epoch 3: all epochs done; best 0\.\d{3} at \d", seven)
+    assert re.fullmatch(r"mlp seed 10: stopped after epoch 3: all epochs done; best 0\.\d{3} at \d", ten)
+    assert rest == ""
     assert campaign.repro() == [], "the same bytes as before"
 
 

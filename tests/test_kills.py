@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from scaffold import Clone
+from terminal import Terminal
 
 pytestmark = pytest.mark.slow
 EPOCHS = 12
@@ -244,6 +245,32 @@ def test_a_damaged_checkpoint_is_named_and_ignored(trained, copy):
         state.write_bytes(state.read_bytes()[:-10] + b"0123456789")
     said = finish(copy, "mlp", results(trained.directory, "mlp"))
     assert re.search(r"checkpoint .*state.pt is damaged; ignored, training starts afresh", said)
+
+
+def test_a_terminal_shows_what_a_resumed_training_does_and_may_be_closed(trained, copy):
+    with start(copy, "mlp", FAULT="worker:replace:4", PYTHONPATH=str(FAULTS)) as process:
+        process.communicate()
+    terminal = Terminal(60)
+    command, environment = [sys.executable, "src/train_mlp.py"], os.environ | {"TERM": "xterm"}
+    assert subprocess.run(command, cwd=copy, stderr=terminal.child, env=environment).returncode == 0
+    shown = "\n".join(terminal.show())
+    assert results(copy, "mlp") == results(trained.directory, "mlp")
+    for seed in (1, 2):
+        ((epochs, best),) = re.findall(
+            rf"^mlp seed {seed}: goes on after epoch (\d+): best 0\.\d+ at (\d+)$", shown, re.MULTILINE
+        )
+        assert int(best) <= int(epochs) in range(2, EPOCHS)
+        assert f"mlp seed {seed}: stopped after epoch {EPOCHS}" in shown
+    assert re.search(r"seed [12] +\d+/12 best 0\.\d{3} at \d+ loss 0\.\d{4} at most 0:\d\d", terminal.written)
+
+    with subprocess.Popen(command, cwd=copy, stderr=terminal.child, env=environment) as process:
+        while f" 1/{EPOCHS} " not in terminal.written.split("stopped")[-1]:
+            terminal.show(0.02)
+            assert process.poll() is None
+        terminal.close()
+        os.close(terminal.child)
+    assert process.returncode == 0
+    assert results(copy, "mlp") == results(trained.directory, "mlp")
 
 
 def test_a_temporary_directory_with_too_long_a_path_is_named(copy, tmp_path):

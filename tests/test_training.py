@@ -72,7 +72,7 @@ def test_a_seed_decides_the_weights_that_its_training_starts_from(desk, monkeypa
     drawn = ~torch.isin(starts[0][1], torch.tensor([0.0, 1.0]))  # all but batch norm's
     assert drawn.sum() == 2 * 2 + 8 * (3 * 2 + 2) + 8 + 1
     assert not (starts[0][1] == starts[2][1])[drawn].any()
-    assert all([kind for kind, *_ in parent.told] == ["epoch", "done"] for parent in parents)
+    assert all([kind for kind, *_ in parent.told] == ["begin", "epoch", "done"] for parent in parents)
 
 
 def ended(history: list[float], best: int, patience: int) -> tuple[dict[str, Any], dict[str, Any], Split]:
@@ -225,3 +225,16 @@ def test_checkpoints_belong_to_all_that_decides_a_trainings_bytes_and_to_nothing
         patch.setattr(torch.cuda, "get_device_name", lambda: "abacus")
         places.append(place())
     assert len(set(places)) == 8
+
+
+def test_code_that_only_shows_a_training_outdates_no_checkpoint(monkeypatch):
+    hashed, read_bytes = [], Path.read_bytes
+
+    def read(path: Path) -> bytes:
+        hashed.append(path.name)
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    training._fingerprint("mlp")
+    assert "training.py" in hashed
+    assert not {"progress.py", "tracking.py"} & set(hashed)
