@@ -22,7 +22,7 @@ from pydantic import Field
 import stage
 import tracking
 from core.chance import FEWEST_BLOCKS, Estimate, block_length, day_counts, draw_days, drawn_f1, f1, f1_at_other_times, holm_levels
-from core.errors import CampaignError
+from core.errors import CampaignError, shown
 from core.money import Trades
 from core.names import NAMES, NETWORKS, REFERENCES
 from report.decisions import decision
@@ -37,7 +37,7 @@ MOVES = 499  # of the labels in time, for `f1_at_other_times`
 
 class Compare(stage.Settings):
     draws: int = Field(ge=100, le=100_000)
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, le=2**63 - 1)
     block_days: int | None = Field(ge=1, le=365)
     confidence: float = Field(gt=0.5, le=0.9999)
     min_val_f1: float = Field(ge=0, le=1)
@@ -342,7 +342,7 @@ def losing(models: dict[str, Any], ranking: list[str]) -> list[str]:
 def check_seeds(seeds: dict[str, list[int]]) -> None:
     """Raises CampaignError when architectures, which are compared seed by seed, have different ones."""
     if len({tuple(own) for own in seeds.values()}) > 1:
-        found = ", ".join(f"{name} has {own}" for name, own in seeds.items())
+        found = ", ".join(f"{name} has {shown(own)}" for name, own in seeds.items())
         raise CampaignError(f"the seeds of the networks differ, {found}; train all of them with the same: dvc repro")
 
 

@@ -14,6 +14,7 @@ import json
 import os
 import sys
 import types
+import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,7 +24,7 @@ import pydantic
 
 from core import inputs
 from core.atomic import replacing
-from core.errors import CampaignError
+from core.errors import CampaignError, few, shortened, shown
 from core.lock import claim
 
 if TYPE_CHECKING:
@@ -34,15 +35,36 @@ if TYPE_CHECKING:
 PARAMS = Path("params.yaml")
 DATA = Path("data/training_data")
 
-OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED")  # of torch, cuBLAS and cuDNN
+NO_THREAD = "can't start new thread"  # Python's words where the system refuses one, for want of memory or by a limit
+OUT_OF_MEMORY = (  # in small letters; of torch, cuBLAS, cuDNN, C++, and the system, also by the loader of libraries
+    "can't allocate memory",
+    "cannot allocate memory",
+    "unable to allocate",
+    "out of memory",
+    "bad_alloc",
+    "failed to map segment",
+    "status_alloc_failed",
+    NO_THREAD,
+)
 SYSTEM_CURES = {
     errno.ENOSPC: "free some disk space, then start again",
     errno.EDQUOT: "free some disk space, then start again",
+    errno.EFBIG: "raise the limit of a file's size: ulimit -f",
     errno.EROFS: "make the file system writable",
     errno.EACCES: "check the permissions",
     errno.EPERM: "check the permissions",
     errno.EMFILE: "raise the limit of open files: ulimit -n",
+    errno.ENFILE: "close programs: the system has no more files to open",
+    errno.EAGAIN: "set CAMPAIGN_JOBS=1, or raise the limit of processes: ulimit -u",
+    errno.ENOMEM: "use fewer bars, symbols or CAMPAIGN_JOBS",
     errno.ENOENT: "run the stage that makes it: dvc repro",
+    errno.ELOOP: "replace the link, which leads back to itself, by what is meant",
+    errno.EISDIR: "a directory stands where a file belongs; move it away",
+    errno.ENOTDIR: "a file stands where a directory belongs; move it away",
+    errno.ENAMETOOLONG: "choose a shorter one",
+    errno.EIO: "check the disk: reading or writing it failed",
+    errno.ESTALE: "mount the file system again",
+    errno.EBADF: "do not close standard output: results go there",
 }
 
 
@@ -59,20 +81,17 @@ Section = TypeVar("Section", bound=Settings)
 
 
 def read_params() -> Any:
-    """What params.yaml in the working directory holds, in YAML 1.2 as DVC reads it: ``1e-4`` is a number, ``"1e-4"`` is text.
+    """What params.yaml in the working directory holds.
 
     Raises:
         CampaignError: the file is missing or not YAML.
     """
-    from ruamel.yaml import YAML  # here and below: what a seed's process and a benchmark can do without
-    from ruamel.yaml.error import YAMLError
+    from core import params  # here and below: what a seed's process and a benchmark can do without
 
     try:
-        return YAML(typ="safe").load(PARAMS.read_text(encoding="utf-8"))
+        return params.read(PARAMS)
     except FileNotFoundError:
         raise CampaignError(f"{PARAMS} not found in {Path.cwd().name}/: start in the project's root") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise CampaignError(f"{PARAMS} is not valid YAML: {one_line(error)}") from None
 
 
 def read_section(name: str, schema: type[Section]) -> Section:
@@ -94,22 +113,44 @@ def check(name: str, values: Mapping[str, Any], schema: type[Section]) -> Sectio
     try:
         return schema.model_validate(values)
     except pydantic.ValidationError as error:
-        problems = "; ".join(_explain(name, problem, schema) for problem in error.errors())
-        raise CampaignError(f"{PARAMS}: {problems}") from None
+        problems = [_explain(name, problem, schema) for problem in error.errors(include_url=False)]
+        raise CampaignError(f"{PARAMS}: {few(problems, longest=400, between='; ')}") from None
+
+
+ALLOWED = {  # where pydantic's own words are not about the value
+    "string_type": "text",
+    "string_too_short": "text that is not empty",
+    "list_type": "a list",
+    "too_short": "a list of at least {min_length}",
+    "too_long": "a list of at most {max_length}",
+}
 
 
 def _explain(section: str, problem: Any, schema: type[Settings]) -> str:
-    key = ".".join([section, *(str(part) for part in problem["loc"])])
+    keys = [shortened(part) for part in problem["loc"]]
+    if not keys:
+        return f"{section}: {problem['msg'].removeprefix('Value error, ')}"
+    known = schema.model_fields.get(keys[0])
+    key = ".".join([section, *keys])
+    if len(problem["loc"]) == 2 and isinstance(problem["loc"][1], int):
+        key = f"item {problem['loc'][1] + 1} of {section}.{keys[0]}"
     if problem["type"] == "missing":
         return f"{key} is missing; add it"
-    if problem["type"] == "extra_forbidden":
+    if known is None:
         return f"{key} is unknown; remove it (known: {', '.join(schema.model_fields)})"
-    allowed = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    if not problem["loc"]:
-        return f"{section}: {allowed}"
+    said = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    allowed = ALLOWED.get(problem["type"], said).format(**problem.get("ctx", {}))
+    if len(keys) == 1 and type(None) in typing.get_args(known.annotation):
+        allowed += ", or null"
     value = problem["input"]
-    hint = ", not text in quotes" if isinstance(value, str) and "number" in allowed else ""
-    return f"{key} is {value!r}; it must be {allowed}{hint}"
+    hint = ", not text in quotes" if isinstance(value, str) and allowed.startswith("a valid") and _is_number(value) else ""
+    return f"{key} is {shown(value)}; it must be {allowed}{hint}"
+
+
+def _is_number(text: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return bool(text) and float(text) is not None
+    return False
 
 
 def run(main: Callable[[], None], *, takes_arguments: bool = False) -> None:
@@ -124,31 +165,64 @@ def run(main: Callable[[], None], *, takes_arguments: bool = False) -> None:
         print((sys.modules["__main__"].__doc__ or script).strip())
         sys.exit(0)
     if arguments and not takes_arguments:
-        print(f"{script}: takes no arguments, found {' '.join(arguments)}; settings are in {PARAMS}", file=sys.stderr)
+        say(f"{script}: takes no arguments, found {few(arguments, between=' ')}; settings are in {PARAMS}")
         sys.exit(2)
     try:
+        _hold_streams()
         with interruptible(), _recorded(script):
             main()
+        sys.stdout.flush()  # or the end of Python would find that the last lines cannot be written
     except CampaignError as error:
         sys.exit(f"{script}: {one_line(error)}")
     except ImportError as error:
         if (said := explain(error)) is None:
             raise
         sys.exit(f"{script}: {said}")
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        sys.exit(f"{script}: out of memory ({one_line(error)[:200] or 'no detail'}); use fewer bars, symbols or CAMPAIGN_JOBS")
     except BrokenPipeError:  # whoever read our output has read enough, as head does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except OSError as error:
-        if error.errno is None:
-            raise
-        sys.exit(f"{script}: {system_error(error)}")
     except KeyboardInterrupt:
-        print(f"{script}: interrupted", file=sys.stderr)
+        say(f"{script}: interrupted")
         sys.exit(130)
+    except Exception as error:
+        if (said := line_about(error)) is None:
+            raise
+        sys.exit(f"{script}: {said}")
+    finally:
+        _drop_unwritten()
+
+
+def _hold_streams() -> None:
+    """Have descriptors 0 to 2 open: in the place of a closed one the next file would be opened, and what is said go into it.
+
+    What is said to a closed standard error is lost; writing to a closed standard output is an error.
+    """
+    for number, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        with contextlib.suppress(OSError):
+            os.fstat(number)
+            continue
+        os.set_inheritable(os.open(os.devnull, mode), True)  # the lowest number that is free, and so this one
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - open as long as Python is
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def _drop_unwritten() -> None:
+    """Leave Python's end nothing that it would try to write once more, with words and an exit code of its own."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def line_about(error: BaseException) -> str | None:
+    """One line on what the system or the machine refused, and the cure; None for a defect of the program."""
+    said, earlier = one_line(error), error.__context__
+    if NO_THREAD in f"{said} {earlier}":  # `ThreadPool` stumbles over its own clearing up
+        return f"out of memory, or of processes ({NO_THREAD}); set CAMPAIGN_JOBS=1, or raise the limit: ulimit -u"
+    if is_out_of_memory(error):
+        return f"out of memory ({said[:200] or 'no detail'}); use fewer bars, symbols or CAMPAIGN_JOBS"
+    if isinstance(error, OSError) and error.errno is not None:
+        return system_error(error)
+    return None
 
 
 _used: dict[str, Any] = {}  # sections of params.yaml that were read, as they stood there
@@ -208,20 +282,25 @@ def _changes() -> list[str]:
 def system_error(error: OSError) -> str:
     """What the system said, about which file, and the cure."""
     said = os.strerror(error.errno) if error.errno is not None else one_line(error)
-    where = f" at {error.filename}" if error.filename else ""
-    cure = SYSTEM_CURES.get(error.errno or 0, "see the system's message")
-    return f"{said}{where}; {cure}"
+    if "temporary directory" in str(error):  # of `tempfile`, which has tried them all, and says ENOENT of it
+        return "no directory for temporary files can be written; free some disk space, or set TMPDIR to one that can"
+    where = f" at {shortened(error.filename, 200)}" if error.filename else ""
+    if error.errno == errno.ENOENT and not where:
+        return f"{said}; start in the project's root, where it still is"
+    return f"{said}{where}; {SYSTEM_CURES.get(error.errno or 0, 'check what is there')}"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Python's own error, or one of torch's, which are RuntimeErrors."""
-    said = f"{error} {error.__context__}"  # an error while a CUDA graph is recorded leads to another one
-    return isinstance(error, MemoryError) or any(words in said for words in OUT_OF_MEMORY)
+    """Python's own error, one of a library's, which come as RuntimeError and ImportError, or one of the system's."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    said = f"{error} {error.__context__}".lower()  # an error while a CUDA graph is recorded leads to another one
+    return isinstance(error, RuntimeError | ImportError | OSError) and any(words in said for words in OUT_OF_MEMORY)
 
 
 def one_line(text: object) -> str:
-    """Fold white space, so that any message stays one line."""
-    return " ".join(str(text).split())
+    """Fold white space and name what cannot be printed, so that any message stays one line."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(str(text).split()))
 
 
 def say(text: str) -> None:
@@ -242,7 +321,7 @@ def jobs(tasks: int) -> int:
     """
     wanted = os.environ.get("CAMPAIGN_JOBS", "")
     if wanted and not (wanted.isascii() and wanted.isdigit() and len(wanted) < 10 and int(wanted) > 0):
-        raise CampaignError(f"CAMPAIGN_JOBS is {wanted!r}; it must be a whole number above zero, or unset")
+        raise CampaignError(f"CAMPAIGN_JOBS is {shown(wanted)}; it must be a whole number above zero, or unset")
     most = int(wanted) if wanted else tasks if tasks <= 2 * cores() else cores()
     return max(1, min(tasks, most))
 
@@ -269,7 +348,7 @@ def parallel(tasks: int) -> "joblib.Parallel":
 
     backend = os.environ.get("CAMPAIGN_BACKEND") or "threading"
     if backend in ("loky", "multiprocessing"):  # their processes may start none of their own
-        raise CampaignError(f"CAMPAIGN_BACKEND is {backend!r}; unset it: the seeds are processes already")
+        raise CampaignError(f"CAMPAIGN_BACKEND is {shown(backend)}; unset it: the seeds are processes already")
     try:
         if backend == "ray":
             from ray.util.joblib import register_ray
@@ -277,7 +356,7 @@ def parallel(tasks: int) -> "joblib.Parallel":
             register_ray()
         return joblib.Parallel(n_jobs=jobs(tasks), backend=backend)
     except (ImportError, ValueError) as error:
-        raise CampaignError(f"CAMPAIGN_BACKEND is {backend!r}: {one_line(error)}; install it or unset it") from None
+        raise CampaignError(f"CAMPAIGN_BACKEND is {shown(backend)}: {one_line(error)}; install it or unset it") from None
 
 
 class _Fields(dict):
@@ -300,8 +379,8 @@ def read_json(path: Path) -> dict[str, Any]:
         return found
     except FileNotFoundError:
         raise CampaignError(f"{path} not found; run the stage that makes it: dvc repro") from None
-    except ValueError as error:
-        raise CampaignError(f"{path} is no JSON object ({one_line(error)}); restore it: dvc checkout --force") from None
+    except (ValueError, RecursionError) as error:
+        raise CampaignError(f"{path} is no JSON object ({shortened(error, 160)}); restore it: dvc checkout --force") from None
 
 
 def read_array(path: Path, *, mapped: bool = False) -> np.ndarray:
@@ -313,7 +392,7 @@ def read_array(path: Path, *, mapped: bool = False) -> np.ndarray:
     except (OSError, MemoryError):
         raise
     except Exception as error:  # a damaged header fails in many ways
-        raise CampaignError(f"{path} is not a plain array ({one_line(error)}); restore it: dvc checkout --force") from None
+        raise CampaignError(f"{path} is not a plain array ({shortened(error, 160)}); restore it: dvc checkout --force") from None
 
 
 def read_split(split: str, *names: str) -> dict[str, np.ndarray]:
