@@ -16,9 +16,8 @@ import dataclasses
 import io
 import os
 import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +37,10 @@ import train_gru
 import train_lstm
 import train_mlp
 from core import labels
+from core.bars import Bars, from_frame, path_of, read_bars
 from core.chance import draw_days
 from core.dataset import Split
-from core.errors import CampaignError
+from core.errors import MOST, CampaignError, few
 from core.fit import fit, multiplies_bfloat16, predict, prepare_process
 from core.windows import samples, windows
 from generate_data import MARKER, SPLITS, Data, Rows, choose_symbols, cut_times, read_rows, split_and_scale
@@ -104,7 +104,7 @@ def settings_found() -> tuple[dict[str, Any], list[Finding]]:
     if len(set(refused)) == 1 and not sections:
         raise CampaignError(refused[0])
     findings = [Finding("problem", "parameters", text.removeprefix(f"{stage.PARAMS}: "), "correct it") for text in refused]
-    if unread := ", ".join(sorted(set(map(str, stage.read_params())) - set(SCHEMAS))):
+    if unread := few(sorted(set(map(str, stage.read_params())) - set(SCHEMAS))):
         cure = "remove it, or name its schema in SCHEMAS of src/check_campaign.py"
         findings.append(Finding("warning", "parameters", f"section {unread} is checked by nobody", cure))
     return sections, findings or [Finding("ok", "parameters", f"{len(sections)} sections of {stage.PARAMS} are valid")]
@@ -164,24 +164,28 @@ def precision(name: str, sections: dict[str, Any]) -> str:
 def bars_found(sections: dict[str, Any]) -> tuple[Load | None, list[Finding]]:
     """Read the bars as generate_data will; where those of this market are not on disk they are simulated for it."""
     data, market = sections["data"], sections["market"]
-    root = Path(data.bars)
-    with tempfile.TemporaryDirectory() as directory:
-        note = ""
-        if root == simulate_market.OUT and not is_simulated(market):
-            note = "simulated market, not on disk yet: "
-            root = Path(directory)
-            for symbol, frame in simulate_market.simulate(**market.model_dump()):
-                (root / symbol / "1Hour").mkdir(parents=True)
-                frame.to_parquet(root / symbol / "1Hour" / "data.parquet")
-        try:
-            symbols = choose_symbols(root, data.symbols)
-        except CampaignError as error:
-            return None, [Finding("problem", "bars", str(error))]
+    root, note, simulated = Path(data.bars), "", {}
+    if root == simulate_market.OUT and (strange := simulate_market.foreign(root)):
+        cure = "move it: DVC would take it for a part of the market, and clear it away with it"
+        return None, [Finding("problem", "bars", f"{root} holds {few(strange)}, not of this market", cure)]
+    if root == simulate_market.OUT and not is_simulated(market):
+        note = "simulated market, not on disk yet: "
+        simulated = {path_of(root, symbol): frame for symbol, frame in simulate_market.simulate(**market.model_dump())}
+
+    def read(path: Path, extra: Sequence[str]) -> Bars:
+        return from_frame(simulated[path], extra) if simulated else read_bars(path, extra)
+
+    try:
+        names = [path.parts[-3] for path in simulated]
+        symbols = choose_symbols(root, data.symbols, names or None)
         began = time.perf_counter()
-        found = read_rows(root, symbols, data)
+        found = read_rows(root, symbols, data, read)
         seconds = time.perf_counter() - began
+    except CampaignError as error:
+        return None, [Finding("problem", "bars", str(error))]
     if bad := [rows for rows in found if isinstance(rows, str)]:
-        return None, [Finding("problem", "bars", reason) for reason in bad]
+        more = [f"and {len(bad) - MOST:,} symbols more; python src/check_data.py lists all"] if len(bad) > MOST else []
+        return None, [Finding("problem", "bars", reason) for reason in bad[:MOST] + more]
     good = [rows for rows in found if isinstance(rows, Rows)]
     cuts = cut_times(np.concatenate([rows.timestamps for rows in good]), data.splits)
     try:

@@ -13,7 +13,7 @@ import functools
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 import stage
 from core import features
 from core.bars import HOUR, Bars, find_symbols, path_of, read_bars, sequences
-from core.errors import CampaignError
+from core.errors import CampaignError, few, shown
 from core.labels import NO_LABEL, triple_barrier
 
 OUT = Path("data/training_data")
@@ -67,7 +67,7 @@ class Data(stage.Settings):
     def _simple_names(self) -> "Data":
         for symbol in self.symbols or []:
             if Path(symbol).name != symbol or symbol in (".", ".."):
-                raise ValueError(f"data.symbols names {symbol!r}; a symbol is a directory's plain name under data.bars")
+                raise ValueError(f"data.symbols names {shown(symbol)}; a symbol is a directory's plain name under data.bars")
         return self
 
 
@@ -253,14 +253,14 @@ def check_samples(splits: dict[str, dict[str, Any]], symbols: Sequence[str]) -> 
     absent = [symbol for symbol, count in zip(symbols, held["train"], strict=True) if not count]
     if absent:
         raise CampaignError(
-            f"no training sample for {', '.join(absent)} (bars begin after the train cut, or too few); "
+            f"no training sample for {few(absent)} (bars begin after the train cut, or too few); "
             "list the other symbols in data.symbols, or remove these"
         )
     return [
-        f"{symbol} has no sample in {split}: it is not judged there"
+        f"{few(absent)} {'has' if len(absent) == 1 else 'have'} no sample in {split}: "
+        f"{'it is' if len(absent) == 1 else 'they are'} not judged there"
         for split in ("val", "test")
-        for symbol, count in zip(symbols, held[split], strict=True)
-        if not count
+        if (absent := [symbol for symbol, count in zip(symbols, held[split], strict=True) if not count])
     ]
 
 
@@ -305,7 +305,7 @@ def leak_audit(
     }
     if ahead := sorted({name for rows in assets for name in rows.foreknown} - {"label"}):
         one = "knows" if len(ahead) == 1 else "know"
-        said = f"feature {', '.join(ahead)} {one} the future: otherwise from bars that end with its row"
+        said = f"feature {few(ahead)} {one} the future: otherwise from bars that end with its row"
         raise CampaignError(f"{said}; mend its function in src/core/features.py, or remove it from data.features")
     zero = ("windows_across_a_break", "rows_beyond_a_cut", "values_that_know_the_future")
     if any(audit[name] for name in zero) or min(audit.values()) < 0:
@@ -361,8 +361,8 @@ def check_scaler(scaler: StandardScaler, names: Sequence[str]) -> None:
     finite = np.isfinite(scaler.mean_) & np.isfinite(scaler.var_)
     for unfit, what in ((~finite, "too large to be scaled"), (constant(scaler), "constant")):
         if unfit.any():
-            listed = ", ".join(name for name, wrong in zip(names, unfit, strict=True) if wrong)
-            raise CampaignError(f"feature {listed} is {what} in train; remove it from data.features")
+            listed = [name for name, wrong in zip(names, unfit, strict=True) if wrong]
+            raise CampaignError(f"feature {few(listed)} is {what} in train; remove it from data.features")
 
 
 def scale(parts: Sequence[np.ndarray], scaler: StandardScaler, clip: float) -> Iterator[np.ndarray]:
@@ -371,7 +371,9 @@ def scale(parts: Sequence[np.ndarray], scaler: StandardScaler, clip: float) -> I
         yield np.clip((block - scaler.mean_) / scaler.scale_, -clip, clip).astype(np.float32)
 
 
-def read_rows(root: Path, symbols: Sequence[str], settings: Data) -> list[Rows | str]:
+def read_rows(
+    root: Path, symbols: Sequence[str], settings: Data, read: Callable[[Path, Sequence[str]], Bars] = read_bars
+) -> list[Rows | str]:
     """Each symbol's rows, side by side; one line on what is wrong where they cannot be used."""
     extra = features.extra_columns(settings.features)
 
@@ -379,7 +381,7 @@ def read_rows(root: Path, symbols: Sequence[str], settings: Data) -> list[Rows |
         path = path_of(root, symbol)
         try:
             return asset_rows(
-                read_bars(path, extra),
+                read(path, extra),
                 names=settings.features,
                 profit=settings.profit,
                 stop=settings.stop,
@@ -406,13 +408,13 @@ def split_and_scale(
     return splits, scaler, warnings
 
 
-def choose_symbols(root: Path, wanted: Sequence[str] | None) -> list[str]:
-    """Symbols under `root`, or those `wanted`, sorted. Raises CampaignError when one is not there."""
-    symbols = find_symbols(root)
+def choose_symbols(root: Path, wanted: Sequence[str] | None, symbols: Sequence[str] | None = None) -> list[str]:
+    """`symbols`, those under `root` if left out, or the `wanted` ones, sorted. Raises CampaignError when one is not there."""
+    symbols = find_symbols(root) if symbols is None else list(symbols)
     if wanted is None:
         return symbols
     if missing := sorted(set(wanted) - set(symbols)):
-        raise CampaignError(f"data.symbols names {', '.join(missing)}, not found under {root} (there: {', '.join(symbols)})")
+        raise CampaignError(f"data.symbols names {few(missing)}, not found under {root} (there: {few(symbols, most=20)})")
     return sorted(set(wanted))
 
 
@@ -423,7 +425,8 @@ def main() -> None:
     assets = read_rows(root, symbols, settings)
     if bad := [rows for rows in assets if isinstance(rows, str)]:
         count = f"{len(bad)} of {len(symbols)} symbols cannot be used: " if len(symbols) > 1 else ""
-        raise CampaignError(count + "; ".join(bad))
+        lists = "; python src/check_data.py lists all"
+        raise CampaignError(count + few(bad, longest=1000, between="; ", rest=lists))
     cuts = cut_times(np.concatenate([rows.timestamps for rows in assets]), settings.splits)
     splits, scaler, warnings = split_and_scale(assets, symbols, cuts, settings)
     for warning in warnings:

@@ -41,6 +41,7 @@ import guard
 
 import datetime
 import io
+import re
 import shutil
 from collections.abc import Iterator
 from itertools import accumulate
@@ -53,6 +54,7 @@ from numpy.random import Generator, SeedSequence, default_rng
 from pydantic import BeforeValidator, Field
 
 import stage
+from core.errors import CampaignError, few
 
 OUT = Path("data/simulated")
 STEPS = 12  # steps an hour: High and Low are extremes of a path
@@ -190,15 +192,30 @@ def simulate_asset(rng: Generator, index: int, hours: pd.DatetimeIndex, market: 
     return frame
 
 
+def foreign(directory: Path) -> list[str]:
+    """Names of what lies in `directory` and this stage does not make, which DVC would record as part of its out; sorted."""
+    made = re.compile(r"SIMULATED\.json|SIM\d\d(/1Hour(/data\.parquet)?)?")
+    found: list[str] = []
+    for path in sorted(directory.rglob("*")) if directory.is_dir() else ():
+        name = path.relative_to(directory).as_posix()
+        own = made.fullmatch(name.removesuffix(".tmp")) and not path.is_symlink()  # .tmp: half a file of a killed process
+        if not own and not (found and name.startswith(f"{found[-1]}/")):
+            found.append(name)
+    return found
+
+
 def main() -> None:
     settings = stage.read_section("market", Market).model_dump()
+    if found := foreign(OUT):
+        said = f"{OUT} holds {few(found)}, not of this market; DVC would take it for a part of it, and clear it away with it"
+        raise CampaignError(f"{said}; move it, bars of your own to data/historical for example")
     written = set()
     for symbol, frame in simulate(**settings):
         content = io.BytesIO()
         frame.to_parquet(content, compression="zstd")
         stage.write_bytes(OUT / symbol / "1Hour" / "data.parquet", content.getvalue())
         written.add(OUT / symbol)
-    for path in OUT.iterdir():  # assets of a larger market before; DVC clears them away itself
+    for path in OUT.iterdir():  # assets of a larger market before, by this stage's own hand; DVC clears them away itself
         if path.is_dir() and path not in written:
             shutil.rmtree(path)
     note = "Simulated bars, made by simulate_market: prices of nothing, and no result on them is evidence."

@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections import namedtuple
 from pathlib import Path
 
@@ -225,3 +226,35 @@ def test_colours_are_for_terminals_only(monkeypatch):
     assert check_campaign.coloured("problem") == "\x1b[31mproblem\x1b[0m"
     monkeypatch.setenv("NO_COLOR", "1")
     assert check_campaign.coloured("problem") == "problem"
+
+
+def test_what_is_not_of_the_market_is_a_problem_before_dvc_clears_it_away(ready, capsys):
+    write_symbol(ready / "data/simulated", "BTC", make_frame(100))
+    refusal(check_campaign.main)
+    ((level, figure),) = lines(capsys)["bars"]
+    assert (level, figure.partition(";")[0]) == ("problem", "data/simulated holds BTC, not of this market")
+
+
+def test_a_market_that_is_not_on_disk_needs_no_room_there(ready, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(ready / "nowhere"))
+    load, findings = check_campaign.bars_found(check_campaign.settings_found()[0])
+    assert load is not None, findings
+
+
+def test_a_column_that_the_market_has_not_is_a_problem(ready, capsys):
+    write_params(ready, **TINY | {"data": TINY["data"] | {"features": ["return_1", "mood"]}})
+    refusal(check_campaign.main)
+    assert "no column mood (found: Open, High, Low, Close, Volume)" in lines(capsys)["bars"][0][1]
+
+
+def test_of_many_bad_symbols_the_first_are_named_and_a_count(ready, capsys):
+    write_params(ready, **TINY | {"data": TINY["data"] | {"bars": "bars"}})
+    for number in range(30):
+        write_symbol(ready / "bars", f"BAD{number:02}", make_frame(5))
+    refusal(check_campaign.main)
+    found = lines(capsys)["bars"]
+    assert [figure[:34] for _, figure in found[:2]] == [
+        "bars/BAD00/1Hour/data.parquet: 5 b",
+        "bars/BAD01/1Hour/data.parquet: 5 b",
+    ]
+    assert found[5:] == [("problem", "and 25 symbols more; python src/check_data.py lists all")]

@@ -11,11 +11,13 @@ from unittest import mock
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
+import check_data
 import generate_data
 from core import features
 from core.bars import Bars
@@ -352,7 +354,7 @@ SECTIONS = [
     ({"lookback": 0}, "data.lookback is 0; it must be greater than or equal to 1"),
     ({"lookback": "24"}, "data.lookback is '24'; it must be a valid integer"),
     ({"lookback": 24.5}, "data.lookback is 24.5; it must be a valid integer"),
-    ({"lookback": True}, "data.lookback is True; it must be a valid integer"),
+    ({"lookback": True}, "data.lookback is true; it must be a valid integer"),
     ({"splits": [0.7, 0.2, 0.2]}, "data.splits is [0.7, 0.2, 0.2]; it must be three shares above 0 that sum to 1"),
     ({"splits": [0.7, 0.3]}, "data.splits is [0.7, 0.3]"),
     ({"splits": [1.0, 0.0, 0.0]}, "data.splits"),
@@ -490,3 +492,44 @@ def test_real_bars_have_the_cuts_and_positives_of_the_reference(real_bars, desk)
     for split, share in (("train", 0.080), ("val", 0.127), ("test", 0.070)):
         assert metadata["splits"][split]["positive_share"] == pytest.approx(share, abs=0.003)
     assert metadata["simulated"] is False
+
+
+def test_of_many_bad_symbols_the_first_are_named_and_a_count(desk, capsys, monkeypatch):
+    for number in range(60):
+        write_symbol(desk / "bars", f"BAD{number:03}", make_frame(5))
+    message = refusal(generate_data.main)
+    assert message.startswith("stage: 60 of 60 symbols cannot be used: bars/BAD000/1Hour/data.parquet: 5 bars")
+    assert message.endswith("; and 55 more; python src/check_data.py lists all")
+    assert len(message) < 2000
+    refusal(check_data.main)
+    assert len(re.findall("^refused: ", capsys.readouterr().out, re.MULTILINE)) == 60
+    write_params(desk, data={"bars": "bars", "symbols": [f"NONE{number:04}" for number in range(3000)]})
+    message = refusal(generate_data.main)
+    assert "data.symbols names NONE0000, NONE0001, NONE0002, NONE0003, NONE0004 and 2,995 more, not found under bars" in message
+    assert "BAD019 and 40 more)" in message
+
+
+def test_of_many_columns_and_absent_symbols_a_few_are_named(bars, desk, capsys):
+    frame = make_frame(5).drop(columns="Low")
+    more = pd.DataFrame(1.0, frame.index, [f"column {number}" for number in range(2000)])
+    path = write_symbol(bars, "AAA", pd.concat([frame, more], axis=1))
+    message = refusal(generate_data.main)
+    assert "no column Low (found: Open, High, Close, Volume, column 0, " in message and "and 1,984 more)" in message
+    path.unlink()
+    path.parent.rmdir()
+    path.parents[1].rmdir()
+    for number in range(8):
+        write_symbol(bars, f"OLD{number}", make_frame(400, seed=8))
+    generate_data.main()
+    assert "warning: OLD0, OLD1, OLD2, OLD3, OLD4 and 3 more have no sample in test: they are not judged there" in (
+        capsys.readouterr().err
+    )
+
+
+def test_out_of_memory_while_bars_are_read_is_told_with_the_file(bars, desk, monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise pa.ArrowMemoryError("malloc of size 64 failed")
+
+    monkeypatch.setattr(pd, "read_parquet", fail)
+    said = r"stage: out of memory \(while reading bars/\w+/1Hour/data.parquet: malloc of size 64 failed\); use fewer bars"
+    assert re.match(said, refusal(generate_data.main))

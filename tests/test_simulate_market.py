@@ -109,6 +109,37 @@ def test_what_is_read_back_is_what_was_simulated(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    "name", ["BTC/1Hour/data.parquet", "SIM02/1Hour/notes.txt", "SIM100/x", "README", "SIM01/1Day/data.parquet"]
+)
+def test_what_another_put_beside_its_bars_is_named_and_left_there(tmp_path, monkeypatch, name):
+    before = run_main(tmp_path / "a", monkeypatch)
+    strange = Path("data/simulated") / name
+    strange.parent.mkdir(parents=True, exist_ok=True)
+    strange.write_text("mine")
+    write_params(tmp_path / "a", seed=10)
+    shown = {"BTC/1Hour/data.parquet": "BTC", "SIM100/x": "SIM100", "SIM01/1Day/data.parquet": "SIM01/1Day"}.get(name, name)
+    with pytest.raises(CampaignError, match=f"data/simulated holds {shown}, not of this market; DVC would take it for a part"):
+        simulate_market.main()
+    assert strange.read_text() == "mine"
+    assert all(Path(path).read_bytes() == content for path, content in before.items()), "and nothing is written"
+    strange.rename(tmp_path / "elsewhere")
+    for parent in strange.parents[: len(Path(name).parents) - 1]:
+        if not list(parent.iterdir()):
+            parent.rmdir()
+    simulate_market.main()
+
+
+def test_what_an_earlier_run_of_its_own_left_goes(tmp_path, monkeypatch):
+    run_main(tmp_path / "a", monkeypatch, assets=3)
+    Path("data/simulated/SIM03/1Hour/data.parquet.tmp").touch()
+    Path("data/simulated/SIMULATED.json.tmp").touch()
+    Path("data/simulated/SIM04/1Hour").mkdir(parents=True)
+    write_params(tmp_path / "a", assets=1)
+    simulate_market.main()
+    assert sorted(path.name for path in Path("data/simulated").iterdir()) == ["SIM01", "SIMULATED.json"]
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         (

@@ -1,19 +1,23 @@
 """Read hourly bars and refuse bad ones."""
 
 import dataclasses
-import textwrap
+import errno
+import os
+import stat
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
+import pyarrow.parquet as pq
 
-from core.errors import CampaignError
+from core.errors import CampaignError, few, shortened
 
 HOUR = np.timedelta64(3600, "s")
 COLUMNS = ("open", "high", "low", "close", "volume")
+MOST_ROWS = 24 * 366 * 500  # no more hours than that have been, and a small file can claim any number
+MOST_BYTES = 2**30  # of the columns that are read, which take some 10 a row each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,21 +53,40 @@ def find_symbols(root: Path) -> list[str]:
     """Names of the symbol directories under `root`, sorted.
 
     Raises:
-        CampaignError: `root` is no directory, has no symbol directory, or holds links that lead out of it.
+        CampaignError: `root` is no directory, has no symbol directory, or holds links or names that cannot be used.
+        OSError: `root` cannot be read.
     """
     if not root.is_dir():
-        raise CampaignError(f"no bars at {root}: put <SYMBOL>/1Hour/data.parquet files there, or change data.bars")
-    symbols = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        raise CampaignError(f"no bars at {shortened(root, 200)}{_why_not(root)}")
+    entries = [entry for entry in root.iterdir() if not entry.name.startswith(".")]
+    if lost := sorted(entry.name for entry in entries if entry.is_symlink() and not entry.exists()):
+        raise CampaignError(f"{root}: {few(lost)} leads nowhere; mend the link or remove it")
+    symbols = sorted(entry.name for entry in entries if entry.is_dir())
     if not symbols:
         raise CampaignError(f"no symbol directory under {root}: put <SYMBOL>/1Hour/data.parquet files there")
+    if odd := [symbol for symbol in symbols if not symbol.isprintable()]:
+        raise CampaignError(f"{root}: {few(odd)} is no name of printable UTF-8 characters; rename the directory")
     if not any(path_of(root, symbol).parent.is_dir() for symbol in symbols):
         for below in (root / symbol for symbol in symbols):
             if any(path_of(below, entry.name).is_file() for entry in below.iterdir()):
                 raise CampaignError(f"no symbol directory under {root}, but under {below}: set data.bars to that")
-    escaping = [symbol for symbol in symbols if not path_of(root, symbol).resolve().is_relative_to(root.resolve())]
+    inside = os.path.realpath(root)
+    escaping = [s for s in symbols if not Path(os.path.realpath(path_of(root, s))).is_relative_to(inside)]
     if escaping:
-        raise CampaignError(f"{root}: {', '.join(escaping)} leads out of the directory; replace the link by the files")
+        raise CampaignError(f"{root}: {few(escaping)} leads out of the directory; replace the link by the files")
     return symbols
+
+
+def _why_not(root: Path) -> str:
+    """Why there are no bars at `root`, and what to do."""
+    meant = os.path.expanduser(os.path.expandvars(root))
+    if meant != str(root) and "\0" not in meant:
+        return f": nobody replaces ~ or variables there, and DVC takes them as they are; set data.bars to {shortened(meant, 200)}"
+    if root.is_symlink() and not root.exists():
+        return ": the link leads nowhere; mend it, or change data.bars"
+    if root.exists():
+        return ": it is a file; set data.bars to the directory of the symbols"
+    return ": put <SYMBOL>/1Hour/data.parquet files there, or change data.bars"
 
 
 def path_of(root: Path, symbol: str) -> Path:
@@ -80,42 +103,85 @@ def read_bars(path: Path, extra: Sequence[str] = ()) -> Bars:
 
     Raises:
         CampaignError: the bars cannot be used; says what is wrong, where, and what to do.
+        OSError: the system refuses for want of something that more or other bars would not give it.
+        MemoryError: names `path`.
     """
-    if path.is_dir():  # pandas would read all files in it as one table
-        raise CampaignError(f"{path} is a directory, not a parquet file; write the symbol's bars as one file")
     try:
-        frame = pd.read_parquet(path)
+        kind = path.stat().st_mode
+        if not stat.S_ISREG(kind):  # pandas would read all files of a directory as one table, and wait for a pipe's writer
+            what = "a directory" if stat.S_ISDIR(kind) else "a pipe or a device"
+            raise CampaignError(f"{path} is {what}, not a parquet file; write the symbol's bars as one file")
+        return from_frame(_read_frame(path, extra), extra)
+    except CampaignError as error:
+        raise error if str(error).startswith(str(path)) else CampaignError(f"{path}: {error}") from None
+    except MemoryError as error:
+        raise MemoryError(f"while reading {path}: {shortened(error)}") from error
     except FileNotFoundError:
         raise CampaignError(f"{path} not found; put the bars there, or have data.symbols name those that are meant") from None
     except PermissionError:
         raise CampaignError(f"{path} may not be read; check the permissions") from None
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowError) as error:
-        reason = textwrap.shorten(str(error), 160, placeholder=" …")
-        raise CampaignError(f"{path} is not a readable parquet file ({reason}); write it again") from None
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG):
+            error.filename = error.filename or str(path)
+            raise
+        raise CampaignError(f"{path} cannot be reached ({os.strerror(error.errno)}); put the symbol's bars there") from None
+
+
+def _read_frame(path: Path, extra: Sequence[str]) -> pd.DataFrame:
+    """The columns that are needed, after a look at how much the file says it holds. Raises as `read_bars` does."""
     try:
-        return _parse(frame, extra)
-    except CampaignError as error:
-        raise CampaignError(f"{path}: {error}") from None
+        with pq.ParquetFile(path) as parquet:
+            found, schema = parquet.metadata, parquet.schema_arrow
+            names = schema.names
+            index = (schema.pandas_metadata or {}).get("index_columns", [])
+            rows = found.num_rows
+            wanted = [name for name in names if name.lower() in (*COLUMNS, "timestamp") or name in extra]
+            needed = {*wanted, *(name for name in index if isinstance(name, str))}
+            _check_columns([name for name in names if name not in index], extra)
+            if rows > MOST_ROWS:
+                raise CampaignError(f"the file says it has {rows:,} rows, more than there are hours in 500 years; write it again")
+            groups = (found.row_group(number) for number in range(found.num_row_groups))
+            columns = (group.column(number) for group in groups for number in range(group.num_columns))
+            size = sum(c.total_uncompressed_size for c in columns if c.path_in_schema.split(".")[0] in needed)
+            if size > MOST_BYTES:
+                raise CampaignError(f"the file says its columns take {size:,} bytes, for {rows:,} rows; write it again")
+        return pd.read_parquet(path, columns=wanted)
+    except (CampaignError, MemoryError):
+        raise
+    except OSError as error:
+        if error.errno is not None:  # pyarrow has no number for what is wrong with the file
+            raise
+        reason = error
+    except Exception as error:  # a damaged file fails in many ways
+        reason = error
+    raise CampaignError(f"{path} is not a readable parquet file ({shortened(reason, 160)}); write it again")
 
 
-def _parse(frame: pd.DataFrame, extra: Sequence[str]) -> Bars:
+def _check_columns(names: Sequence[str], extra: Sequence[str]) -> None:
+    """Raises CampaignError where one is missing or stands twice."""
+    by_name: dict[str, list[str]] = {}
+    for name in names:
+        by_name.setdefault(name.lower(), []).append(name)
+    missing = [name.capitalize() for name in COLUMNS if name not in by_name]
+    missing += [name for name in extra if name not in names]
+    if missing:
+        found = few(names, most=20) or "none"
+        raise CampaignError(f"no column {few(missing)} (found: {found}); add what is missing, or rename what is there")
+    twice = [" and ".join(by_name[name]) for name in (*COLUMNS, "timestamp") if len(by_name.get(name, [])) > 1]
+    twice += [f"{name} and {name}" for name in extra if names.count(name) > 1]
+    if twice:
+        raise CampaignError(f"column names are ambiguous ({', '.join(twice)}); keep one of each")
+
+
+def from_frame(frame: pd.DataFrame, extra: Sequence[str] = ()) -> Bars:
+    """The bars in `frame`, checked as `read_bars` does. Raises CampaignError."""
+    _check_columns([str(column) for column in frame.columns], extra)
     timestamps = _timestamps(frame)
     if not len(timestamps):
         raise CampaignError("the file has no rows; remove the symbol or write its bars")
-    by_name: dict[str, list[str]] = {}
-    for column in frame.columns:
-        by_name.setdefault(str(column).lower(), []).append(column)
-    missing = [name.capitalize() for name in COLUMNS if name not in by_name]
-    missing += [name for name in extra if name not in frame.columns]
-    if missing:
-        found = ", ".join(map(str, frame.columns)) or "none"
-        raise CampaignError(f"no column {', '.join(missing)} (found: {found}); add what is missing, or rename what is there")
-    twice = [" and ".join(by_name[name]) for name in COLUMNS if len(by_name[name]) > 1]
-    if twice or not frame.columns.is_unique:
-        raise CampaignError(f"column names are ambiguous ({', '.join(twice) or 'one stands twice'}); keep one of each")
-
+    by_name = {str(column).lower(): column for column in frame.columns}
     _check_clock(timestamps)
-    values = {name: _numbers(frame[by_name[name][0]], timestamps) for name in COLUMNS}
+    values = {name: _numbers(frame[by_name[name]], timestamps) for name in COLUMNS}
     for name in COLUMNS[:4]:
         _refuse(values[name] <= 0, timestamps, f"zero or negative {name.capitalize()}")
     _refuse(values["volume"] < 0, timestamps, "negative Volume")

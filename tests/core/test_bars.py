@@ -1,13 +1,20 @@
 """Bars that can be read, and every kind that must be refused with the file, the finding and the cure in one line."""
 
+import os
+import re
+import resource
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import core.bars
 from core.bars import find_symbols, read_bars, sequences
 from core.errors import CampaignError
 from scaffold import make_frame, write_symbol
@@ -170,3 +177,136 @@ def test_a_directory_above_the_bars_is_told(tmp_path):
     with pytest.raises(CampaignError, match=r"no symbol directory under .*, but under .*/historical: set data.bars to that"):
         find_symbols(tmp_path)
     assert find_symbols(tmp_path / "historical") == ["AAA"]
+
+
+@pytest.mark.parametrize(
+    ("make", "finding"),
+    [
+        (os.mkfifo, "is a pipe or a device, not a parquet file"),
+        (lambda path: path.symlink_to("/dev/zero"), "is a pipe or a device, not a parquet file"),
+        (
+            lambda path: path.symlink_to(path),
+            "cannot be reached (Too many levels of symbolic links); put the symbol's bars there",
+        ),
+        (lambda path: path.symlink_to("nowhere"), "not found; put the bars there"),
+    ],
+    ids=["pipe", "device", "loop", "nowhere"],
+)
+def test_what_is_no_file_is_neither_read_nor_waited_for(tmp_path, make, finding):
+    path = write_symbol(tmp_path, "AAA", GOOD)
+    path.unlink()
+    make(path)
+    with pytest.raises(CampaignError, match=re.escape(f"{path} {finding}")):
+        read_bars(path)
+
+
+def test_a_file_in_the_place_of_a_directory_is_told(tmp_path):
+    (tmp_path / "AAA").mkdir()
+    (tmp_path / "AAA/1Hour").touch()
+    with pytest.raises(CampaignError, match=r"cannot be reached \(Not a directory\)"):
+        read_bars(tmp_path / "AAA/1Hour/data.parquet")
+
+
+def test_links_that_lead_nowhere_or_in_a_circle_are_named(tmp_path):
+    write_symbol(tmp_path, "AAA", GOOD)
+    (tmp_path / "LOOP").symlink_to("LOOP")
+    (tmp_path / "GONE").symlink_to("nowhere")
+    with pytest.raises(CampaignError, match="GONE, LOOP leads nowhere; mend the link or remove it"):
+        find_symbols(tmp_path)
+    (tmp_path / "GONE").unlink()
+    (tmp_path / "LOOP").unlink()
+    (tmp_path / "AAA/1Hour/data.parquet").unlink()
+    (tmp_path / "AAA/1Hour/data.parquet").symlink_to("data.parquet")
+    assert find_symbols(tmp_path) == ["AAA"]
+    (tmp_path / "root").symlink_to("root")
+    with pytest.raises(CampaignError, match=r"no bars at .*root: the link leads nowhere; mend it, or change data.bars"):
+        find_symbols(tmp_path / "root")
+
+
+@pytest.mark.parametrize("name", [b"A\xff", b"A\nB", b"A\x1b[1m"], ids=["no UTF-8", "line", "control"])
+def test_a_directory_whose_name_cannot_be_printed_is_refused(tmp_path, name):
+    write_symbol(tmp_path, "AAA", GOOD)
+    (tmp_path / "AAA").rename(tmp_path / os.fsdecode(name))
+    with pytest.raises(CampaignError, match="is no name of printable UTF-8 characters; rename the directory") as error:
+        find_symbols(tmp_path)
+    assert str(error.value).isprintable()
+
+
+def test_the_longest_name_is_a_name(tmp_path):
+    write_symbol(tmp_path, "A" * 255, GOOD)
+    assert find_symbols(tmp_path) == ["A" * 255]
+    with pytest.raises(CampaignError) as error:
+        read_bars(write_symbol(tmp_path, "A" * 255, GOOD[:0]))
+    assert len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize(("written", "variable"), [("~/bars", "HOME"), ("$BARS/bars", "BARS"), ("${BARS}/bars", "BARS")])
+def test_what_a_shell_would_replace_is_refused_with_the_path_that_is_meant(tmp_path, monkeypatch, written, variable):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(variable, str(tmp_path))
+    write_symbol(tmp_path / "bars", "AAA", GOOD)
+    with pytest.raises(CampaignError) as error:
+        find_symbols(Path(written))
+    assert str(error.value).startswith(f"no bars at {written}: nobody replaces ~ or variables there")
+    assert find_symbols(Path(str(error.value).rpartition("set data.bars to ")[2])) == ["AAA"]
+    shutil.copytree("bars", written)
+    assert find_symbols(Path(written)) == ["AAA"], "a directory of that very name"
+
+
+def test_a_small_file_of_millions_of_rows_is_not_expanded(tmp_path):
+    path = write_symbol(tmp_path, "AAA", GOOD)
+    row = pa.table({name: [1.0] for name in ("Open", "High", "Low", "Close", "Volume")})
+    rows = pa.table(
+        {name: pa.DictionaryArray.from_arrays(np.zeros(10**6, np.int8), row[name].combine_chunks()) for name in row.column_names}
+    )
+    with pq.ParquetWriter(path, rows.schema) as writer:
+        for _ in range(5):
+            writer.write_table(rows)
+    assert path.stat().st_size < 500_000
+    began = pa.total_allocated_bytes()
+    with pytest.raises(CampaignError, match="the file says it has 5,000,000 rows, more than there are hours in 500 years"):
+        read_bars(path)
+    assert pa.total_allocated_bytes() == began
+
+
+def test_only_the_columns_that_are_needed_are_read(tmp_path, monkeypatch):
+    """Others may be damaged or large; of those that are needed the size that the file tells is looked at first."""
+    path = write_symbol(tmp_path, "AAA", GOOD.assign(note="x" * 10_000, **{"a.b": 1.5}))
+    group = pq.ParquetFile(path).metadata.row_group(0)
+    (number,) = (n for n in range(group.num_columns) if group.column(n).path_in_schema == "note")
+    content = bytearray(path.read_bytes())
+    first = group.column(number).dictionary_page_offset
+    content[first : first + group.column(number).total_compressed_size] = bytes(group.column(number).total_compressed_size)
+    path.write_bytes(content)
+    monkeypatch.setattr(core.bars, "MOST_BYTES", 20_000)
+    assert read_bars(path, ["a.b"]).extra["a.b"].tolist() == [1.5] * 200
+    monkeypatch.setattr(core.bars, "MOST_BYTES", 10**6)
+    with pytest.raises(CampaignError, match="is not a readable parquet file"):
+        read_bars(path, ["note"])
+    monkeypatch.setattr(core.bars, "MOST_BYTES", 5_000)
+    with pytest.raises(CampaignError, match=r"the file says its columns take [\d,]+ bytes, for 200 rows; write it again"):
+        read_bars(path)
+
+
+def test_too_little_memory_is_not_the_fault_of_the_file(tmp_path, monkeypatch):
+    path = write_symbol(tmp_path, "AAA", GOOD)
+
+    def fail(*_: object, **__: object) -> None:
+        raise pa.ArrowMemoryError("malloc of size 64 failed")
+
+    monkeypatch.setattr(pd, "read_parquet", fail)
+    with pytest.raises(MemoryError, match=re.escape(f"while reading {path}: malloc of size 64 failed")):
+        read_bars(path)
+
+
+def test_too_many_open_files_are_not_the_fault_of_the_file(tmp_path):
+    path = write_symbol(tmp_path, "AAA", GOOD)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    read_bars(path)  # what is imported on the way is then there
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files") as error:
+            read_bars(path)
+        assert str(error.value.filename) == str(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
