@@ -25,6 +25,7 @@ from core.fit import fit, prepare_process
 from training import WORKERS, prepare_workers, resolve_precision
 
 TARGETS = {"mlp": 0.6, "lstm": 5.0, "gru": 5.0, "cnn_lstm": 4.0}  # seconds an epoch on one H200
+WORKPLACE = Path(".bench")  # for the socket of the seeds' processes
 CAMPAIGN = 100  # epochs of each network
 
 
@@ -75,7 +76,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         sys.exit("gpu: no CUDA device here; to see that the benchmark runs: --device cpu --windows 2000 --val-windows 500")
-    prepare_workers()
+    WORKPLACE.mkdir(exist_ok=True)
+    prepare_workers(WORKPLACE)
     sizes = options.windows, options.val_windows
     what = torch.cuda.get_device_name() if options.device == "cuda" else platform.processor() or "CPU"
     precision = resolve_precision("auto", NETWORKS[options.networks[0]], F, T)

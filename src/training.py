@@ -5,6 +5,7 @@ Each seed trains in a process of its own, so that one that dies takes no other w
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import multiprocessing
@@ -35,6 +36,7 @@ from core.lock import claim
 from core.metrics import Ranking, sigmoid
 
 WORKERS = multiprocessing.get_context("forkserver")
+NO_SOCKET = (None, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)  # of a path or a file system
 BESIDE = {"tracking", "progress"}  # cannot change a result, so a change of it does not outdate a checkpoint
 
 
@@ -107,14 +109,14 @@ def train(architecture: str, model_class: type[nn.Module], schema: type[Architec
     n_features, lookback, seeds = len(metadata["features"]), metadata["lookback"], settings["seeds"]
     model_arguments = section | {"n_features": n_features, "n_assets": len(metadata["assets"]), "lookback": lookback}
     precision = resolve_precision(settings["precision"], lambda: model_class(**model_arguments), n_features, lookback)
-    prepare_workers()
     loop = {name: value for name, value in settings.items() if name != "seeds"} | {"precision": precision}
     fingerprint = _fingerprint(architecture, model_arguments, loop, metadata["content_hash"])
-    import core.figure  # noqa: F401 - needed at the end, and there is time now
-
     tags = {"fingerprint": fingerprint, "data_hash": metadata["content_hash"], "bars": metadata["source"]}
     tags |= {"device": device(), "precision": precision}
     with claim(stage.root() / ".checkpoints" / architecture / fingerprint) as directory:
+        prepare_workers(directory)
+        import core.figure  # noqa: F401 - needed at the end, and there is time now
+
         with (
             progress.bars(),
             stage.parallel(len(seeds)) as parallel,
@@ -186,18 +188,18 @@ def _train_seed(task: Task, parent: Connection, *, heeds_interrupt: bool) -> Non
         signal.signal(signal.SIGINT, signal.default_int_handler)
     prepare_process()
     cure = f"start fewer seeds at once (CAMPAIGN_JOBS=1) or lower train.batch_size (now {task.settings['batch_size']})"
-    threading.Thread(target=_end_with_parent, daemon=True).start()  # after what forks
     try:
+        threading.Thread(target=_end_with_parent, daemon=True).start()  # after what forks
         with claim(task.directory / f"seed-{task.seed}") as directory:
             _train_claimed(task, directory / "state.pt", parent)
     except CampaignError as error:
         parent.send(("failed", str(error)))
     except torch.cuda.OutOfMemoryError:
         parent.send(("failed", f"the GPU is out of memory; {cure}"))
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, ImportError) as error:
         if not stage.is_out_of_memory(error):
             raise
-        detail = f" ({error})" if isinstance(error, MemoryError) and str(error) else ""
+        detail = f" ({error})" if str(error) and (isinstance(error, MemoryError) or stage.NO_THREAD in str(error)) else ""
         parent.send(("failed", f"out of memory{detail}; {cure}"))
     except OSError as error:
         if isinstance(error, BrokenPipeError):
@@ -270,17 +272,28 @@ def _end_with_parent() -> None:
 # --- the parent -----------------------------------------------------------------------------------------------------
 
 
-def prepare_workers() -> None:
-    """Start the process that the seeds' processes are forked from, so that torch and its optimizers are imported once."""
+def prepare_workers(directory: Path) -> None:
+    """Start the process that the seeds' processes are forked from, so that torch and its optimizers are imported once.
+
+    Its socket is in `directory`, which is cleared away with the training or gone on with: one in the system's directory for
+    temporary files would stay there after a kill. Only where `directory` can hold none (some shared folders) it is there.
+    """
     WORKERS.set_forkserver_preload(["torch._dynamo"])
+    for left in directory.glob("listener-*"):
+        left.unlink(missing_ok=True)
+    tried = os.path.relpath(directory), None  # absolute, it may be longer than a socket's path can be; None: a new one of theirs
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the trainer and its workers
     try:
-        forkserver.ensure_running()
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        where = f"the path of the directory for temporary files, {gettempdir()},"
-        raise CampaignError(f"{where} is too long for a socket; set TMPDIR to a shorter one") from None
+        for place in tried:
+            multiprocessing.current_process()._config["tempdir"] = place
+            try:
+                forkserver.ensure_running()
+                return
+            except OSError as error:
+                if error.errno not in NO_SOCKET:
+                    raise
+                said = f"no socket can be made in {directory} nor in {gettempdir()} ({stage.one_line(error)})"
+        raise CampaignError(f"{said}; set TMPDIR to a directory of a short path on a local disk")
     finally:
         signal.signal(signal.SIGINT, handler)
 
@@ -291,9 +304,12 @@ def _supervise(task: Task, live: tracking.Live) -> tuple[bytes, list[dict], dict
     heeds_interrupt = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN  # as what a script puts into the background
     options = {"heeds_interrupt": heeds_interrupt}
     process = WORKERS.Process(target=_train_seed, args=(task, sender), kwargs=options, daemon=True)
-    process.start()
-    sender.close()
     name = f"{task.architecture} seed {task.seed}"
+    try:
+        process.start()
+    except (EOFError, ConnectionError):  # where the process that forks them could not, it is gone
+        return f"{name}: its process could not be started, see above; set CAMPAIGN_JOBS=1, or raise the limit: ulimit -u"
+    sender.close()
     outcome: tuple | None = None
     with progress.Progress(name, task.settings["epochs"]) as shown:
         for kind, *content in _messages(receiver):
@@ -350,7 +366,7 @@ def _write(
     by_name = {f"seed_{summary['seed']}.pt": model for model, _, summary in outcomes}
     for name, model in by_name.items():
         stage.write_bytes(models / name, model)
-    for earlier in models.glob("seed_*.pt"):  # DVC clears them, a script started by hand does not
+    for earlier in models.glob("seed_*.pt*"):  # DVC clears them, a script started by hand does not
         if earlier.name not in by_name:
             earlier.unlink()
     stage.write_bytes(models / "best_model.pt", outcomes[best][0])

@@ -105,6 +105,25 @@ def test_a_seed_of_an_earlier_run_does_not_stay_among_the_models(trained, tmp_pa
     assert [file.name for file in (tmp_path / "models/mlp").glob("seed_*.pt")] == ["seed_2.pt"]
 
 
+def test_half_a_file_of_a_killed_process_is_nobodys(trained):
+    """Neither git nor DVC takes it for a part of the campaign, and the next run by hand writes over it or clears it away."""
+    halves = [
+        "metrics/train/mlp.json.tmp",
+        "models/mlp/seed_1.pt.tmp",
+        "models/mlp/seed_9.pt.tmp",
+        "data/training_data/train_y.npy.tmp",
+    ]
+    for name in halves:
+        (trained.directory / name).write_bytes(b"half")
+    assert trained.run("git status --porcelain").stdout == ""
+    assert trained.repro("train_mlp") == []
+    trained.run("dvc commit --force train_mlp")
+    assert trained.run("git status --porcelain").stdout == ""
+    for script in ("generate_data", "train_mlp"):
+        trained.run(f"python src/{script}.py")
+    assert not any((trained.directory / name).exists() for name in halves)
+
+
 def test_what_dvc_had_cleared_for_a_stage_that_failed_comes_back(trained):
     before = tree(trained.directory / "models")
     source = (trained.directory / "src/train_mlp.py").read_text()

@@ -273,12 +273,43 @@ def test_a_terminal_shows_what_a_resumed_training_does_and_may_be_closed(trained
     assert results(copy, "mlp") == results(trained.directory, "mlp")
 
 
-def test_a_temporary_directory_with_too_long_a_path_is_named(copy, tmp_path):
-    """A socket's path has at most some hundred bytes."""
-    temporary = tmp_path / ("t" * 100)
+def test_an_end_by_any_signal_leaves_nothing_among_temporary_files(trained, copy):
+    """Nor does a directory for them matter whose path is too long for a socket, which may have some hundred bytes."""
+    temporary = copy / ("t" * 100)
     temporary.mkdir()
-    with start(copy, "mlp", TMPDIR=str(temporary)) as process:
+    for epoch, ending in enumerate((signal.SIGKILL, signal.SIGTERM, signal.SIGHUP), start=2):
+        with start(copy, "mlp", TMPDIR=str(temporary)) as process:
+            assert process.stderr is not None
+            while f"epoch {2 * epoch}/" not in process.stderr.readline():
+                assert process.poll() is None
+            os.kill(process.pid, ending)
+            process.communicate()
+        assert {entry.name.partition("_")[0] for entry in temporary.iterdir()} <= {"torchinductor"}, "which is a cache of torch's"
+        assert len(list((copy / ".checkpoints").rglob("listener-*"))) == 1, "the next start has cleared away the last one's"
+    finish(copy, "mlp", results(trained.directory, "mlp"))
+
+
+def test_where_checkpoints_can_hold_no_socket_one_elsewhere_does(copy):
+    """As on some shared folders; here by a path that is too long even from the working directory."""
+    script = copy / "src/train_mlp.py"
+    script.write_text(
+        script.read_text().replace("import training", "import os\n\nimport training\n\nos.environ['DVC_ROOT'] = 'd' * 90")
+    )
+    with start(copy, "mlp") as process:
+        _, said = process.communicate()
+    assert process.returncode == 0, said
+
+
+def test_without_any_place_for_a_socket_the_cure_is_named(copy):
+    script = copy / "src/train_mlp.py"
+    script.write_text(
+        script.read_text().replace("import training", "import os\n\nimport training\n\nos.environ['DVC_ROOT'] = 'd' * 90")
+    )
+    (copy / ("t" * 100)).mkdir()
+    with start(copy, "mlp", TMPDIR=str(copy / ("t" * 100))) as process:
         _, said = process.communicate()
     assert process.returncode == 1
-    named = f"train_mlp: the path of the directory for temporary files, {temporary}, is too long for a socket"
-    assert said == f"{named}; set TMPDIR to a shorter one\n"
+    assert re.fullmatch(
+        r"train_mlp: no socket can be made in .*d/.checkpoints/mlp/\w+ nor in .*ttt \(AF_UNIX path too long\); set TMPDIR to a "
+        r"directory of a short path on a local disk\n", said
+    )  # fmt: skip

@@ -185,7 +185,7 @@ def test_the_precision_is_one_that_this_processor_trains_in_and_tried_where_that
 def test_checkpoints_belong_to_all_that_decides_a_trainings_bytes_and_to_nothing_else(desk, monkeypatch):
     """What is not code: `test_kills` has the code."""
     data = {"features": ["a", "b"], "assets": ["A"], "lookback": 3, "content_hash": "1", "source": "bars"}
-    monkeypatch.setattr(training, "prepare_workers", lambda: None)
+    monkeypatch.setattr(training, "prepare_workers", lambda directory: None)
     monkeypatch.setattr(training, "trains_in_bfloat16", lambda *network: True)
 
     class Asked(Exception):
