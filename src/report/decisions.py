@@ -3,11 +3,12 @@
 from typing import Any
 
 from core.names import NAMES
-from report.markdown import FLATTERED, TOLD, listing, value_of_gate, with_interval
+from report.markdown import FLATTERED, TOLD, code, listing, literal, value_of_gate, with_interval
 
 
 def decision(result: dict[str, Any], metadata: dict[str, Any]) -> str:
     """Context, decision, evidence, alternatives, in Markdown; arguments as in `report.markdown.comparison`."""
+    source, result, metadata = code(metadata["source"]), literal(result), literal(metadata)
     search, models = result["search_first"], result["models"]
     primary = search["primary"]
     simulated = ", a SIMULATED market" if result["simulated"] else ""
@@ -15,7 +16,7 @@ def decision(result: dict[str, Any], metadata: dict[str, Any]) -> str:
     first, last = (metadata["splits"][split][key][:10] for split, key in (("train", "first_bar"), ("test", "last_bar")))
     context = (
         f"{len(result['gates'])} architectures were trained with the same settings on {len(metadata['assets'])} assets from "
-        f"`{metadata['source']}`{simulated}, hourly bars from {first} to {last}, {seeds} seed{'s' if seeds > 1 else ''} each. "
+        f"{source}{simulated}, hourly bars from {first} to {last}, {seeds} seed{'s' if seeds > 1 else ''} each. "
         "A hyperparameter search is worth its price only where the baseline learns something."
     )
     if primary is None:

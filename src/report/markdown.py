@@ -1,5 +1,7 @@
 """The comparison as Markdown, from plain values only."""
 
+import copy
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +10,25 @@ from core.names import NAMES
 
 def percent(value: float | None, digits: int = 2) -> str:
     return "–" if value is None else f"{value:+.{digits}%}"
+
+
+def literal(value: Any) -> Any:
+    """`value` with the texts in it such that Markdown shows them as they are: names of symbols and columns are users' own."""
+    if isinstance(value, dict):
+        made = copy.copy(value)  # its kind knows which file lacks a key
+        made.clear()
+        made.update({literal(key): literal(entry) for key, entry in value.items()})
+        return made
+    if isinstance(value, list | tuple):
+        return type(value)(map(literal, value))
+    if isinstance(value, str):
+        return re.sub(r"([\\`*\[\]<>~$&])|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", " ".join(value.split()))
+    return value
+
+
+def code(text: str) -> str:
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{text}{fence}" if len(fence) == 1 else f"{fence} {text} {fence}"
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -179,9 +200,14 @@ def by_group(result: dict[str, Any], kind: str) -> str:
     return table([kind.removeprefix("by_"), "samples", "positive", *(NAMES[name] for name in models)], rows)
 
 
+def setting(value: Any) -> str:
+    texts = isinstance(value, list) and any(isinstance(entry, str) for entry in value)
+    return "[" + ", ".join(f"'{entry}'" for entry in value) + "]" if texts else str(value)
+
+
 def settings(result: dict[str, Any]) -> str:
     return "\n".join(
-        f"- {section}: " + ", ".join(f"{key} {value}" for key, value in values.items())
+        f"- {section}: " + ", ".join(f"{key} {setting(value)}" for key, value in values.items())
         for section, values in result["settings"].items()
     )
 
@@ -226,6 +252,7 @@ def comparison(result: dict[str, Any], metadata: dict[str, Any]) -> str:
         result: what compare found (metrics/compare.json), and the settings by section.
         metadata: data/training_data/metadata.json.
     """
+    source, result, metadata = code(metadata["source"]), literal(result), literal(metadata)
     parts = ["# Comparison"]
     if result["simulated"]:
         parts.append("**SIMULATED market: these figures show that the campaign works, not that a model makes money.**")
@@ -261,7 +288,7 @@ def comparison(result: dict[str, Any], metadata: dict[str, Any]) -> str:
         "## What to search first",
         search(result),
         "## Data and settings",
-        f"{len(metadata['assets'])} assets from `{metadata['source']}`: {', '.join(metadata['assets'])}. A trade wins at "
+        f"{len(metadata['assets'])} assets from {source}: {', '.join(metadata['assets'])}. A trade wins at "
         f"+{metadata['profit']:.1%} before -{metadata['stop']:.1%} within {metadata['horizon']} bars.",
         table(["split", "bars", "samples", "positive"], data),
         f"Leak audit: {leaks(metadata)}.",

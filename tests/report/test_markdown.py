@@ -1,13 +1,16 @@
 """Every figure of the Markdown reports stands where its head says."""
 
+import html
 import itertools
 import re
+from typing import Any
 
 import pytest
 
 from core.names import NAMES, NETWORKS
 from report.decisions import decision
 from report.markdown import comparison, table
+from report.page import page
 from sample import sample
 
 
@@ -17,6 +20,47 @@ def test_a_name_with_a_bar_stays_in_its_cell():
         "|---|---:|",
         r"| BTC\|USDT | 0.3 |",
     ]
+
+
+NAMES_OF_USERS = ["A|B", "*x*", "<b>", "_a_", "`c`", "[d](e)", "~~f~~", "back\\slash", "$g$", "&amp;", "<script>", "h_i", "j-k.l"]
+
+
+def named(value: Any, names: dict[str, str]) -> Any:
+    """`value` with other names, keys too."""
+    if isinstance(value, dict):
+        return {named(key, names): named(entry, names) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [named(entry, names) for entry in value]
+    return names.get(value, value) if isinstance(value, str) else value
+
+
+@pytest.fixture(scope="module")
+def odd() -> tuple[dict, dict, dict]:
+    """What is reported of assets, and of a column, with the names of `NAMES_OF_USERS`."""
+    result, metadata, curves = sample(assets=len(NAMES_OF_USERS))
+    names = dict(zip(metadata["assets"], NAMES_OF_USERS, strict=True))
+    result, metadata = named(result, names), named(metadata, names) | {"source": "my`bars"}
+    result["settings"]["data"] = {"features": NAMES_OF_USERS, "bars": "a_b/*c*", "lookback": 24, "splits": [0.7, 0.15, 0.15]}
+    return result | {"one_column": "<i>_x_"}, metadata, curves
+
+
+def test_names_of_users_are_shown_as_they_are(odd):
+    """Read back by the rules of CommonMark and GitHub: after a backslash a character is itself."""
+    for text in (comparison(*odd[:2]), decision(*odd[:2])):
+        assert "`` my`bars ``" in text
+        plain = re.sub(r"\\([!-/:-@\[-`{-~])", lambda found: chr(0xE000 + ord(found[1])), text.replace("`` my`bars ``", ""))
+        assert not re.search(r"[<>`~$&]|\]\(|\*(?!\*)\w+\*(?!\*)|(?<!\w)_|_(?!\w)", re.sub(r"\*\*.*?\*\*", "", plain))
+    shown = re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", comparison(*odd[:2]))
+    assert ", ".join(NAMES_OF_USERS) in shown
+    assert "features ['" + "', '".join(NAMES_OF_USERS) + "'], bars a_b/*c*, lookback 24, splits [0.7, 0.15, 0.15]" in shown
+    assert "<i>_x_ of the last bar" in shown
+
+
+def test_names_of_users_make_no_tags_in_html(odd):
+    text = page(*odd)
+    for name in ("<b>", "<script>", "<i>_x_"):
+        assert html.escape(name) in text
+    assert not re.search(r"<(b|i)>|<script>(?!\W*\()", text.replace(html.escape("<script>"), ""))
 
 
 @pytest.fixture(scope="module")
