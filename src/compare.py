@@ -450,7 +450,7 @@ def main() -> None:
 
     history = {name: read_rows(Path("models") / name / "training_history.csv") for name in NETWORKS}
     learning = [
-        {"model": name} | {key: row[key] for key in ("seed", "epoch", "val_f1", "train_loss", "val_loss")}
+        {"model": NAMES[name]} | {key: row[key] for key in ("seed", "epoch", "val_f1", "train_loss", "val_loss")}
         for name, rows in history.items()
         for row in rows
     ]

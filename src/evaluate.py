@@ -40,7 +40,7 @@ from core.metrics import (
     sigmoid,
 )
 from core.money import Trades
-from core.names import NAMES, REFERENCES
+from core.names import NAMES, NO_CURVE, REFERENCES
 from train_cnn_lstm import CNNLSTM
 from train_gru import GRUAttention
 from train_lstm import LSTMAttention
@@ -236,9 +236,9 @@ def main() -> None:
         stage.write_bytes(Path("plots/confusion") / f"{name}.png", confusion_png(name, judged["test"][best]))
         for split in JUDGED:
             stage.write_array(PREDICTIONS / f"{name}_{split}.npy", scores[split])
-        if name != "prior":  # its curves have as many points as there are assets
+        if name not in NO_CURVE:
             for kind, rows in curves_of(trades["test"], scores["test"][best], cost).items():
-                curves[kind] += [{"model": name, **point} for point in rows]
+                curves[kind] += [{"model": NAMES[name], **point} for point in rows]
         f1, auc = row["test_f1_score_positive_class"], row["test_pr_auc"]
         stage.say(f"evaluate: {name:20} test F1 {f1:.3f}, PR AUC {auc:.3f}, mean over {len(seeds)}")
 

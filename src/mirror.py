@@ -430,7 +430,7 @@ def _curves_png(architecture: str) -> bytes:
     units = {"fpr": "false positive rate", "tpr": "true positive rate"}
     for panel, (kind, (x, y)) in zip(panels, axes.items(), strict=True):
         with (Path("plots") / f"{kind}_curves.csv").open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row["model"] == architecture]
+            rows = [row for row in csv.DictReader(file) if row["model"] == NAMES[architecture]]
         panel.plot([float(row[x]) for row in rows], [float(row[y]) for row in rows], color=COLOURS[architecture])
         panel.set(xlabel=units.get(x, x), ylabel=units.get(y, y), xlim=(0, 1), ylim=(0, 1))
     panels[0].set_title(f"{NAMES[architecture]}, test, best seed")

@@ -28,7 +28,7 @@ from core.dataset import Split
 from core.fit import predict
 from core.metrics import score_table, sigmoid
 from core.money import Trades
-from core.names import NAMES
+from core.names import NAMES, NO_CURVE
 from evaluate import ARCHITECTURES, REFERENCES, by_group, confusion_png, curves_of, judge, leaderboard_row, load_model
 from scaffold import Clone, make_frame, write_symbol
 from terminal import Terminal
@@ -171,8 +171,9 @@ def test_a_model_is_tuned_on_validation_and_judged_with_that(campaign, name):
     assert drawn == confusion_png(name, model["test"][best])
     for kind, points in curves_of(test, scored["test"][best], cost).items():
         with (campaign.directory / f"plots/{kind}_curves.csv").open() as file:
-            rows = [row for row in csv.DictReader(file) if row.pop("model") == name]
-        assert rows == ([{key: str(value) for key, value in point.items()} for point in points] if name != "prior" else [])
+            rows = [row for row in csv.DictReader(file) if row.pop("model") == NAMES[name]]
+        drawn = [] if name in NO_CURVE else points
+        assert rows == [{key: str(value) for key, value in point.items()} for point in drawn]
 
 
 def test_references_are_fitted_on_evenly_spaced_train_windows(campaign):

@@ -1,4 +1,4 @@
-"""What models are called where people read, in the order they are shown, and the colours they are drawn in."""
+"""Name the models as people read them, in the order they are shown, and give each its colour."""
 
 NETWORKS = {
     "mlp": "MLP",
@@ -15,13 +15,22 @@ REFERENCES = {
 }
 NAMES = NETWORKS | REFERENCES
 
-# Okabe and Ito's colours are told apart by colour-blind readers. Their black is the text's own, and goes to what is not here.
-COLOURS = {
-    "mlp": "#0072B2",
-    "lstm": "#E69F00",
-    "gru": "#009E73",
-    "cnn_lstm": "#D55E00",
-    "logistic_regression": "#56B4E9",
-    "gradient_boosting": "#CC79A7",
-    "always_positive": "#888888",
-}
+NO_CURVE = ("prior", "always_positive")  # score every sample of an asset alike: too few points for a curve
+
+# In the order of NAMES. The first six are Okabe and Ito's; the others keep the greatest distance from those before them, also
+# for readers with red-green colour blindness. Each is visible on white and on a dark page; a thirteenth model needs one more.
+PALETTE = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#56B4E9",
+    "#CC79A7",
+    "#743E3E",
+    "#2424F3",
+    "#6D84F7",
+    "#93C08A",
+    "#474784",
+    "#3E7474",
+)
+COLOURS = {name: PALETTE[position] for position, name in enumerate(NAMES)}
