@@ -183,7 +183,7 @@ def recommend(means: dict[str, float], floors: dict[str, dict[str, float]], pair
     reasons = {}
     for name in order:
         if missed := [f"{floor} ({least:.3f})" for floor, least in floors[name].items() if means[name] <= least]:
-            reasons[name] = f"validation F1 {means[name]:.3f} is not above {' and '.join(missed)}"
+            reasons[name] = f"validation F1 {means[name]:.3f} is not above {' or '.join(missed)}"
     worthy = [name for name in order if name not in reasons]
     if not worthy:
         return {"primary": None, "secondary": [], "set_aside": order, "reasons": reasons}
@@ -274,14 +274,15 @@ def sentences(result: dict[str, Any]) -> list[str]:
 
     first = judged["first"]
     f1_first = models[first]["test"]["f1"]["mean"]
+    others = "every other model" if len(judged["ties"]) == len(models) - 1 else names(judged["ties"])
     if judged["winner"]:
         leads = f"{NAMES[first]} has the best test F1 ({f1_first:.3f}), beyond chance against every other model."
     else:
-        leads = f"No winner: {NAMES[first]} leads on test (F1 {f1_first:.3f}), tied within chance with {names(judged['ties'])}."
+        leads = f"No winner: {NAMES[first]} leads on test (F1 {f1_first:.3f}), tied within chance with {others}."
     primary = search["primary"]
     if primary is None:
         primary = max(NETWORKS, key=lambda name: models[name]["val"]["f1"]["mean"])
-        advice = f"No architecture is worth a hyperparameter search; the best, {NAMES[primary]}: {search['reasons'][primary]}."
+        advice = f"No architecture is shown to be worth a search. The best, {NAMES[primary]}: {search['reasons'][primary]}."
     else:
         ties = "ties" if len(search["secondary"]) > 1 else "a tie"
         then = f", then {names(search['secondary'])} ({ties})" if search["secondary"] else ""
@@ -314,7 +315,7 @@ def unlike(used: dict[str, dict[str, str]]) -> list[str]:
             different.append(f"{what} " + ", ".join(f"{value} ({NAMES[name]})" for name, value in values.items()))
     if not different:
         return []
-    return [f"Not trained alike: {'; '.join(different)}. What differs may be that: train them on one machine."]
+    return [f"Not trained alike: {'; '.join(different)}. Differences between them may come from that: train all on one machine."]
 
 
 def convergence(train: dict[str, Any]) -> dict[str, Any]:
@@ -411,7 +412,7 @@ def main() -> None:
             "the minimum": settings.min_val_f1,
             "always-positive": means["val"]["always_positive"],
             f"{NAMES[best]}, the best reference": means["val"][best],
-            "its scores at other times": at_other_times[name],
+            "the best F1 of the shift test": at_other_times[name],
         }
         for name in NETWORKS
     }

@@ -1,4 +1,4 @@
-"""The recommendation of the present run as a decision record."""
+"""Write the recommendation of the present run as a decision record."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from report.markdown import FLATTERED, TOLD, code, listing, literal, value_of_ga
 
 
 def decision(result: dict[str, Any], metadata: dict[str, Any]) -> str:
-    """Context, decision, evidence, alternatives, in Markdown; arguments as in `report.markdown.comparison`."""
+    """Write context, decision, evidence and alternatives in Markdown; arguments as in `report.markdown.comparison`."""
     source, result, metadata = code(metadata["source"]), literal(result), literal(metadata)
     search, models = result["search_first"], result["models"]
     primary = search["primary"]
@@ -17,10 +17,10 @@ def decision(result: dict[str, Any], metadata: dict[str, Any]) -> str:
     context = (
         f"{len(result['gates'])} architectures were trained with the same settings on {len(metadata['assets'])} assets from "
         f"{source}{simulated}, hourly bars from {first} to {last}, {seeds} seed{'s' if seeds > 1 else ''} each. "
-        "A hyperparameter search is worth its price only where the baseline learns something."
+        "A hyperparameter search is worth its price only where the baseline has learnt something."
     )
     if primary is None:
-        chosen = "Search no architecture. Look for better features, labels or data first."
+        chosen = "Search none: no architecture is shown to be worth it. Look for better features, labels or data first."
         others = search["set_aside"]
     else:
         chosen = f"Search {NAMES[primary]} first."
@@ -31,9 +31,9 @@ def decision(result: dict[str, Any], metadata: dict[str, Any]) -> str:
     cautions: list[str] = []
     evidence = [f"- {sentence}" for sentence in (result["verdict"][0], *result["verdict"][2:])]
     if primary is not None:
-        evidence.append(f"- Validation F1 of {NAMES[primary]}: {with_interval(models[primary]['val']['f1'])}. {FLATTERED}")
+        evidence += [f"- Validation F1 of {NAMES[primary]}: {with_interval(models[primary]['val']['f1'])}.", f"- {FLATTERED}"]
         cautions = [
-            f"- {NAMES[primary]} fails: {gate['gate']} ({value_of_gate(gate, 'value')} against "
+            f"- {NAMES[primary]} fails: {gate['gate']} ({value_of_gate(gate, 'value')}, threshold "
             f"{value_of_gate(gate, 'threshold')})."
             for gate in result["gates"][primary]
             if not gate["passed"]

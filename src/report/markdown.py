@@ -1,11 +1,14 @@
-"""The comparison as Markdown, from plain values only."""
+"""Write the comparison as Markdown, from plain values only.
+
+GitHub shows a table in a column of about 830 pixels: wide ones are split, long ones folded into <details>.
+"""
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from core.names import NAMES
+from core.names import NAMES, NETWORKS
 
 
 def percent(value: float | None, digits: int = 2) -> str:
@@ -31,10 +34,15 @@ def code(text: str) -> str:
     return f"{fence}{text}{fence}" if len(fence) == 1 else f"{fence} {text} {fence}"
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table; the first column is text, the others are numbers."""
-    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
+def table(head: list[str], rows: list[list[str]], *, numbers: bool = True) -> str:
+    """A Markdown table; the first column is text, the others are `numbers` or text, too."""
+    lines = ["| " + " | ".join(head) + " |", "|---" + ("|---:" if numbers else "|---") * (len(head) - 1) + "|"]
     return "\n".join(lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows])
+
+
+def folded(summary: str, content: str) -> str:
+    """Hide `content` behind `summary`, as GitHub and a browser unfold it."""
+    return f"<details><summary>{summary}</summary>\n\n{content}\n\n</details>"
 
 
 def listing(names: list[str]) -> str:
@@ -47,55 +55,71 @@ def with_interval(f1: dict[str, Any]) -> str:
 
 
 FLATTERED = (
-    "Validation F1 is flattered: epoch and threshold were chosen on it, so that scores without any information exceed "
-    "always-positive there, too; the gap to train looks smaller for it, and so may the spread over seeds. What the choice is "
-    "worth shows at other times: the highest F1 of the same scores, at any threshold, after labels were moved in time. "
-    "Validation orders what to search; how much was learnt, test tells."
+    "Validation F1 is optimistic, because epoch and threshold were chosen on it: even scores without information exceed "
+    "always-positive there. That also narrows the gap to train, and may narrow the spread over seeds. The shift test measures "
+    "how much the choice is worth: labels are shifted in time, and the same scores get the threshold that is best for them. Use "
+    "validation to decide what to search, and test to judge what was learnt."
 )
+REGIMES = "they tell the sampling error of days like these, and nothing of a change of regime."
+NO_LOG_LOSS = (
+    "Always positive scores every sample 1: its log loss is infinite, and a temperature changes nothing. A model without seeds "
+    "has neither a spread nor an ensemble."
+)
+UNDEFINED = {"always_positive": ("log_loss", "expected_calibration_error_scaled", "temperature")}
 
 
-REGIMES = "they tell the luck of days like these, not what another year brings."
+def on_test(result: Mapping[str, Any], name: str, key: str) -> float | None:
+    """Return a model's figure on test; None where it has no meaning for that model."""
+    test = result["models"][name]["test"]
+    if key in UNDEFINED.get(name, ()) or (key == "ensemble_f1" and test["f1"]["std"] is None):
+        return None
+    return test[key]
 
 
-def simplest(result: dict[str, Any]) -> str:
-    """What the references are whose names do not tell."""
+def fixed(value: float | None, form: str = ".3f") -> str:
+    return "–" if value is None else f"{value:{form}}"
+
+
+def simplest(result: Mapping[str, Any]) -> str:
+    """Explain the two references whose names do not."""
     return (
-        f"One column: {result['one_column']} of the last bar alone, the column that ranks the labels of train best. Asset prior: "
-        "each asset's share of positives in train, whatever its bars. A model that does no better than these has learnt no more."
+        f"One column: a logistic regression on {result['one_column']} of the last bar, the column that ranks the labels of train "
+        "best. Asset prior: each asset's share of positives in train, whatever its bars show. A network that does no better than "
+        "these has learnt nothing more."
     )
 
 
-def assets_of_test(result: dict[str, Any]) -> int:
-    """How many assets have samples there."""
+def assets_of_test(result: Mapping[str, Any]) -> int:
+    """Count the assets that have samples on test."""
     return len(next(iter(result["models"].values()))["test"]["by_asset"])
 
 
-def stakes(result: dict[str, Any]) -> str:
-    """How trades are counted."""
+def stakes(result: Mapping[str, Any]) -> str:
+    """Explain how trades are counted."""
     assets = assets_of_test(result)
-    stake = f"1/{assets} of the capital at the start" if assets > 1 else "all of the capital at the start"
+    stake = f"1/{assets} of the initial capital" if assets > 1 else "all of the initial capital"
     return (
-        f"Trades at the tuned threshold, means over seeds, {result['cost_per_trade']:.2%} of costs a round trip; one position an "
-        "asset, so that of samples called one after the other only the first is traded: a hit rate is not the precision. A "
-        f"trade's stake is {stake}, whatever was won or lost since; at a total of −100% the capital is gone. A drawdown is that "
-        "of closed trades."
+        f"Trades are taken at the threshold chosen on validation and cost {result['cost_per_trade']:.2%} a round trip; figures "
+        "are means over seeds. An asset holds one position at a time: of overlapping signals only the first is traded, so the "
+        f"hit rate is not the precision. Each trade stakes {stake}, whatever was won or lost before; at a total of −100% the "
+        "capital is gone. Drawdowns are those of closed trades."
     )
 
 
-def break_even(result: dict[str, Any]) -> str:
-    """What the hit rates have to reach."""
+def break_even(result: Mapping[str, Any]) -> str:
+    """Explain what the hit rates have to reach."""
     return (
-        "Break-even: the hit rate at which the same trades would pay nothing, with what hits and the others paid on average; "
-        f"where every trade ends at a barrier it is {result['break_even_precision']:.1%}, and trades that time out move it."
+        "Break-even is the hit rate at which these trades would return nothing after costs, given what hits and misses returned "
+        f"on average. It is {result['break_even_precision']:.1%} if every trade ends at a barrier; trades that time out move it."
     )
 
 
 DECIDE = "What decides the search, on validation"
-TOLD = "What else to know before one is searched or traded; none of these decides"
+TOLD = "What else to know before a search or a trade; none of these decides"
 
 
 def value_of_gate(gate: dict[str, Any], key: str) -> str:
-    """Its `value` or `threshold` as text."""
+    """Write the `value` or the `threshold` of a gate."""
     value = gate[key]
     if value is None:
         return "unknown"
@@ -105,56 +129,46 @@ def value_of_gate(gate: dict[str, Any], key: str) -> str:
 
 
 def rows_of_gates(gates: dict[str, list[dict[str, Any]]]) -> Iterator[tuple[str, list[list[dict[str, Any]]]]]:
-    """The two kinds of gates with their captions: for each gate the findings on every architecture, in order."""
+    """Yield the two kinds of gates with their captions: for each gate the findings on every architecture, in order."""
     every = [list(same) for same in zip(*gates.values(), strict=True)]
     for caption, decides in ((DECIDE, True), (TOLD, False)):
         yield caption, [same for same in every if same[0]["decides"] == decides]
 
 
-def thresholds(same: list[dict[str, Any]]) -> str:
-    """One where they are the same for all architectures."""
-    found = [value_of_gate(gate, "threshold") for gate in same]
-    return " / ".join(found if len(set(found)) > 1 else found[:1])
+def common_threshold(same: list[dict[str, Any]]) -> str | None:
+    """Write the threshold of a gate; None where the architectures have different ones."""
+    found = {value_of_gate(gate, "threshold") for gate in same}
+    return found.pop() if len(found) == 1 else None
 
 
-def leaderboard(result: dict[str, Any]) -> str:
-    """Ordered by validation, so that test stays unseen by the order."""
+def leaderboard(result: dict[str, Any]) -> list[str]:
+    """Two tables, ordered by validation, so that test stays unseen by the order."""
     level = f"{result['confidence']:.0%}"
-    rows = []
+    keys = ("roc_auc", "precision", "recall", "f1_at_0.5", "brier_score", "expected_calibration_error")
+    first, second = [], []
     for name in result["ranking"]:
-        val, test = result["models"][name]["val"], result["models"][name]["test"]
-        figures = [test[key] for key in ("ensemble_f1", "pr_auc", "roc_auc", "precision", "recall", "f1_at_0.5", "brier_score")]
-        calibration = (test["expected_calibration_error"], test["expected_calibration_error_scaled"])
-        rows.append(
-            [
-                NAMES[name],
-                with_interval(val["f1"]),
-                with_interval(test["f1"]),
-                "–" if test["f1"]["std"] is None else f"{test['f1']['std']:.3f}",
-            ]
-            + [f"{figure:.3f}" for figure in (*figures, *calibration)]
-        )
-    head = [
-        "model",
-        f"validation F1 [{level}]",
-        f"test F1 [{level}]",
-        "std over seeds",
-        "F1 of the ensemble",
-        "PR AUC",
-        "ROC AUC",
-    ]
-    head += ["precision", "recall", "F1 at 0.5", "Brier", "calibration error", "after temperature"]
-    return table(head, rows)
+        val, test = result["models"][name]["val"]["f1"], result["models"][name]["test"]["f1"]
+        figures = (test["std"], on_test(result, name, "ensemble_f1"), on_test(result, name, "pr_auc"))
+        first.append([NAMES[name], with_interval(val), with_interval(test), *map(fixed, figures)])
+        second.append([NAMES[name], *(fixed(on_test(result, name, key)) for key in (*keys, "expected_calibration_error_scaled"))])
+    head = ["model", f"validation F1 [{level}]", f"test F1 [{level}]", "std over seeds", "ensemble F1", "PR AUC"]
+    more = ["model", "ROC AUC", "precision", "recall", "F1 at 0.5", "Brier score", "calibration error", "after temperature"]
+    return [table(head, first), table(more, second)]
 
 
 def gates(result: dict[str, Any]) -> str:
-    parts = []
-    head = ["gate", *(NAMES[name] for name in result["gates"]), "threshold"]
+    parts = ["✓ passed, ✗ failed; beside it the value, in brackets the threshold: the gate's, or each network's own."]
+    head = ["gate", *(NAMES[name] for name in result["gates"])]
     for caption, every in rows_of_gates(result["gates"]):
         rows = []
         for same in every:
-            marks = [f"{'pass' if gate['passed'] else '**fail**'} ({value_of_gate(gate, 'value')})" for gate in same]
-            rows.append([same[0]["gate"], *marks, thresholds(same)])
+            common = common_threshold(same)
+            own = ["" if common else f" ({value_of_gate(gate, 'threshold')})" for gate in same]
+            marks = [
+                f"{'✓' if gate['passed'] else '**✗**'} {value_of_gate(gate, 'value')}{threshold}"
+                for gate, threshold in zip(same, own, strict=True)
+            ]
+            rows.append([same[0]["gate"] + (f" ({common})" if common else ""), *marks])
         parts += [f"{caption}:", table(head, rows)]
     return "\n\n".join(parts)
 
@@ -168,36 +182,48 @@ def training(result: dict[str, Any]) -> str:
             figures = (found["train_f1"], found["val_f1"], gap, found["val_f1_range_last_10_epochs"])
             rows.append([NAMES[name], *seeds, *(f"{figure:.3f}" for figure in figures)])
     head = ["model", "best epoch of each seed", "epochs run", "train F1", "validation F1", "gap"]
-    return table([*head, "range of validation F1 over the last 10 epochs, or all"], rows)
+    return table([*head, "range over the last 10 epochs"], rows)
 
 
-def money(result: dict[str, Any]) -> str:
-    rows = []
+def money(result: dict[str, Any]) -> list[str]:
+    """Two tables: the trades, and what they make of the capital."""
+    trades, capital = [], []
     for name in result["ranking"]:
         paid = result["models"][name]["test"]["money"]
         low, high = paid["return_per_day_interval"]
-        rows.append(
+        trades.append(
             [NAMES[name], f"{paid['trades']:,.0f}"]
-            + ["–" if paid[key] is None else f"{paid[key]:.1%}" for key in ("hit_rate", "break_even_hit_rate")]
+            + [fixed(paid[key], ".1%") for key in ("hit_rate", "break_even_hit_rate")]
             + [percent(paid[key]) for key in ("mean_return", "mean_return_net")]
-            + [percent(paid[key], 1) for key in ("total_return", "total_return_net")]
-            + [f"{percent(paid['return_per_day_net'])} [{percent(low)}, {percent(high)}]"]
-            + [f"{paid['max_drawdown']:.1%}"]
         )
-    rows.append(["no trade", "0", "–", "–", "–", "–", "+0.0%", "+0.0%", "+0.00%", "0.0%"])
-    head = ["model", "trades", "hit rate", "break-even", "a trade, before costs", "after costs", "total, before costs"]
-    return table([*head, "after costs", "a day", "largest drawdown"], rows)
+        capital.append(
+            [
+                NAMES[name],
+                *(percent(paid[key], 1) for key in ("total_return", "total_return_net")),
+                f"{percent(paid['return_per_day_net'])} [{percent(low)}, {percent(high)}]",
+                f"{paid['max_drawdown']:.1%}",
+            ]
+        )
+    capital.append(["no trade", "+0.0%", "+0.0%", "+0.00%", "0.0%"])
+    level = f"{result['confidence']:.0%}"
+    head = ["model", "trades", "hit rate", "break-even", "mean trade before costs", "mean trade after costs"]
+    of_capital = ["model", "total before costs", "total after costs", f"a day after costs [{level}]", "largest drawdown"]
+    return [table(head, trades), table(of_capital, capital)]
 
 
 def by_group(result: dict[str, Any], kind: str) -> str:
-    """Test F1 of every model on each asset or month; `kind` is by_asset or by_month."""
+    """Test F1 of every model on each asset or month, the references folded; `kind` is by_asset or by_month."""
+    of = kind.removeprefix("by_")
     models = {name: result["models"][name]["test"][kind] for name in result["ranking"]}
-    rows = []
+    networks, references = [], []
     for group, first in next(iter(models.values())).items():
-        scores = [found[group]["f1"] for found in models.values()]
-        counts = [f"{first['samples']:,.0f}", f"{first['positive_share']:.1%}"]
-        rows.append([group, *counts, *("–" if f1 is None else f"{f1:.3f}" for f1 in scores)])
-    return table([kind.removeprefix("by_"), "samples", "positive", *(NAMES[name] for name in models)], rows)
+        scores = {name: fixed(found[group]["f1"]) for name, found in models.items()}
+        counts = [group, f"{first['samples']:,.0f}", f"{first['positive_share']:.1%}"]
+        networks.append([*counts, *(f1 for name, f1 in scores.items() if name in NETWORKS)])
+        references.append([group, *(f1 for name, f1 in scores.items() if name not in NETWORKS)])
+    head = [of, "samples", "positive", *(NAMES[name] for name in models if name in NETWORKS)]
+    simple = [of, *(NAMES[name] for name in models if name not in NETWORKS)]
+    return table(head, networks) + "\n\n" + folded(f"The references by {of}", table(simple, references))
 
 
 def setting(value: Any) -> str:
@@ -213,40 +239,59 @@ def settings(result: dict[str, Any]) -> str:
 
 
 def leaks(metadata: dict[str, Any]) -> str:
-    """The figures that a leak would show in, in words."""
+    """Write the figures in which a leak would show."""
     return "; ".join(f"{name.replace('_', ' ')}: {value:g}" for name, value in metadata["leak_audit"].items())
 
 
 def would_have_lost(result: dict[str, Any]) -> str:
-    """Names the models that look good and lose."""
+    """Name the models that look good and lose."""
     if not result["losing"]:
-        return "No model with a test F1 above always-positive would have lost money."
-    return f"A test F1 above always-positive, and yet money lost after costs: {listing(result['losing'])}."
+        return "No model with a test F1 above always-positive lost money after costs."
+    return f"Test F1 above always-positive, and money lost after costs all the same: {listing(result['losing'])}."
 
 
 def search(result: dict[str, Any]) -> str:
     found = result["search_first"]
     groups = {"primary": [found["primary"]] if found["primary"] else [], "secondary": found["secondary"]}
     groups["set aside"] = found["set_aside"]
-    return "\n".join(f"- {kind}: {NAMES[name]}, {found['reasons'][name]}" for kind, names in groups.items() for name in names)
+    rows = [[NAMES[name], kind, found["reasons"][name]] for kind, names in groups.items() for name in names]
+    return table(["model", "order", "reason"], rows, numbers=False)
+
+
+def sorted_pairs(result: Mapping[str, Any], split: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the pairs that differ beyond chance and the ties, the greatest difference first."""
+    pairs = sorted(result["pairs"][split], key=lambda pair: -pair["difference"])
+    return [pair for pair in pairs if pair["clear"]], [pair for pair in pairs if not pair["clear"]]
+
+
+def count_of_pairs(clear: list[Any], ties: list[Any]) -> str:
+    """Say how many pairs differ."""
+    every = len(clear) + len(ties)
+    return f"{len(clear) or 'None'} of {every} pairs of models differ{'s' * (len(clear) <= 1)} in test F1 beyond chance."
 
 
 def differences(result: dict[str, Any], split: str) -> str:
-    rows = [
+    """The pairs that differ; the ties folded."""
+    clear, ties = (
         [
-            f"{NAMES[pair['better']]} over {NAMES[pair['worse']]}",
-            f"{pair['difference']:.3f}",
-            f"[{pair['interval'][0]:.3f}, {pair['interval'][1]:.3f}]",
-            f"{pair['p_holm']:.3f}",
-            "clear" if pair["clear"] else "tie",
+            [
+                f"{NAMES[pair['better']]} over {NAMES[pair['worse']]}",
+                f"{pair['difference']:.3f}",
+                f"[{pair['interval'][0]:.3f}, {pair['interval'][1]:.3f}]",
+                f"{pair['p_holm']:.3f}",
+            ]
+            for pair in pairs
         ]
-        for pair in sorted(result["pairs"][split], key=lambda pair: -pair["difference"])
-    ]
-    return table(["pair", "difference", "corrected interval", "corrected p", "verdict"], rows)
+        for pairs in sorted_pairs(result, split)
+    )
+    head = ["pair", "difference", "corrected interval", "corrected p"]
+    parts = [count_of_pairs(clear, ties), table(head, clear) if clear else ""]
+    parts.append(folded(f"{len(ties)} ties", table(head, ties)) if ties else "")
+    return "\n\n".join(part for part in parts if part)
 
 
 def comparison(result: dict[str, Any], metadata: dict[str, Any]) -> str:
-    """The whole report.
+    """Write the whole report.
 
     Args:
         result: what compare found (metrics/compare.json), and the settings by section.
@@ -260,36 +305,48 @@ def comparison(result: dict[str, Any], metadata: dict[str, Any]) -> str:
         [split, f"{part['first_bar'][:10]} to {part['last_bar'][:10]}", f"{part['samples']:,}", f"{part['positive_share']:.1%}"]
         for split, part in metadata["splits"].items()
     ]
+    days, blocks, level = result["days"]["test"], result["block_days"]["test"], f"{result['confidence']:.0%}"
+    leads, advice, *others = result["verdict"]
+    scores, more = leaderboard(result)
+    trades, capital = money(result)
     parts += [
+        f"**{advice}**",
         "## Verdict",
-        " ".join(result["verdict"]),
+        "\n".join(f"- {sentence}" for sentence in (leads, *others)),
+        "## What to search first",
+        search(result),
+        "Chosen on validation, so that test stays unseen.",
         "## Gates",
         gates(result),
         FLATTERED,
         "## Leaderboard",
-        leaderboard(result),
-        "F1 of the positive class at the threshold that is best on validation, mean over seeds; ordered by validation; all but "
-        f"the first column on test. Intervals: bootstrap over blocks of {result['block_days']['test']} days "
-        f"({result['days']['test']} days of test), with the spread over seeds; {REGIMES} Chance level of PR AUC: "
-        f"{result['models'][result['ranking'][0]]['test']['pr_auc_chance']:.3f}. {simplest(result)}",
+        scores,
+        "All further figures are on test:",
+        more,
+        "Models are ordered by validation F1; every other column is on test. F1 is that of the positive class at the threshold "
+        f"chosen on validation, a mean over seeds; the ensemble is the mean score of the seeds. Intervals: {level}, bootstrap "
+        f"over blocks of {blocks} days ({days} days of test), with the spread over seeds; {REGIMES} Chance level of PR AUC: "
+        f"{result['models'][result['ranking'][0]]['test']['pr_auc_chance']:.3f}. {simplest(result)} {NO_LOG_LOSS}",
         "## Training",
         training(result),
-        "Means over seeds; each F1 at the threshold that is best for it.",
+        "Means over seeds; each F1 at the threshold that is best for it. The range is that of validation F1, over all epochs "
+        "where there were fewer than 10.",
         "## Money",
-        money(result),
+        trades,
+        "What they make of the capital:",
+        capital,
         would_have_lost(result),
         f"{stakes(result)} {break_even(result)}",
         "## Differences in test F1",
         differences(result, "test"),
-        "Corrected for the number of pairs (Holm).",
-        "## Test F1 by asset and month",
+        "Intervals and p are corrected for the number of pairs (Holm).",
+        "## Test F1 by asset",
         by_group(result, "by_asset"),
+        "## Test F1 by month",
         by_group(result, "by_month"),
-        "## What to search first",
-        search(result),
         "## Data and settings",
         f"{len(metadata['assets'])} assets from {source}: {', '.join(metadata['assets'])}. A trade wins at "
-        f"+{metadata['profit']:.1%} before -{metadata['stop']:.1%} within {metadata['horizon']} bars.",
+        f"+{metadata['profit']:.1%} before −{metadata['stop']:.1%} within {metadata['horizon']} bars.",
         table(["split", "bars", "samples", "positive"], data),
         f"Leak audit: {leaks(metadata)}.",
         settings(result),

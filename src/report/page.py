@@ -1,4 +1,4 @@
-"""The comparison as one HTML page that needs nothing else, from plain values only."""
+"""Write the comparison as one HTML page that needs nothing else, from plain values only."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,29 +8,29 @@ from typing import Any
 
 import networkx
 
-from core.names import COLOURS, NAMES
+from core.names import COLOURS, NAMES, NO_CURVE
 from report.markdown import (
     FLATTERED,
+    NO_LOG_LOSS,
     REGIMES,
     assets_of_test,
     break_even,
+    common_threshold,
+    count_of_pairs,
     listing,
+    on_test,
     rows_of_gates,
     simplest,
+    sorted_pairs,
     stakes,
-    thresholds,
     value_of_gate,
 )
 from report.style import STYLE
 from report.svg import Axis, Guide, Line, Row, confusion_matrix, critical_difference, heat_map, interval_plot, line_chart, swatch
 
 DASHES = ("", "7 3", "2 2.5", "9 3 2 3", "13 3", "4 3", "1 4", "1 2")  # beside colour, in the order of NAMES
-FLAT = ("prior", "always_positive")  # score every sample of an asset the same, and so have no curve worth drawing
-LEAST_SHARE = 0.01  # of samples called and of recall: below, a curve is a handful of trades
-
-
-def _colour(name: str) -> str:
-    return COLOURS.get(name, "currentColor")
+LEAST_SHARE = 0.01  # of samples called: below, a curve is a handful of trades
+LEAST_RECALL = 0.02  # likewise; .dvc/plots/curves_by_model.json has the same
 
 
 def _dash(name: str) -> str:
@@ -61,15 +61,24 @@ def _paragraphs(*sentences: str, kind: str = "") -> str:
 
 
 def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
-    """A table in a container that scrolls by itself. The first cell of a row is its header, one alone that of the rows below.
-    Cells are HTML."""
+    """A table in a container that scrolls by itself, whole on one printed page where it fits.
+
+    Cells are HTML. The first cell of a row is its header; one alone is that of the rows below.
+    """
     top = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     body = ""
     for first, *cells in rows:
         scope = 'scope="row"' if cells else f'scope="rowgroup" colspan="{len(head)}"'
+        first = first if cells else f"<span>{first}</span>"
         body += f"<tr><th {scope}>{first}</th>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
     name, table = escape(caption), f'<table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
-    return f'<p class="note caption">{name}</p><div class="scroll" role="region" tabindex="0" aria-label="{name}">{table}</div>'
+    scroll = f'<div class="scroll" role="region" tabindex="0" aria-label="{name}">{table}</div>'
+    return f'<div class="keep"><p class="note caption">{name}</p>{scroll}</div>'
+
+
+def _keep(*parts: str) -> str:
+    """Parts that stand on one printed page."""
+    return f'<div class="keep">{"".join(parts)}</div>'
 
 
 def _grid(figures: Iterable[str], kind: str = "") -> str:
@@ -82,22 +91,23 @@ def _legend(entries: Iterable[tuple[str, str, str]]) -> str:
 
 
 def _model_legend(names: Iterable[str]) -> str:
-    return _legend((NAMES[name], _colour(name), _dash(name)) for name in names)
+    return _legend((NAMES[name], COLOURS[name], _dash(name)) for name in names)
 
 
 def _curves(rows: Iterable[Mapping[str, Any]], x: str, y: str, least: float = 0.0) -> dict[str, list[tuple[float, float]]]:
-    """Points of each model whose curve says something, from the x `least` on."""
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in NAMES if name not in FLAT}
+    """Points of each model that has a curve, from the x `least` on."""
+    key_of = {shown: name for name, shown in NAMES.items()}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in NAMES}
     for row in rows:
-        if row["model"] in found and float(row[x]) >= least:
-            found[row["model"]].append((float(row[x]), float(row[y])))
+        if float(row[x]) >= least:
+            found[key_of[row["model"]]].append((float(row[x]), float(row[y])))
     return {name: points for name, points in found.items() if points}
 
 
 def _lines(curves: Mapping[str, list[tuple[float, float]]], models: Mapping[str, Any]) -> list[Line]:
     """A line a model, the references thinner."""
     widths = {name: 1.9 if models[name]["kind"] == "network" else 1.4 for name in curves}
-    return [Line(points, _colour(name), _dash(name), widths[name]) for name, points in curves.items()]
+    return [Line(points, COLOURS[name], _dash(name), widths[name]) for name, points in curves.items()]
 
 
 def _spoken(models: Mapping[str, Any], names: Iterable[str], key: str) -> str:
@@ -113,9 +123,11 @@ def _gates(gates: dict[str, list[dict[str, Any]]]) -> str:
             cells = []
             for gate in same:
                 mark = '<span class="pass">✓ pass</span>' if gate["passed"] else '<span class="fail">✗ fail</span>'
-                cells.append(f"{mark}<br><small>{escape(_minus(value_of_gate(gate, 'value')))}</small>")
-            rows.append([escape(same[0]["gate"]), *cells, escape(_minus(thresholds(same)))])
-    table = _table("Each architecture's number stands below its mark", ["gate", *map(NAMES.get, gates), "threshold"], rows)
+                own = "" if common_threshold(same) else f" ({value_of_gate(gate, 'threshold')})"
+                cells.append(f"{mark}<br><small>{escape(_minus(value_of_gate(gate, 'value') + own))}</small>")
+            rows.append([escape(same[0]["gate"]), *cells, escape(_minus(common_threshold(same) or "in brackets"))])
+    caption = "Below each mark the network's value, in brackets its threshold where each has its own"
+    table = _table(caption, ["gate", *map(NAMES.get, gates), "threshold"], rows)
     return table + _paragraphs(FLATTERED, kind="note")
 
 
@@ -125,27 +137,29 @@ def _leaderboard(result: Mapping[str, Any]) -> str:
     for name in result["ranking"]:
         val, test = models[name]["val"]["f1"], models[name]["test"]["f1"]
         singles = test["by_seed"] if len(test["by_seed"]) > 1 else []
-        texts = (NAMES[name], _colour(name), test["mean"], test["interval"], _fixed(test["mean"]))
+        texts = (NAMES[name], COLOURS[name], test["mean"], test["interval"], _fixed(test["mean"]))
         rows.append(Row(*texts, pale=val["mean"], pale_interval=val["interval"], singles=singles))
     for name in result["ranking"]:
         test = models[name]["test"]
         f1s = [f"{_fixed(f1['mean'])} {_between(f1['interval'])}" for f1 in (models[name]["val"]["f1"], test["f1"])]
-        others = [test[key] for key in ("ensemble_f1", "pr_auc", "roc_auc", "precision", "recall", "f1_at_0.5")]
+        keys = ("ensemble_f1", "pr_auc", "roc_auc", "precision", "recall", "f1_at_0.5")
+        others = [on_test(result, name, key) for key in keys]
         board.append([NAMES[name], *f1s, *map(_fixed, [test["f1"]["std"], *others])])
     always = models["always_positive"]["test"]
     spoken = "; ".join(f"{row.label} {row.text}" for row in rows)
     head = ["model", "validation F1", "test F1", "std over seeds", "ensemble F1", "PR AUC", "ROC AUC", "precision", "recall"]
     days, blocks = result["days"]["test"], result["block_days"]["test"]
     explained = (
-        f"F1 is the mean over seeds, each at the threshold that is best on validation; ensemble: of the seeds' mean score. "
-        f"Intervals: {level}, {result['draws']:,} bootstrap draws of blocks of {blocks} days; test has {days} days. "
+        "F1 is the mean over seeds, each at the threshold that is best on validation; the ensemble is the mean score of the "
+        f"seeds. Intervals: {level}, {result['draws']:,} bootstrap draws of blocks of {blocks} days; test has {days} days. "
         f"Intervals count the spread over seeds; {REGIMES} "
         f"PR AUC by chance: {_fixed(always['pr_auc_chance'])}. {simplest(result)}"
     )
     guide = always["f1"]["mean"], "always positive, test"
+    plot = interval_plot(f"F1 with {level} intervals", f"Test F1: {spoken}.", rows, Axis("F1 of the positive class"), guide)
+    note = "● test with its interval; ○ validation above it; small ticks: single seeds on test."
     return (
-        _paragraphs("● test with its interval; ○ validation above it; small ticks: single seeds on test.", kind="note")
-        + interval_plot(f"F1 with {level} intervals", f"Test F1: {spoken}.", rows, Axis("F1 of the positive class"), guide)
+        _keep(_paragraphs(note, kind="note"), plot)
         + _table("Ordered by validation F1; all other columns are test", [*head, "F1 at 0.5"], board)
         + _paragraphs(explained, kind="note")
     )
@@ -165,6 +179,7 @@ def _convergence(models: Mapping[str, Any]) -> str:
 
 def _learning(rows: list[dict[str, Any]]) -> str:
     """For each architecture validation F1 and, below it, the losses; every seed its own dash, its best epoch a dot."""
+    colours = {shown: COLOURS[name] for name, shown in NAMES.items()}
     runs: dict[str, dict[str, dict[str, list[float]]]] = {}
     for row in rows:
         run = runs.setdefault(row["model"], {}).setdefault(str(row["seed"]), {})
@@ -180,28 +195,29 @@ def _learning(rows: list[dict[str, Any]]) -> str:
         for dash, run in zip(DASHES * len(seeds), seeds.values(), strict=False):
             best = run["val_f1"].index(max(run["val_f1"]))
             dots = [3.2 if n == best else 0 for n in range(best + 1)]
-            f1.append(Line(list(zip(run["epoch"], run["val_f1"], strict=True)), _colour(name), dash, 1.5, dots))
-            for part, colour, width in (("train", "currentColor", 0.9), ("val", _colour(name), 1.6)):
+            f1.append(Line(list(zip(run["epoch"], run["val_f1"], strict=True)), colours[name], dash, 1.5, dots))
+            for part, colour, width in (("train", "currentColor", 0.9), ("val", colours[name], 1.6)):
                 points = list(zip(run["epoch"], run[f"{part}_loss"], strict=True))
                 losses.append(Line(points, colour, dash, width, label=part if run is longest else ""))
         seen = f"{len(seeds)} seeds." if len(seeds) > 1 else "One seed."
-        upper = line_chart(f"{NAMES[name]}, F1", seen, f1, epochs, f1_axis, size=(250, 190))
-        lower = line_chart(f"{NAMES[name]}, losses", seen, losses, epochs, Axis("loss"), size=(250, 180))
+        upper = line_chart(f"{name}, F1", seen, f1, epochs, f1_axis, size=(250, 190))
+        lower = line_chart(f"{name}, losses", seen, losses, epochs, Axis("loss"), size=(250, 180))
         figures.append(f"<div>{upper}{lower}</div>")
     seeds = dict.fromkeys(seed for by_seed in runs.values() for seed in by_seed)
     legend = _legend((f"seed {seed}", "currentColor", dash) for seed, dash in zip(seeds, DASHES * len(seeds), strict=False))
     note = "A dot marks each seed's best epoch. F1 axes are the same for all, loss axes are not."
-    return _paragraphs(note, kind="note") + legend + _grid(figures, "four")
+    return _keep(_paragraphs(note, kind="note"), legend, _grid(figures, "four"))
 
 
 def _ranking_and_calibration(result: Mapping[str, Any], curves: Mapping[str, list[dict[str, Any]]]) -> str:
     models, chance = result["models"], result["models"]["always_positive"]["test"]["pr_auc_chance"]
-    pr, roc = _curves(curves["pr"], "recall", "precision", LEAST_SHARE), _curves(curves["roc"], "fpr", "tpr")
+    pr, roc = _curves(curves["pr"], "recall", "precision", LEAST_RECALL), _curves(curves["roc"], "fpr", "tpr")
     observed, samples = (_curves(curves["calibration"], "predicted", key) for key in ("observed", "samples"))
     most = max(n for points in samples.values() for _, n in points)
     sizes = {name: [1.2 + 3 * math.sqrt(n / most) for _, n in points] for name, points in samples.items()}
     bins = [replace(line, dots=sizes[name]) for name, line in zip(observed, _lines(observed, models), strict=True)]
     top = max(v for points in observed.values() for point in points for v in point)
+    flat = listing([name for name in NAMES if name in NO_CURVE])
     by_chance = [Guide((1, chance), (0, chance), f"chance {chance:.3f}")]
     seen = [f"Area: {_spoken(models, pr, 'pr_auc')}", f"Area: {_spoken(models, roc, 'roc_auc')}"]
     seen += [f"Expected calibration error: {_spoken(models, observed, 'expected_calibration_error')}"]
@@ -220,21 +236,19 @@ def _ranking_and_calibration(result: Mapping[str, Any], curves: Mapping[str, lis
         said = f"{counts['tp']:,} of {counts['tp'] + counts['fn']:,} profits called, {counts['fp']:,} calls without profit."
         matrices.append(confusion_matrix(NAMES[name], said, **counts))
     keys = ("brier_score", "log_loss", "expected_calibration_error", "expected_calibration_error_scaled", "temperature")
-    rows = [[NAMES[name], *(_fixed(models[name]["test"][key]) for key in keys)] for name in result["ranking"]]
+    rows = [[NAMES[name], *(_fixed(on_test(result, name, key)) for key in keys)] for name in result["ranking"]]
     head = ["model", "Brier score", "log loss", "calibration error", "after temperature", "temperature"]
     note = (
-        f"Precision is drawn from recall {LEAST_SHARE:g} on. On the dashed diagonal a model ranks by chance (ROC), or its score "
-        "is the share of profits (calibration; larger dots hold more samples). Asset prior and always positive score all samples "
-        "of an asset alike, and have no curve."
+        f"Precision is drawn from recall {LEAST_RECALL:g} on. On the dashed diagonal a model ranks by chance (ROC), or its score "
+        "is the share of profits (calibration; larger dots hold more samples). Models that score all samples of an asset alike "
+        f"have no curve: {flat}."
     )
+    of_matrices = "Best validation seed. Rows: what was true, with shares of it; columns: what was called."
     return (
-        _paragraphs(note, kind="note")
-        + _model_legend(pr | roc | observed)
-        + _grid(charts)
-        + "<h3>Confusion matrices</h3>"
-        + _paragraphs("Best validation seed. Rows: what was true, with shares of it; columns: what was called.", kind="note")
-        + _grid(matrices, "small")
+        _keep(_paragraphs(note, kind="note"), _model_legend(pr | roc | observed), _grid(charts))
+        + _keep("<h3>Confusion matrices</h3>", _paragraphs(of_matrices, kind="note"), _grid(matrices, "small"))
         + _table("Calibration on test: expected error before and after the temperature scaling", head, rows)
+        + _paragraphs(NO_LOG_LOSS, kind="note")
     )
 
 
@@ -245,28 +259,35 @@ def tie_groups(pairs: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 
 
 def _differences(result: Mapping[str, Any]) -> str:
+    """Who is tied with whom, the pairs that differ, and the ties folded."""
     judged = result["test_verdict"]
-    pairs = sorted(result["pairs"]["test"], key=lambda pair: -pair["difference"])
+    clear, ties = sorted_pairs(result, "test")
     said = f"{NAMES[judged['first']]} leads on test; tied with it: {listing(judged['ties'])}."
     if judged["winner"]:
         said = f"{NAMES[judged['winner']]} is better on test than every other model, beyond chance."
     f1 = {name: result["models"][name]["test"]["f1"]["mean"] for name in result["ranking"]}
-    values, colours = {NAMES[name]: value for name, value in f1.items()}, {NAMES[name]: _colour(name) for name in f1}
-    groups = sorted(tie_groups(pairs), key=lambda group: [-max(f1[name] for name in group), *group])
+    values, colours = {NAMES[name]: value for name, value in f1.items()}, {NAMES[name]: COLOURS[name] for name in f1}
+    groups = sorted(tie_groups(ties), key=lambda group: [-max(f1[name] for name in group), *group])
     bars = [[NAMES[name] for name in group] for group in groups]
     seen = " ".join(f"Tied: {', '.join(bar)}." for bar in bars) or "No ties."
-    rows = []
-    for pair in pairs:
-        numbers = [_fixed(pair["difference"]), _between(pair["interval"]), _fixed(pair["p_value"]), _fixed(pair["p_holm"])]
-        verdict = "<strong>clear</strong>" if pair["clear"] else "tie"
-        rows.append([f"{NAMES[pair['better']]} over {NAMES[pair['worse']]}", verdict, *numbers])
-    head = ["pair", "verdict", "difference in F1", "corrected interval", "p", "p, Holm"]
+    head = ["pair", "difference in F1", "corrected interval", "p", "p, Holm"]
+
+    def rows(pairs: list[dict[str, Any]]) -> Iterable[list[str]]:
+        for pair in pairs:
+            numbers = [_fixed(pair["difference"]), _between(pair["interval"]), _fixed(pair["p_value"]), _fixed(pair["p_holm"])]
+            yield [f"{NAMES[pair['better']]} over {NAMES[pair['worse']]}", *numbers]
+
+    corrected = "intervals and Holm's p are corrected for the number of pairs"
+    differ = _table(f"Pairs that differ in test F1 beyond chance; {corrected}", head, rows(clear)) if clear else ""
+    table = _table(f"Ties in test F1; {corrected}", head, rows(ties))
+    folded = f"<details><summary>{len(ties)} ties</summary>{table}</details>" if ties else ""
     note = "A bar joins models that are tied, every one with every other of the bar; knots are its members."
+    chart = critical_difference("Who is tied with whom on test", seen, values, colours, bars, Axis("test F1"))
     return (
-        _paragraphs(said[0].upper() + said[1:])
-        + _paragraphs(note, kind="note")
-        + critical_difference("Who is tied with whom on test", seen, values, colours, bars, Axis("test F1"))
-        + _table("Paired differences in test F1; intervals and Holm's p are corrected for the number of pairs", head, rows)
+        _paragraphs(f"{said[0].upper()}{said[1:]} {count_of_pairs(clear, ties)}")
+        + _keep(_paragraphs(note, kind="note"), chart)
+        + differ
+        + folded
     )
 
 
@@ -296,7 +317,7 @@ def _money(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> str:
     for name in result["ranking"]:
         day = money[name]["return_per_day_net"]
         if money[name]["trades"]:
-            days.append(Row(NAMES[name], _colour(name), day, money[name]["return_per_day_interval"], _fixed(day, "+.2%")))
+            days.append(Row(NAMES[name], COLOURS[name], day, money[name]["return_per_day_interval"], _fixed(day, "+.2%")))
     seen = ["Mean return a trade after costs", f"Precision, break-even at the barriers {_fixed(even)}"]
     seen = [f"{what}, against the share of samples called positive." for what in seen]
     per_trade, per_day = Axis("mean net return a trade", percent=True), Axis("net return a day", percent=True)
@@ -320,6 +341,7 @@ def _money(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> str:
     nothing = _fixed(-every, "+.1%")
     board.append(["no trade", "0", "–", "–", "–", "–", "0.0%", "0.0%", nothing, "0.00%", "", "0.0%"])
     head = ["model", "trades", "hit rate", "break-even", "mean before costs", "mean after costs", "total before costs"]
+    stricter = f"Thresholds grow stricter to the left, as far as {LEAST_SHARE:.0%} of the samples: fewer trades say little."
     head += ["total after costs", "against always positive", "a day", f"{level} interval", "largest drawdown"]
     return (
         _paragraphs(
@@ -327,9 +349,7 @@ def _money(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> str:
             break_even(result),
             *_losing(result),
         )
-        + _paragraphs("Thresholds grow stricter to the left, as far as 1% of the samples: fewer trades say little.", kind="note")
-        + _model_legend(returns | precision)
-        + _grid(charts)
+        + _keep(_paragraphs(stricter, kind="note"), _model_legend(returns | precision), _grid(charts))
         + _table(caption, head, board)
     )
 
@@ -349,7 +369,7 @@ def _search(search: Mapping[str, Any]) -> str:
     order = [("primary", name) for name in (search["primary"],) if name]
     order += [(kind, name) for kind in ("secondary", "set_aside") for name in search[kind]]
     rows = [[NAMES[name], f"<strong>{kind.replace('_', ' ')}</strong>", escape(search["reasons"][name])] for kind, name in order]
-    none = "" if search["primary"] else "No architecture is worth a hyperparameter search."
+    none = "" if search["primary"] else "No architecture is shown to be worth a hyperparameter search."
     table = _table("Chosen on validation, so that test stays unseen", ["model", "order", "reason"], rows, "words")
     return _paragraphs(none) + table
 
@@ -376,25 +396,26 @@ def _data(metadata: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
 
 
 def page(result: dict[str, Any], metadata: dict[str, Any], curves: dict[str, list[dict[str, Any]]]) -> str:
-    """The whole report: one HTML document without scripts and without anything to load; the same input, the same text.
+    """Write the whole report: one HTML document without scripts or anything to load; the same input, the same text.
 
     Args:
         result: what compare found (metrics/compare.json).
         metadata: data/training_data/metadata.json.
-        curves: rows of learning, pr, roc, calibration and threshold; numbers may be text, as csv reads them.
+        curves: rows of learning, pr, roc, calibration and threshold, as plots/*.csv have them; numbers may be text.
     """
+    leads, advice, *others = result["verdict"]
     heat = _grid([_heat(result, "by_asset", "Test F1 by asset"), _heat(result, "by_month", "Test F1 by month")], "two")
     note = "A stronger colour is a higher F1. Where profits are frequent it is higher for any model: compare along a row."
     sections = [
-        ("verdict", "Verdict", f'<div class="verdict">{_paragraphs(*result["verdict"])}</div>'),
+        ("verdict", "Verdict", _paragraphs(leads, *others)),
+        ("search", "What to search first", _search(result["search_first"])),
         ("gates", "Gates", _gates(result["gates"])),
         ("leaderboard", "Leaderboard", _leaderboard(result)),
         ("learning", "Learning curves", _learning(curves["learning"]) + _convergence(result["models"])),
         ("curves", "Ranking and calibration on test", _ranking_and_calibration(result, curves)),
         ("differences", "Differences", _differences(result)),
         ("money", "Money", _money(result, curves["threshold"])),
-        ("stability", "Assets and months", _paragraphs(note, kind="note") + heat),
-        ("search", "What to search first", _search(result["search_first"])),
+        ("stability", "Assets and months", _keep(_paragraphs(note, kind="note"), heat)),
         ("data", "Data and settings", _data(metadata, result["settings"])),
     ]
     test = metadata["splits"]["test"]
@@ -410,6 +431,6 @@ def page(result: dict[str, Any], metadata: dict[str, Any], curves: dict[str, lis
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
         f"<title>Comparison of trading classifiers</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
         f"<header><h1>Comparison of trading classifiers</h1>{_paragraphs(sub, kind='sub')}"
-        f"{_paragraphs(warning, kind='banner') if result['simulated'] else ''}</header>\n"
+        f"{_paragraphs(advice, kind='choice')}{_paragraphs(warning, kind='banner') if result['simulated'] else ''}</header>\n"
         f'<nav aria-label="Sections">{links}</nav>\n<main>\n{body}</main>\n</body>\n</html>\n'
     )

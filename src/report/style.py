@@ -2,9 +2,10 @@
 
 STYLE = """
 :root { --page: #fdfdfc; --ink: #1d2329; --quiet: #59636e; --rule: #dde1e5; --panel: #f3f5f6; --heat: #56b4e9;
-  --pass: #0b6b4f; --fail: #a63a10; --warn: #fff3d6; color-scheme: light; }
+  --pass: #0b6b4f; --fail: #a63a10; --warn: #fff3d6; --shade: #1d232938; color-scheme: light; }
 @media screen and (prefers-color-scheme: dark) { :root { --page: #14181c; --ink: #e3e7ea; --quiet: #9ba6b0; --rule: #333b43;
-  --panel: #1c2227; --heat: #0072b2; --pass: #5fcfa6; --fail: #ff9d78; --warn: #3a2f12; color-scheme: dark; } }
+  --panel: #1c2227; --heat: #0072b2; --pass: #5fcfa6; --fail: #ff9d78; --warn: #3a2f12; --shade: #c8d2dc4d;
+  color-scheme: dark; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 74rem; padding: 1.5rem 1rem 4rem; background: var(--page); color: var(--ink);
   font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; overflow-wrap: break-word; }
@@ -16,17 +17,23 @@ p, ul { max-width: 46rem; margin: .5rem 0; }
 nav { font-size: .875rem; margin: 1rem 0; }
 nav a { color: inherit; margin-right: 1rem; display: inline-block; }
 .banner { background: var(--warn); border-left: 4px solid #e69f00; padding: .7rem 1rem; max-width: none; font-weight: 600; }
-.verdict { background: var(--panel); border-radius: 6px; padding: .6rem 1.2rem; font-size: 1.1rem; }
-.verdict p { max-width: 54rem; }
-.scroll { overflow-x: auto; margin: 0 0 1.2rem; }
+.choice { background: var(--panel); border-radius: 6px; padding: .7rem 1rem; font-size: 1.15rem;
+  font-weight: 600; max-width: none; }
+/* A shade at the right edge while there is more; at the end the first layer, which scrolls along, covers it. */
+.scroll { overflow-x: auto; margin: 0 0 1.2rem; background: linear-gradient(to left, var(--page) 40%, transparent) right / 3.5rem
+  100% no-repeat local, linear-gradient(to left, var(--shade), transparent) right / 1.4rem 100% no-repeat scroll; }
+details { margin: 1rem 0; } summary { cursor: pointer; }
 .caption { margin: 1.2rem 0 .2rem; }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .55rem; text-align: right; border-bottom: 1px solid var(--rule); white-space: nowrap; }
 thead th { vertical-align: bottom; white-space: normal; min-width: 3.6rem; font-weight: 600; }
-tbody th { text-align: left; font-weight: 500; position: sticky; left: 0; background: var(--page); }
+tbody th { text-align: left; font-weight: 500; background: var(--page); }
+tr > th:first-child, tbody th[colspan] span { position: sticky; left: 0; }
+thead th:first-child { background: var(--page); }
 thead th:first-child, .words td, .words th { text-align: left; }
 .words td { white-space: normal; }
 tbody th[colspan] { font-weight: 700; padding-top: 1.2rem; white-space: normal; }
+tbody th[colspan] span { display: inline-block; left: .55rem; max-width: min(100%, calc(100vw - 3.2rem)); }
 td small { color: var(--quiet); font-size: .92em; white-space: nowrap; }
 .pass { color: var(--pass); } .fail { color: var(--fail); font-weight: 700; }
 .grid { display: grid; gap: 1rem 1.4rem; align-items: start;
@@ -46,12 +53,17 @@ line.grid { stroke: var(--rule); } .heat { fill: var(--heat); } .hollow { fill: 
 line.guide { stroke: var(--quiet); stroke-dasharray: 3 3; stroke-width: 1.2px; }
 .legend { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; font-size: .875rem; max-width: none; }
 .swatch { width: 28px; height: 10px; margin-right: .4rem; }
-@media (max-width: 40rem) { tbody th { min-width: 8rem; white-space: normal; } th, td { padding: .35rem .5rem; } }
+@media (max-width: 40rem) {
+  body { padding-top: .8rem; } h1 { font-size: 1.35rem; } h2 { margin-top: 2rem; } .choice { font-size: 1.05rem; }
+  nav { overflow-x: auto; white-space: nowrap; padding-bottom: .4rem; }
+  tbody th { min-width: 7.5rem; white-space: normal; } th, td { padding: .35rem .5rem; }
+  tr > th:first-child { border-right: 1px solid var(--rule); } .words tbody th { min-width: 0; } }
 @media print {
-  html { font-size: 9.5pt; } body { max-width: none; padding: 0; } nav { display: none; } .scroll { overflow: visible; }
+  html { font-size: 9.5pt; } body { max-width: none; padding: 0; } nav { display: none; }
+  .scroll { overflow: visible; background: none; } .keep, tr { break-inside: avoid; }
   table { font-size: 7pt; } th, td { padding: .2rem .25rem; white-space: normal; } thead th { min-width: 0; }
-  h2 { margin-top: 1.6rem; } h2, h3, figcaption, .note, .legend { break-after: avoid; } tr { break-inside: avoid; }
-  .banner, .verdict { border: 1px solid #999; } figure { max-width: 11cm; } .grid.small figcaption { font-size: .68rem; }
+  h2 { margin-top: 1.6rem; } h2, h3, figcaption, .note, .legend, summary { break-after: avoid; }
+  .banner, .choice { border: 1px solid #999; } figure { max-width: 11cm; } .grid.small figcaption { font-size: .68rem; }
   .grid { grid-template-columns: repeat(3, 1fr); } .grid.four { grid-template-columns: repeat(4, 1fr); }
   .grid.two { grid-template-columns: repeat(2, 1fr); } .grid.small { grid-template-columns: repeat(9, 1fr); } }
 """
