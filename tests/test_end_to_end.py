@@ -278,7 +278,7 @@ def test_models_are_chosen_on_validation_and_compared_on_test(lucky):
                 "the minimum": 0.2,
                 "always-positive": f1_score(own.y, own.y >= 0),
                 f"{NAMES[best]}, the best reference": val[best],
-                "its scores at other times": fmean(f1_at_other_times(own.y, row, own.asset_ids, 499) for row in scored),
+                "the best F1 of the shift test": fmean(f1_at_other_times(own.y, row, own.asset_ids, 499) for row in scored),
             }
         )
         assert {gate["value"] for gate in decide} == {val[name]}

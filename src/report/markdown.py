@@ -65,6 +65,13 @@ NO_LOG_LOSS = (
     "Always positive scores every sample 1: its log loss is infinite, and a temperature changes nothing. A model without seeds "
     "has neither a spread nor an ensemble."
 )
+CALIBRATION = {
+    "brier_score": "Brier score",
+    "log_loss": "log loss",
+    "expected_calibration_error": "calibration error",
+    "expected_calibration_error_scaled": "after temperature",
+    "temperature": "temperature",
+}
 UNDEFINED = {"always_positive": ("log_loss", "expected_calibration_error_scaled", "temperature")}
 
 
@@ -142,18 +149,24 @@ def common_threshold(same: list[dict[str, Any]]) -> str | None:
 
 
 def leaderboard(result: dict[str, Any]) -> list[str]:
-    """Two tables, ordered by validation, so that test stays unseen by the order."""
+    """Tables of F1, of ranking and of calibration, ordered by validation, so that test stays unseen by the order."""
     level = f"{result['confidence']:.0%}"
-    keys = ("roc_auc", "precision", "recall", "f1_at_0.5", "brier_score", "expected_calibration_error")
-    first, second = [], []
+    f1 = []
     for name in result["ranking"]:
         val, test = result["models"][name]["val"]["f1"], result["models"][name]["test"]["f1"]
-        figures = (test["std"], on_test(result, name, "ensemble_f1"), on_test(result, name, "pr_auc"))
-        first.append([NAMES[name], with_interval(val), with_interval(test), *map(fixed, figures)])
-        second.append([NAMES[name], *(fixed(on_test(result, name, key)) for key in (*keys, "expected_calibration_error_scaled"))])
-    head = ["model", f"validation F1 [{level}]", f"test F1 [{level}]", "std over seeds", "ensemble F1", "PR AUC"]
-    more = ["model", "ROC AUC", "precision", "recall", "F1 at 0.5", "Brier score", "calibration error", "after temperature"]
-    return [table(head, first), table(more, second)]
+        figures = (test["std"], on_test(result, name, "ensemble_f1"))
+        f1.append([NAMES[name], with_interval(val), with_interval(test), *map(fixed, figures)])
+
+    def on_test_of(heads: dict[str, str]) -> str:
+        rows = [[NAMES[name], *(fixed(on_test(result, name, key)) for key in heads)] for name in result["ranking"]]
+        return table(["model", *heads.values()], rows)
+
+    ranking = {"pr_auc": "PR AUC", "roc_auc": "ROC AUC", "precision": "precision", "recall": "recall", "f1_at_0.5": "F1 at 0.5"}
+    return [
+        table(["model", f"validation F1 [{level}]", f"test F1 [{level}]", "seed std", "ensemble F1"], f1),
+        on_test_of(ranking),
+        on_test_of(CALIBRATION),
+    ]
 
 
 def gates(result: dict[str, Any]) -> str:
@@ -181,8 +194,8 @@ def training(result: dict[str, Any]) -> str:
             gap = found["train_f1"] - found["val_f1"]
             figures = (found["train_f1"], found["val_f1"], gap, found["val_f1_range_last_10_epochs"])
             rows.append([NAMES[name], *seeds, *(f"{figure:.3f}" for figure in figures)])
-    head = ["model", "best epoch of each seed", "epochs run", "train F1", "validation F1", "gap"]
-    return table([*head, "range over the last 10 epochs"], rows)
+    head = ["model", "best epochs", "epochs run", "train F1", "validation F1", "gap", "range at the end"]
+    return table(head, rows)
 
 
 def money(result: dict[str, Any]) -> list[str]:
@@ -307,7 +320,7 @@ def comparison(result: dict[str, Any], metadata: dict[str, Any]) -> str:
     ]
     days, blocks, level = result["days"]["test"], result["block_days"]["test"], f"{result['confidence']:.0%}"
     leads, advice, *others = result["verdict"]
-    scores, more = leaderboard(result)
+    scores, ranking, calibration = leaderboard(result)
     trades, capital = money(result)
     parts += [
         f"**{advice}**",
@@ -321,16 +334,17 @@ def comparison(result: dict[str, Any], metadata: dict[str, Any]) -> str:
         FLATTERED,
         "## Leaderboard",
         scores,
-        "All further figures are on test:",
-        more,
+        "Ranking and the calls on test:",
+        ranking,
+        folded("Calibration on test", calibration + "\n\n" + NO_LOG_LOSS),
         "Models are ordered by validation F1; every other column is on test. F1 is that of the positive class at the threshold "
         f"chosen on validation, a mean over seeds; the ensemble is the mean score of the seeds. Intervals: {level}, bootstrap "
         f"over blocks of {blocks} days ({days} days of test), with the spread over seeds; {REGIMES} Chance level of PR AUC: "
-        f"{result['models'][result['ranking'][0]]['test']['pr_auc_chance']:.3f}. {simplest(result)} {NO_LOG_LOSS}",
+        f"{result['models'][result['ranking'][0]]['test']['pr_auc_chance']:.3f}. {simplest(result)}",
         "## Training",
         training(result),
-        "Means over seeds; each F1 at the threshold that is best for it. The range is that of validation F1, over all epochs "
-        "where there were fewer than 10.",
+        "F1 and its range are means over seeds, each F1 at the threshold that is best for it. The range is that of validation F1 "
+        "over the last 10 epochs, or over all where there were fewer.",
         "## Money",
         trades,
         "What they make of the capital:",

@@ -10,6 +10,7 @@ import networkx
 
 from core.names import COLOURS, NAMES, NO_CURVE
 from report.markdown import (
+    CALIBRATION,
     FLATTERED,
     NO_LOG_LOSS,
     REGIMES,
@@ -127,7 +128,7 @@ def _gates(gates: dict[str, list[dict[str, Any]]]) -> str:
                 cells.append(f"{mark}<br><small>{escape(_minus(value_of_gate(gate, 'value') + own))}</small>")
             rows.append([escape(same[0]["gate"]), *cells, escape(_minus(common_threshold(same) or "in brackets"))])
     caption = "Below each mark the network's value, in brackets its threshold where each has its own"
-    table = _table(caption, ["gate", *map(NAMES.get, gates), "threshold"], rows)
+    table = _table(caption, ["gate", *map(NAMES.get, gates), "threshold"], rows, "gates")
     return table + _paragraphs(FLATTERED, kind="note")
 
 
@@ -235,9 +236,8 @@ def _ranking_and_calibration(result: Mapping[str, Any], curves: Mapping[str, lis
         counts = models[name]["test"]["confusion"]
         said = f"{counts['tp']:,} of {counts['tp'] + counts['fn']:,} profits called, {counts['fp']:,} calls without profit."
         matrices.append(confusion_matrix(NAMES[name], said, **counts))
-    keys = ("brier_score", "log_loss", "expected_calibration_error", "expected_calibration_error_scaled", "temperature")
-    rows = [[NAMES[name], *(_fixed(on_test(result, name, key)) for key in keys)] for name in result["ranking"]]
-    head = ["model", "Brier score", "log loss", "calibration error", "after temperature", "temperature"]
+    rows = [[NAMES[name], *(_fixed(on_test(result, name, key)) for key in CALIBRATION)] for name in result["ranking"]]
+    head = ["model", *CALIBRATION.values()]
     note = (
         f"Precision is drawn from recall {LEAST_RECALL:g} on. On the dashed diagonal a model ranks by chance (ROC), or its score "
         "is the share of profits (calibration; larger dots hold more samples). Models that score all samples of an asset alike "
@@ -291,18 +291,15 @@ def _differences(result: Mapping[str, Any]) -> str:
     )
 
 
-def _losing(result: Mapping[str, Any]) -> Iterable[str]:
-    """A sentence for each model that is above always-positive and would have lost money."""
+def _losing(result: Mapping[str, Any]) -> str:
+    """Name the models that are above always-positive and would have lost money, with what they would have lost."""
+    if not result["losing"]:
+        return ""
     models = result["models"]
+    lost = {name: -models[name]["test"]["money"]["total_return_net"] for name in result["losing"]}
+    amounts = ", ".join(f"{NAMES[name]} {f'{share:.1%}' if share < 1 else 'all'}" for name, share in lost.items())
     floor = models["always_positive"]["test"]["f1"]["mean"]
-    for name in result["losing"]:
-        test = models[name]["test"]
-        lost = -test["money"]["total_return_net"]
-        said = NAMES[name][0].upper() + NAMES[name][1:]
-        yield (
-            f"{said}: test F1 {test['f1']['mean']:.3f} is above always-positive ({floor:.3f}), and its trades would "
-            f"still have lost {f'{lost:.1%}' if lost < 1 else 'all'} of the capital after costs."
-        )
+    return f"Test F1 above always-positive ({floor:.3f}), and capital lost after costs all the same: {amounts}."
 
 
 def _money(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> str:
@@ -347,7 +344,7 @@ def _money(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> str:
         _paragraphs(
             stakes(result),
             break_even(result),
-            *_losing(result),
+            _losing(result),
         )
         + _keep(_paragraphs(stricter, kind="note"), _model_legend(returns | precision), _grid(charts))
         + _table(caption, head, board)

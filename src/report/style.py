@@ -32,6 +32,7 @@ tr > th:first-child, tbody th[colspan] span { position: sticky; left: 0; }
 thead th:first-child { background: var(--page); }
 thead th:first-child, .words td, .words th { text-align: left; }
 .words td { white-space: normal; }
+.gates tbody th { white-space: normal; max-width: 19rem; }
 tbody th[colspan] { font-weight: 700; padding-top: 1.2rem; white-space: normal; }
 tbody th[colspan] span { display: inline-block; left: .55rem; max-width: min(100%, calc(100vw - 3.2rem)); }
 td small { color: var(--quiet); font-size: .92em; white-space: nowrap; }

@@ -1,31 +1,29 @@
 """The page: every section and chart, nothing loaded, the same bytes, and no complaint from a browser."""
 
 import copy
+import json
 import re
-import shutil
-import subprocess
 from html import escape
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from browser import browse, in_a_browser
 from core.names import NAMES
 from report.page import page, tie_groups
+from report.style import STYLE
 from report.svg import Scale
 from sample import NETWORKS, sample
 
 SECTIONS = (
-    "Verdict", "Gates", "Leaderboard", "Learning curves", "Ranking and calibration on test", "Differences", "Money",
-    "Assets and months", "What to search first", "Data and settings",
+    "Verdict", "What to search first", "Gates", "Leaderboard", "Learning curves", "Ranking and calibration on test",
+    "Differences", "Money", "Assets and months", "Data and settings",
 )  # fmt: skip
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
-in_a_browser = pytest.mark.skipif(BROWSER is None, reason="neither chromium nor google-chrome on PATH")
 
 
 class Reader(HTMLParser):
-    """Collects what a page would load, and whether every element is closed."""
+    """Collects what a page would load, whether every element is closed, and what is kept together on paper."""
 
     VOID = frozenset({"meta", "link", "br", "line", "circle", "rect"})
 
@@ -34,10 +32,18 @@ class Reader(HTMLParser):
         self.open: list[str] = []
         self.tags: list[str] = []
         self.loaded: list[str] = []
+        self.kept: list[list[str]] = []  # for each element with class keep, the elements in it
+        self.depths: list[int] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        for kept in self.kept[len(self.kept) - len(self.depths) :]:
+            kept += [tag, dict(attrs).get("class") or ""]
+        if dict(attrs).get("class") == "keep":
+            assert not self.depths, "one in another"
+            self.kept.append([])
+            self.depths.append(len(self.open))
         self.loaded += [value or "" for key, value in attrs if key in ("src", "href", "srcset", "data", "xlink:href")]
         if tag not in self.VOID:
             self.open.append(tag)
@@ -47,6 +53,8 @@ class Reader(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+        if self.depths and self.depths[-1] == len(self.open):
+            self.depths.pop()
 
 
 def test_all_sections_and_charts_stand_in_their_order():
@@ -78,9 +86,9 @@ def tables(text: str) -> dict[str, list[dict[str, str]]]:
 
 def test_every_figure_stands_under_its_head():
     result = sample()[0]
-    gates, board, pairs, money = (
+    gates, board, clear, ties, money = (
         next(rows for caption, rows in tables(page(*sample())).items() if caption.startswith(start))
-        for start in ("Each architecture", "Ordered by validation F1", "Paired differences in test F1", "Trades on test")
+        for start in ("Below each mark", "Ordered by validation F1", "Pairs that differ", "Ties in test F1", "Trades on test")
     )
     for row, same in zip(gates, zip(*result["gates"].values(), strict=True), strict=True):
         for name, gate in zip(result["gates"], same, strict=True):
@@ -98,8 +106,9 @@ def test_every_figure_stands_under_its_head():
         assert {head: paid[head] for head in kinds} == {
             head: f"{figures[key]:{form}}".replace("-", "−") for head, (key, form) in kinds.items()
         }
-    clear = {f"{NAMES[pair['better']]} over {NAMES[pair['worse']]}": pair["clear"] for pair in result["pairs"]["test"]}
-    assert {row["pair"]: row["verdict"] == "clear" for row in pairs} == clear
+    pairs = {f"{NAMES[pair['better']]} over {NAMES[pair['worse']]}": pair["clear"] for pair in result["pairs"]["test"]}
+    assert {row["pair"]: True for row in clear} | {row["pair"]: False for row in ties} == pairs
+    assert len(clear) + len(ties) == 36
 
 
 def test_a_simulated_market_is_said_at_the_top_and_a_real_one_is_not():
@@ -143,13 +152,61 @@ def test_what_is_not_known_is_a_dash():
     next(iter(silent["by_month"].values()))["f1"] = None
     result["gates"]["mlp"][4] |= {"value": None, "threshold": None}
     text = page(result, metadata, curves)
-    assert "<td>–</td>" in text and "No architecture is worth" in text and "None" not in text and Reader(text).open == []
+    assert (
+        "<td>–</td>" in text and "No architecture is shown to be worth" in text and "None" not in text and Reader(text).open == []
+    )
 
 
-def test_a_model_above_always_positive_that_loses_money_is_said_so():
+def test_what_a_reference_cannot_have_is_a_dash_and_said_so():
     text = page(*sample())
-    assert "CNN-LSTM: test F1 0.303 is above always-positive (0.222), and its trades would still have lost " in text
-    assert "GRU + attention: test F1" not in text
+    calibration = next(rows for caption, rows in tables(text).items() if caption.startswith("Calibration on test"))
+    undefined = {row["model"]: [head for head, cell in row.items() if cell == "–"] for row in calibration}
+    assert undefined == {name: [] for name in NAMES.values()} | {
+        "always positive": ["log loss", "after temperature", "temperature"]
+    }
+    assert "its log loss is infinite, and a temperature changes nothing" in text
+
+
+def test_models_above_always_positive_that_lose_money_are_said_so():
+    (said,) = re.findall(
+        r"<p>Test F1 above always-positive \(0.222\), and capital lost after costs all the same: (.*?)\.</p>", page(*sample())
+    )
+    assert said == "CNN-LSTM 14.4%, MLP 39.1%, logistic regression 78.3%, one column all, asset prior all"
+
+
+def test_ties_are_folded_with_their_count():
+    result, metadata, curves = sample()
+    text = page(result, metadata, curves)
+    ties = sum(not pair["clear"] for pair in result["pairs"]["test"])
+    folded = re.search(r"<details><summary>(.*?)</summary>(.*?)</details>", text)
+    assert folded[1] == f"{ties} ties" and folded[2].count("<tr>") == ties + 1
+    assert f"{36 - ties} of 36 pairs of models differ in test F1 beyond chance." in text
+    result["pairs"]["test"] = [pair | {"clear": False} for pair in result["pairs"]["test"]]
+    text = page(result, metadata, curves)
+    assert (
+        "None of 36 pairs of models differs" in text and "<summary>36 ties</summary>" in text and "Pairs that differ" not in text
+    )
+
+
+def test_print_keeps_legends_with_charts_and_tables_whole():
+    read = Reader(page(*sample()))
+    assert re.search(r"@media print \{.*\.keep[^}]*break-inside: avoid", STYLE, re.DOTALL)
+    assert re.search(r"@media print \{.*h2, h3[^}]*break-after: avoid", STYLE, re.DOTALL)
+    legends, tables_kept, figures = ([kept for kept in read.kept if what in kept] for what in ("legend", "table", "figure"))
+    assert len(legends) == read.tags.count("ul") and all("figure" in kept for kept in legends)
+    assert len(tables_kept) == read.tags.count("table") and all("note caption" in kept for kept in tables_kept)
+    assert sum(kept.count("figure") for kept in figures) == read.tags.count("figure")
+
+
+def test_two_models_never_share_a_colour():
+    """In the charts with a line or a dot a model."""
+    text = page(*sample())
+    charts = dict(re.findall(r"<figcaption>(.*?)</figcaption>(<svg.*?</svg>)", text))
+    lines = re.findall(r'<path [^>]*stroke="(.*?)"', charts["Precision and recall"])
+    assert len(lines) == len(set(lines)) == 7
+    for title in ("F1 with 95% intervals", "Who is tied with whom on test"):
+        dots = [fill for fill in re.findall(r'<circle [^>]*fill="(.*?)"', charts[title]) if fill != "currentColor"]
+        assert len(dots) == len(set(dots)) == 9
 
 
 def test_tie_groups_are_the_largest_ones():
@@ -178,27 +235,6 @@ def test_ticks_are_round_and_written_as_short_as_they_can(scale, written):
     assert all(-1e-6 <= scale(value) <= 100 + 1e-6 for value, _ in scale.ticks(20))
 
 
-def browse(file: Path, profile: Path) -> subprocess.CompletedProcess:
-    flags = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-    ]
-    command = [
-        BROWSER,
-        *flags,
-        "--disable-sync",
-        f"--user-data-dir={profile}",
-        "--enable-logging=stderr",
-        "--dump-dom",
-        file.as_uri(),
-    ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-
-
 @in_a_browser
 def test_a_browser_has_nothing_to_complain_about(tmp_path):
     file = tmp_path / "page.html"
@@ -208,12 +244,30 @@ def test_a_browser_has_nothing_to_complain_about(tmp_path):
     assert "CONSOLE" not in seen.stderr
 
 
+MEASURE = """
+onload = () => {
+  const page = document.querySelector('iframe').contentDocument, at = (element) => element.getBoundingClientRect();
+  const scroll = page.querySelector('.gates').parentElement, first = page.querySelector('.gates tbody tr:nth-child(2) th');
+  const before = at(first).left;
+  scroll.scrollLeft = 200;
+  const found = {
+    page: page.documentElement.scrollWidth, width: page.documentElement.clientWidth,
+    choice: at(page.querySelector('.choice')).bottom,
+    hidden: scroll.scrollWidth - scroll.clientWidth, moved: at(first).left - before,
+    shade: page.defaultView.getComputedStyle(scroll).backgroundAttachment,
+  };
+  document.querySelector('p').textContent = JSON.stringify(found);
+};
+"""
+
+
 @in_a_browser
-def test_a_phone_scrolls_tables_not_the_page(tmp_path):
+def test_a_phone_shows_the_choice_at_once_and_that_tables_scroll(tmp_path):
     file = tmp_path / "frame.html"
-    frame = f'<iframe width="360" height="700" srcdoc="{escape(page(*sample(months=20)))}"></iframe>'
-    measure = "onload = () => { const d = document.querySelector('iframe').contentDocument.documentElement;"
-    file.write_text(f"{frame}<p></p><script>{measure} document.querySelector('p').textContent = `wide ${{d.scrollWidth}} of "
-                    "${d.clientWidth}`; };</script>", encoding="utf-8")  # fmt: skip
-    wide, of = re.search(r"wide (\d+) of (\d+)", browse(file, tmp_path / "profile").stdout).groups()
-    assert int(of) <= 360 and int(wide) == int(of)
+    frame = f'<iframe width="360" height="640" srcdoc="{escape(page(*sample(months=20)))}"></iframe>'
+    file.write_text(f"{frame}<p></p><script>{MEASURE}</script>", encoding="utf-8")
+    found = json.loads(re.search(r"<p>(\{.*?\})</p>", browse(file, tmp_path / "profile").stdout)[1])
+    assert found["page"] == found["width"] <= 360, "tables scroll, not the page"
+    assert found["choice"] < 640, "the choice is on the first screen"
+    assert found["hidden"] > 100 and abs(found["moved"]) < 1, "the first column stays where the others scroll"
+    assert found["shade"] == "local, scroll", "a shade that the end of the table covers"
