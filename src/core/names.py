@@ -17,8 +17,8 @@ NAMES = NETWORKS | REFERENCES
 
 NO_CURVE = ("prior", "always_positive")  # score every sample of an asset alike: too few points for a curve
 
-# In the order of NAMES. The first six are Okabe and Ito's; the others keep the greatest distance from those before them, also
-# for readers with red-green colour blindness. Each is visible on white and on a dark page; a thirteenth model needs one more.
+# In the order of NAMES. The first six are Okabe and Ito's; the others are as far from those before them as can be, also for
+# readers with red-green colour blindness. Each is visible on white and on a dark page. A thirteenth model needs one more.
 PALETTE = (
     "#0072B2",
     "#E69F00",
@@ -26,11 +26,11 @@ PALETTE = (
     "#D55E00",
     "#56B4E9",
     "#CC79A7",
-    "#743E3E",
-    "#2424F3",
-    "#6D84F7",
-    "#93C08A",
-    "#474784",
-    "#3E7474",
+    "#506C68",
+    "#543DFA",
+    "#B73104",
+    "#95BE87",
+    "#5A82FA",
+    "#D505BB",
 )
 COLOURS = {name: PALETTE[position] for position, name in enumerate(NAMES)}

@@ -49,7 +49,7 @@ def test_colours_are_told_apart(reader):
 
 @pytest.mark.parametrize("page", ["#fdfdfc", "#14181c", "#1e2229"])
 def test_colours_are_visible_on_light_and_dark_pages(page):
-    assert min(contrast(colour, page) for colour in PALETTE) > 1.9
+    assert min(contrast(colour, page) for colour in PALETTE) > 2
 
 
 def test_the_plots_of_dvc_have_the_same_colours_by_position():
