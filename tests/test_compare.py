@@ -292,6 +292,19 @@ def test_the_verdict_on_money_is_of_one_figure(total, interval, said):
     assert sentences(result)[3] == "Test returns after costs above zero, beyond chance: MLP, GRU + attention."
 
 
+def test_a_leader_tied_with_all_is_not_followed_by_all_their_names():
+    model = {"test": {"f1": {"mean": 0.3}, "money": {"trades": 0}}}
+    result = {
+        "test_verdict": {"first": "mlp", "winner": None, "ties": ["gru", "prior"]},
+        "search_first": {"primary": "mlp", "secondary": [], "set_aside": [], "reasons": {}},
+        "models": dict.fromkeys(("mlp", "gru", "prior"), model),
+        "earning": [],
+    }
+    assert sentences(result)[0] == "No winner: MLP leads on test (F1 0.300), tied within chance with every other model."
+    result["models"]["one_column"] = model
+    assert sentences(result)[0].endswith("tied within chance with GRU + attention, asset prior.")
+
+
 def test_a_reference_is_beaten_only_beyond_chance():
     means = {split: {"mlp": 0.3} | dict.fromkeys(compare.REFERENCES, 0.25) for split in ("val", "test")}
     pairs = [pair("mlp", "logistic_regression", True), pair("mlp", "gradient_boosting", False)]
