@@ -219,8 +219,8 @@ def money(result: dict[str, Any]) -> list[str]:
         )
     capital.append(["no trade", "+0.0%", "+0.0%", "+0.00%", "0.0%"])
     level = f"{result['confidence']:.0%}"
-    head = ["model", "trades", "hit rate", "break-even", "mean trade before costs", "mean trade after costs"]
-    of_capital = ["model", "total before costs", "total after costs", f"a day after costs [{level}]", "largest drawdown"]
+    head = ["model", "trades", "hit rate", "break-even", "mean trade, gross", "mean trade, net"]
+    of_capital = ["model", "total, gross", "total, net", f"a day, net [{level}]", "largest drawdown"]
     return [table(head, trades), table(of_capital, capital)]
 
 
@@ -334,7 +334,7 @@ def comparison(result: dict[str, Any], metadata: dict[str, Any]) -> str:
         FLATTERED,
         "## Leaderboard",
         scores,
-        "Ranking and the calls on test:",
+        "Ranking on test, and what is called at the threshold:",
         ranking,
         folded("Calibration on test", calibration + "\n\n" + NO_LOG_LOSS),
         "Models are ordered by validation F1; every other column is on test. F1 is that of the positive class at the threshold "
@@ -347,7 +347,7 @@ def comparison(result: dict[str, Any], metadata: dict[str, Any]) -> str:
         "over the last 10 epochs, or over all where there were fewer.",
         "## Money",
         trades,
-        "What they make of the capital:",
+        "What they make of the capital; net is after costs:",
         capital,
         would_have_lost(result),
         f"{stakes(result)} {break_even(result)}",

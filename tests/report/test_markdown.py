@@ -142,12 +142,12 @@ def test_money_stands_under_its_heads(report):
         paid = sample()[0]["models"][name]["test"]["money"]
         assert (row["model"], row["trades"], row["largest drawdown"]) == (NAMES[name], "412", "31.4%")
         assert (row["hit rate"], row["break-even"]) == (f"{paid['hit_rate']:.1%}", f"{paid['break_even_hit_rate']:.1%}")
-        assert row["mean trade before costs"] == f"{paid['mean_return']:+.2%}"
-        assert row["mean trade after costs"] == f"{paid['mean_return_net']:+.2%}"
-        assert row["total before costs"] == f"{paid['total_return']:+.1%}"
-        assert row["total after costs"] == f"{paid['total_return_net']:+.1%}"
-        assert row["a day after costs [95%]"].startswith(f"{paid['return_per_day_net']:+.2%} [")
-    assert (nothing["model"], nothing["total after costs"], nothing["largest drawdown"]) == ("no trade", "+0.0%", "0.0%")
+        assert row["mean trade, gross"] == f"{paid['mean_return']:+.2%}"
+        assert row["mean trade, net"] == f"{paid['mean_return_net']:+.2%}"
+        assert row["total, gross"] == f"{paid['total_return']:+.1%}"
+        assert row["total, net"] == f"{paid['total_return_net']:+.1%}"
+        assert row["a day, net [95%]"].startswith(f"{paid['return_per_day_net']:+.2%} [")
+    assert (nothing["model"], nothing["total, net"], nothing["largest drawdown"]) == ("no trade", "+0.0%", "0.0%")
 
 
 def test_pairs_that_differ_are_shown_and_ties_are_folded():
