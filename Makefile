@@ -24,6 +24,7 @@ check: $(READY) ## before a long run: is everything there, and how long will it 
 
 repro: $(READY) ## run the campaign, as far as anything changed
 	dvc repro
+	@python src/verify.py committed
 
 verify: $(READY) ## run the committed campaign again elsewhere and compare every byte
 	python src/verify.py

@@ -21,6 +21,7 @@ from pydantic import Field
 
 import stage
 import tracking
+from core import committed
 from core.chance import FEWEST_BLOCKS, Estimate, block_length, day_counts, draw_days, drawn_f1, f1, f1_at_other_times, holm_levels
 from core.errors import CampaignError, shown
 from core.money import Trades
@@ -318,6 +319,20 @@ def unlike(used: dict[str, dict[str, str]]) -> list[str]:
     return [f"Not trained alike: {'; '.join(different)}. Differences between them may come from that: train all on one machine."]
 
 
+def elsewhere(used: committed.Kinds) -> str:
+    """A line where the committed networks were trained on another kind of machine than these, else empty."""
+    try:
+        there = committed.trained_with()
+    except CampaignError:  # no git, no commit
+        return ""
+    if not there or not committed.differing(there, used):
+        return ""
+    return (
+        f"the committed networks were trained with {committed.described(there)}, these with {committed.described(used)}; what "
+        "that means for git checkout: python src/verify.py committed"
+    )
+
+
 def convergence(train: dict[str, Any]) -> dict[str, Any]:
     """When and how calmly the seeds of one architecture converged; `train` is its metrics/train/<arch>.json."""
     seeds = train["seeds"]
@@ -447,6 +462,7 @@ def main() -> None:
     }
     used = {name: {"precision": record["precision"]} | record["environment"] for name, record in trained.items()}
     result = {"verdict": sentences(result) + unlike(used), "losing": losing(models, result["ranking"])} | result
+    result |= {"trained_with": used}  # git holds this file: it says on what kind of machine the committed results were made
     stage.write_json(Path("metrics/compare.json"), result)
 
     history = {name: read_rows(Path("models") / name / "training_history.csv") for name in NETWORKS}
@@ -457,13 +473,14 @@ def main() -> None:
     ]
     stage.write_csv(Path("plots/learning_curves.csv"), learning)
     curves = {kind: read_rows(Path("plots") / f"{kind}_curves.csv") for kind in CURVES}
-    trained_with = "; ".join(dict.fromkeys(", ".join(f"{what} {value}" for what, value in row.items()) for row in used.values()))
-    result |= {"settings": {"train": next(iter(trained.values()))["settings"] | {"trained with": trained_with}}}
+    result |= {"settings": {"train": next(iter(trained.values()))["settings"] | {"trained with": committed.described(used)}}}
     result["settings"] |= {name: trained[name]["architecture"] for name in NETWORKS}
     stage.write_text(Path("reports/comparison.md"), comparison(result, metadata))
     stage.write_text(Path("reports/comparison.html"), page(result, metadata, {"learning": learning} | curves))
     stage.write_text(Path("reports/decisions.md"), decision(result, metadata))
     stage.say("compare: " + " ".join(result["verdict"]))
+    if note := elsewhere(used):
+        stage.say(f"compare: {note}")
 
 
 if __name__ == "__main__":

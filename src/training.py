@@ -157,7 +157,7 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """What decides a training's bytes beside code, settings and data: a GPU by its name, a CPU by its instructions."""
     return {"torch": torch.__version__, "processor": processor()}
 
@@ -170,7 +170,7 @@ def _fingerprint(architecture: str, *settings: Any) -> str:
     """Of all that decides a training's bytes but its seed."""
     files = {module.__file__ for name, module in sys.modules.items() if name not in BESIDE and getattr(module, "__file__", None)}
     code = [(name, digest) for name, digest in sorted(inputs.CODE.items()) if str(inputs.SOURCE / name) in files]
-    parts = [architecture, *settings, *_environment().values(), *code]
+    parts = [architecture, *settings, *environment().values(), *code]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
@@ -383,7 +383,7 @@ def _write(
             "train_f1_score_positive_class": statistics.fmean(s["train_f1_score_positive_class"] for s in summaries),
             "best_seed": summaries[best]["seed"],
             "precision": precision,
-            "environment": _environment(),
+            "environment": environment(),
             "settings": settings,
             "architecture": section,
             "seeds": summaries,

@@ -129,7 +129,7 @@ def test_what_is_written_of_all_seeds_is_their_mean_their_sample_deviation_and_t
         "train_f1_score_positive_class": pytest.approx(1.9 / 3),
         "best_seed": 5,
         "precision": "float32",
-        "environment": training._environment(),
+        "environment": training.environment(),
         "settings": {"epochs": 2},
         "architecture": {"dropout": 0},
         "seeds": [summary for _, _, summary in outcomes],

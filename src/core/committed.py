@@ -1,0 +1,41 @@
+"""What git holds of the campaign: the last commit's files, and on what kind of machine its networks were trained."""
+
+import json
+import subprocess
+
+from core.errors import CampaignError
+
+Kinds = dict[str, dict[str, str]]  # by network: its precision, torch and processor
+
+COMPARED = "metrics/compare.json"
+
+
+def git(*arguments: str) -> str:
+    """Run git in the working directory and return what it prints. Raises CampaignError in git's own words."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        raise CampaignError("git is not on the PATH: install it, or add its directory to the PATH") from None
+    if done.returncode:
+        raise CampaignError(f"git {arguments[0]}: {' '.join(done.stderr.split()) or f'exit code {done.returncode}'}")
+    return done.stdout
+
+
+def trained_with() -> Kinds:
+    """What the last commit's networks were trained with; empty where it does not say. Raises CampaignError as `git` does."""
+    try:
+        kinds = json.loads(git("show", f"HEAD:./{COMPARED}")).get("trained_with", {})
+    except (ValueError, AttributeError):
+        return {}
+    return kinds if isinstance(kinds, dict) and all(isinstance(kind, dict) for kind in kinds.values()) else {}
+
+
+def described(kinds: Kinds) -> str:
+    """``precision float32, torch 2.13.0, processor AVX2``, or several of these where the networks were not trained alike."""
+    return "; ".join(dict.fromkeys(", ".join(f"{what} {value}" for what, value in kind.items()) for kind in kinds.values()))
+
+
+def differing(one: Kinds, other: Kinds) -> list[str]:
+    """What two campaigns did not train a network of both with alike: some of precision, torch and processor."""
+    pairs = [(kind, other[network]) for network, kind in one.items() if network in other]
+    return list(dict.fromkeys(what for here, there in pairs for what in here | there if here.get(what) != there.get(what)))
