@@ -11,6 +11,7 @@ import guard
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -61,6 +62,15 @@ def inputs(stages: Stages) -> dict[str, Any]:
     return found
 
 
+def is_finished(stages: Stages) -> bool:
+    """Whether each of `stages` read what those before it left, and the last one's figures are here."""
+    made = outs(stages)
+    read = [(dep["path"], dep.get("md5")) for entry in stages.values() for dep in entry.get("deps", [])]
+    compared = Path(committed.COMPARED)
+    figures = hashlib.md5(compared.read_bytes()).hexdigest() if compared.is_file() else ""
+    return made.get(str(compared)) == figures and all(made.get(path, md5) == md5 for path, md5 in read)
+
+
 def changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """Keys that one of two mappings lacks, or has with another value."""
     return [key for key in before | after if key not in before or key not in after or before[key] != after[key]]
@@ -96,17 +106,19 @@ def compare_with_commit() -> list[str]:
         raise CampaignError(f"{LOCK} not found: run dvc repro in the project's root first")
     check_repository()
     before, after = read_lock(git("show", f"HEAD:./{LOCK}")), read_lock(LOCK.read_text(encoding="utf-8"))
+    if not is_finished(after):
+        raise CampaignError(f"{LOCK} is not of a finished campaign; finish it first: dvc repro")
     results = changed(outs(before), outs(after))
     if not results:
         return ["The results here are the committed ones."]
     there, here = committed.trained_with(), stage.read_json(Path(committed.COMPARED)).get("trained_with", {})
-    differing = " and the ".join(committed.differing(there, here))
+    differing = together(committed.differing(there, here))
     kinds = f"committed with {committed.described(there)}; here with {committed.described(here)}"
     to_baseline = ["To make these the committed ones:", f"  {BASELINE}"]
     if edits := changed(inputs(before), inputs(after)):
         lines = [f"The results here differ from the committed ones, as does what they were made from: {short(edits)}."]
         if differing:
-            lines += [f"The {differing} differ, too: {kinds}."]
+            lines += [f"Another {differing}, too: {kinds}."]
         if not git("status", "--porcelain", "--untracked-files=no", "--", *SOURCES):
             return lines + to_baseline
         if differing:
@@ -114,7 +126,7 @@ def compare_with_commit() -> list[str]:
             lines += [f"  {line}" for line in EDITS_ASIDE]
         return lines
     if differing:
-        return [f"The results here differ from the committed ones because of the {differing}:", f"{kinds}.", *to_baseline]
+        return [f"The results here differ from the committed ones because of another {differing}:", f"{kinds}.", *to_baseline]
     if not there:
         unknown = f"{committed.COMPARED} does not tell what those were trained with; these with {committed.described(here)}"
         return [f"The results here differ from the committed ones: {short(results)}.", f"{unknown}.", *to_baseline]
@@ -123,6 +135,11 @@ def compare_with_commit() -> list[str]:
         f"Both with {committed.described(here)}: another model of processor or other versions of packages can do that.",
         *to_baseline,
     ]
+
+
+def together(names: list[str]) -> str:
+    """``a, b and c``; empty where there is none."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def short(names: list[str]) -> str:
@@ -151,7 +168,7 @@ def verify() -> None:
     lock = read_lock(git("show", f"HEAD:./{LOCK}"))
     there = committed.trained_with()
     here = kinds_here(there, params["train"]["precision"])
-    differing = " and the ".join(committed.differing(there, here))
+    differing = together(committed.differing(there, here))
     every = outs(lock)
     stages = [name for name in lock if name in SAME_ON_EVERY_PROCESSOR or not differing]
     expected = outs({name: lock[name] for name in stages})
@@ -173,7 +190,7 @@ def verify() -> None:
         sys.exit(128 + noted[0])
     for name in every:
         if name not in expected:
-            print(f"not comparable: another kind of processor  {name}")
+            print(f"not comparable: another {differing}  {name}")
     if different:
         unknown = "" if there else f"; {committed.COMPARED} does not tell what they were trained with"
         raise CampaignError(f"{different} of {len(expected)} outs differ from {LOCK}{unknown}")

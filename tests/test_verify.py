@@ -1,11 +1,28 @@
-"""What `make verify` gives its clone; the rest is in test_end_to_end.py."""
+"""What is committed against what is here: `make repro`'s last words and `make verify`, on another kind of processor, too."""
 
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
-from scaffold import write_params
-from verify import files_of, link_bars
+from core import committed
+from scaffold import PATIENCE, Clone, make_frame, write_symbol
+from verify import PREFIX, SAME_ON_EVERY_PROCESSOR, changed, files_of, inputs, link_bars, temporary_directory
+
+ELSEWHERE = {"precision": "bfloat16", "torch": "2.0.0", "processor": "AVX1024"}
+TINY = {"train": {"seeds": [1], "epochs": 1}}
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -15,25 +32,24 @@ from verify import files_of, link_bars
         ("data/historical", True, False),
         ("data/simulated", False, False),
         ("./data/../data/simulated", False, False),
+        ("../../bars", False, True),
     ],
 )
 def test_bars_that_git_does_not_hold_are_linked(tmp_path: Path, bars: str, in_git: bool, linked: bool):
-    here, there = tmp_path / "here", tmp_path / "there"
-    for directory in (here / "data/historical/AAA", there):
-        directory.mkdir(parents=True)
-    write_params(there, data={"bars": bars})
+    here, there = tmp_path / "a/b/here", tmp_path / "a/b/there/1/2"
+    for directory in (here, there, here / bars / "AAA"):
+        directory.mkdir(parents=True, exist_ok=True)
     if in_git:
         (there / bars).mkdir(parents=True)
-    link_bars(here, there, made=["data/simulated", "models/mlp"])
+    link_bars(here, there, bars=bars, made=["data/simulated", "models/mlp"])
     assert (there / bars).is_symlink() == linked
     assert not linked or (there / bars / "AAA").is_dir()
 
 
 def test_bars_elsewhere_are_found_where_they_are(tmp_path: Path):
     (tmp_path / "there").mkdir()
-    write_params(tmp_path / "there", data={"bars": str(tmp_path / "bars")})
-    link_bars(tmp_path / "here", tmp_path / "there", made=[])
-    assert [path.name for path in (tmp_path / "there").iterdir()] == ["params.yaml"]
+    link_bars(tmp_path / "here", tmp_path / "there", bars=str(tmp_path / "bars"), made=[])
+    assert not list((tmp_path / "there").iterdir())
 
 
 def test_only_a_directory_has_files(tmp_path: Path):
@@ -45,3 +61,316 @@ def test_only_a_directory_has_files(tmp_path: Path):
     assert files_of(tmp_path, "1234") == {}
     assert files_of(tmp_path, "1234.dir") == {"seed_1.pt": "56"}
     assert files_of(tmp_path, "7890.dir") == {}
+
+
+def test_what_networks_of_both_campaigns_were_trained_with_is_compared():
+    here = {"precision": "float32", "torch": "2.0.0", "processor": "AVX2"}
+    assert committed.differing({"mlp": here, "gru": here}, {"mlp": here, "tcn": ELSEWHERE}) == []
+    assert committed.differing({"mlp": here, "gru": here}, {"mlp": here, "gru": ELSEWHERE}) == ["precision", "processor"]
+    assert committed.differing({}, {"mlp": here}) == []
+    assert committed.described({"mlp": here, "gru": here}) == "precision float32, torch 2.0.0, processor AVX2"
+    both = "precision float32, torch 2.0.0, processor AVX2; precision bfloat16, torch 2.0.0, processor AVX1024"
+    assert committed.described({"mlp": here, "gru": ELSEWHERE}) == both
+
+
+def test_an_input_is_what_no_stage_made():
+    stages = {
+        "a": {"cmd": "python a.py", "deps": [{"path": "a.py", "md5": "1"}], "outs": [{"path": "made", "md5": "2"}]},
+        "b": {
+            "cmd": "python b.py",
+            "deps": [{"path": "made", "md5": "2"}, {"path": "bars", "md5": "3.dir"}],
+            "params": {"params.yaml": {"train": {"seeds": [1], "epochs": 3}}},
+        },
+    }
+    found = inputs(stages)
+    assert found == {
+        "the command of a": "python a.py", "a.py": "1",
+        "the command of b": "python b.py", "bars": "3.dir", "train.seeds": [1], "train.epochs": 3,
+    }  # fmt: skip
+    assert changed(found, found | {"train.seeds": [1, 2], "new": None}) == ["train.seeds", "new"]
+    assert changed(found | {"old": None}, found) == ["old"]
+
+
+def test_a_directory_is_removed_when_no_process_holds_it_any_more(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    foreign, dead = tmp_path / f"{PREFIX}of_another_program", tmp_path / f"{PREFIX}dead"
+    for directory in (foreign, dead):
+        (directory / "clone").mkdir(parents=True)
+    (dead / "lock").touch()
+    with temporary_directory() as (first, lock), temporary_directory() as (second, _):
+        assert not dead.exists()
+        assert foreign.exists()
+        assert first.exists()
+        assert first != second
+        held = os.dup(lock)  # as dvc inherits it
+    assert not second.exists()
+    os.close(held)
+
+
+# --- no git -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Clone:
+    """The scripts and a dvc.lock, in no repository."""
+    clone = Clone.of(tmp_path)
+    (tmp_path / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
+    return clone
+
+
+def said(clone: Clone, script: str = "", **environment: str) -> list[str]:
+    """What the two commands, which cannot work, say: one line each."""
+    script = f"{sys.executable} {Path(__file__).parent.parent / 'src/verify.py'}"
+    verified = clone.run(script, fails=True, **environment)
+    told = clone.run(f"{script} committed", **environment)
+    assert verified.returncode == 1
+    assert not verified.stdout + told.stdout
+    one, other = verified.stderr, told.stderr
+    assert one.count("\n") == other.count("\n") == 1
+    assert other == one.replace("verify: ", "verify: not compared with the committed results: ")
+    return one.removeprefix("verify: ").removesuffix("\n")
+
+
+def test_where_there_is_nothing_committed_one_line_says_so(bare):
+    assert said(bare, PATH=os.devnull, GIT_CEILING_DIRECTORIES="/") == (
+        "git cannot be started (Not a directory): install it, or add its directory to the PATH"
+    )
+    assert said(bare, GIT_CEILING_DIRECTORIES=str(bare.directory.parent)) == (
+        "this is not a git repository: git init, git add -A and git commit first"
+    )
+    bare.run("git init -q .")
+    assert said(bare) == "nothing is committed yet: git add -A and git commit first"
+    bare.run("git -c user.name=test -c user.email=test@example.org commit -q --allow-empty -m test")
+    assert said(bare).startswith("dvc.lock is not committed: git add dvc.lock metrics reports && git commit -m ")
+
+
+# --- with a campaign that has run -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A campaign of this machine, committed, with what `make` needs."""
+    if "VERIFY_DEV" in os.environ:
+        return Clone.of(Path(os.environ["VERIFY_DEV"]))
+    directory = tmp_path_factory.mktemp("verify") / "a" / "campaign"
+    directory.mkdir(parents=True)
+    clone = Clone(directory, **TINY)
+    clone.repro()
+    clone.commit()
+    clone.run("git tag ours")
+    (directory / ".venv").mkdir()
+    for part in Path(sys.prefix).iterdir():
+        (directory / ".venv" / part.name).symlink_to(part)
+    (directory / ".venv/ready").unlink(missing_ok=True)
+    (directory / ".venv/ready").touch()  # newer than the copied requirements
+    return clone
+
+
+@pytest.fixture
+def campaign(finished: Clone) -> Clone:
+    finished.run("git reset -q --hard ours")
+    finished.run("dvc checkout -q --force")
+    return finished
+
+
+def forge(clone: Clone, kind: dict[str, str] | None) -> None:
+    """Have the files that git holds be those of a machine of another `kind`: no network and nothing of it is in the cache."""
+    compared = clone.read("metrics/compare.json")
+    compared["trained_with"] = dict.fromkeys(compared["trained_with"], kind) if kind else {}
+    text = json.dumps(compared, indent=2) + "\n"
+    (clone.directory / "metrics/compare.json").write_text(text)
+    path = clone.directory / "dvc.lock"
+    lock = YAML().load(path.read_text())
+    md5 = {}
+    for name, entry in lock["stages"].items():
+        if name not in (*SAME_ON_EVERY_PROCESSOR, "fit_references"):
+            md5 |= {out["path"]: f"{number:08}" * 4 for number, out in enumerate(entry["outs"], len(md5))}
+    md5 = {name: value + ".dir" * (not Path(name).suffix) for name, value in md5.items()}
+    md5["metrics/compare.json"] = hashlib.md5(text.encode()).hexdigest()
+    kept = [f"metrics/test/{file.name}" for file in (clone.directory / "metrics/test").iterdir()]
+    for name in (*kept, "reports/comparison.md", "reports/decisions.md"):
+        md5[name] = hashlib.md5((clone.directory / name).read_bytes()).hexdigest()
+    for entry in lock["stages"].values():
+        for record in entry["outs"] + entry["deps"]:
+            record["md5"] = md5.get(record["path"], record["md5"])
+    with path.open("w") as file:
+        YAML().dump(lock, file)
+
+
+def proposed(output: str) -> list[str]:
+    """The lines that a user is to run."""
+    return [line.strip() for line in output.splitlines() if line.startswith("  ")]
+
+
+def shell(clone: Clone, line: str, *, fails: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run a line as a user would, who has a name and an address."""
+    user = {f"GIT_{who}_{what}": "a@b.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    return clone.run(f"sh -c '{line}'", fails=fails, **user)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make on PATH")
+def test_a_campaign_from_another_kind_of_processor_becomes_this_machines(campaign):
+    here = campaign.read("metrics/compare.json")["trained_with"]
+    forge(campaign, ELSEWHERE)
+    campaign.commit()
+    shell(campaign, "git checkout . && dvc checkout", fails=True)
+    assert [path.name for path in (campaign.directory / "models").iterdir()] == ["references"]
+
+    verified = shell(campaign, "make verify")
+    assert (
+        f"dvc.lock was made with {committed.described({'mlp': ELSEWHERE})}; here it would be {committed.described(here)}. "
+        in (verified.stderr.partition("Running stage")[0])
+    )
+    results = [line.split("  ") for line in verified.stdout.splitlines() if "  " in line]
+    assert [name for result, name in results if result == "identical"] == [
+        "data/simulated", "data/training_data", "metrics/generate_data.json",
+    ]  # fmt: skip
+    assert {result for result, _ in results} == {"identical", "not comparable: another precision, torch and processor"}
+    assert verified.stdout.splitlines()[-1] == (
+        "3 of 37 outs are identical to dvc.lock; the others depend on the precision, torch and processor: not compared"
+    )
+
+    restored = shell(campaign, "rm dvc.lock && make repro")
+    assert "Running stage 'train" not in restored.stdout
+    assert "because of another precision, torch and processor:" in restored.stdout
+    [line] = proposed(restored.stdout.partition("To make these the committed ones:")[2])
+    shell(campaign, line)
+    assert campaign.run("git status --porcelain").stdout == ""
+    shell(campaign, "git checkout . && dvc checkout")
+    assert campaign.run("git status --porcelain").stdout == ""
+    assert shell(campaign, "make verify").stdout.splitlines()[-1] == "all 37 outs are identical to dvc.lock"
+
+
+def told(clone: Clone) -> str:
+    return clone.run("python src/verify.py committed").stdout
+
+
+@pytest.mark.slow
+def test_only_another_kind_of_machine_is_called_the_reason(campaign):
+    """Each time the other side, in git or here, is made up."""
+    assert told(campaign) == "The results here are the committed ones.\n"
+    here = campaign.read("metrics/compare.json")["trained_with"]["mlp"]
+    told_here = committed.described({"mlp": here})
+    forge(campaign, here)
+    alike = told(campaign)
+    assert "though made from the same inputs: metrics/train/mlp.json, models/mlp, " in alike
+    assert f"Both with {told_here}: another model of processor" in alike
+    assert "because" not in alike
+
+    forge(campaign, here | {"processor": "AVX1024"})
+    other = told(campaign).splitlines()
+    assert other[0] == "The results here differ from the committed ones because of another processor:"
+    assert other[1] == f"committed with {told_here}; here with {told_here.replace(here['processor'], 'AVX1024')}."
+    lock = campaign.directory / "dvc.lock"
+    lock.write_text(re.sub(r"( min_val_f1:) [\d.]+", r"\1 0.5", lock.read_text()))
+    edits = told(campaign).splitlines()
+    assert edits[0].endswith("as does what they were made from: compare.min_val_f1.")
+    assert edits[1].startswith("Another processor, too: committed with")
+    assert edits[2:] == other[2:], "params.yaml has no edit: the last commit may have it"
+
+    campaign.run("git reset -q --hard ours")
+    forge(campaign, None)
+    campaign.commit()
+    campaign.run("git checkout -q ours -- dvc.lock metrics")
+    unknown = told(campaign)
+    assert "metrics/compare.json does not tell what those were trained with; these with" in unknown
+    assert "because" not in unknown
+    (campaign.directory / "metrics/compare.json").write_text("{}")
+    unfinished = campaign.run("python src/verify.py committed").stderr
+    assert unfinished.endswith("dvc.lock is not of a finished campaign; finish it first: dvc repro\n")
+
+
+@pytest.mark.slow
+def test_edits_are_set_aside_while_the_committed_campaign_becomes_this_machines(campaign):
+    """A change of `compare`, which alone has to run."""
+    ours = campaign.lock()
+    forge(campaign, ELSEWHERE)
+    campaign.commit()
+    (campaign.directory / "dvc.lock").write_text(ours)
+    campaign.params(compare={"draws": 150})
+    output = shell(campaign, "make repro").stdout
+    assert "as does what they were made from: compare.draws." in output
+    for line in proposed(output):
+        shell(campaign, line)
+    changed_files = campaign.run("git status --porcelain").stdout.split()[1::2]
+    assert changed_files[0] == "dvc.lock"
+    assert "params.yaml" in changed_files
+    shell(campaign, "git checkout . && dvc checkout")
+    assert told(campaign) == "The results here are the committed ones.\n"
+
+
+@pytest.fixture
+def own_bars(campaign: Clone, tmp_path: Path) -> Clone:
+    """The campaign on bars outside of it, at a relative path, committed as if from another kind of processor."""
+    bars = campaign.directory.parent.parent / "bars"
+    for number, symbol in enumerate(("AAA", "BBB")):
+        write_symbol(bars, symbol, make_frame(900, seed=number, volatility=0.015))
+    campaign.params(data={"bars": "../../bars"})
+    campaign.repro("generate_data")
+    forge(campaign, ELSEWHERE)
+    campaign.commit()
+    return campaign
+
+
+def start(clone: Clone, directory: Path, *, until: str) -> subprocess.Popen[str]:
+    """`make verify` with `directory` for temporary files, once it has printed `until`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "CAMPAIGN_", "GIT_"))}
+    environment |= {"TMPDIR": str(directory), "PYTHONUNBUFFERED": "1", "GIT_CONFIG_GLOBAL": os.devnull}
+    process = subprocess.Popen(
+        [sys.executable, "src/verify.py"],
+        cwd=clone.directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    for line in process.stdout:
+        if until in line:
+            return process
+    raise AssertionError(f"verify never said {until!r}")
+
+
+def processes_in(directory: Path) -> list[str]:
+    """Command lines of processes that work in `directory`."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").readlink().is_relative_to(directory):
+                found.append((process / "cmdline").read_text())
+        except OSError:  # it has ended
+            continue
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_verify_with_all_that_it_started(campaign, tmp_path, number):
+    forge(campaign, ELSEWHERE)
+    campaign.commit()
+    process = start(campaign, tmp_path / "temporary", until="> python src/")
+    assert processes_in(tmp_path)
+    os.kill(process.pid, number)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 128 + number
+    assert said.splitlines()[-1] == "verify: " + ("interrupted" if number == signal.SIGINT else f"ended by {number.name}")
+    assert processes_in(tmp_path) == []
+    assert not list(tmp_path.rglob(f"{PREFIX}*"))
+
+
+@pytest.mark.slow
+def test_what_a_killed_verify_left_is_removed_by_the_next_and_nothing_lies_outside(own_bars, tmp_path):
+    """The killed one's dvc goes on, and keeps its directory until it ends; its bars are a link to `../../bars`."""
+    temporary = tmp_path / "temporary" / "files"
+    process = start(own_bars, temporary, until="> python src/")
+    process.kill()
+    process.wait()
+    [left] = temporary.glob(f"{PREFIX}*")
+    assert any(path.is_symlink() for path in left.rglob("bars"))
+    done = own_bars.run("python src/verify.py", TMPDIR=str(temporary))
+    assert done.stdout.splitlines()[-1].startswith("3 of 37 outs are identical to dvc.lock")
+    until = time.monotonic() + PATIENCE
+    while processes_in(left) and time.monotonic() < until:
+        time.sleep(0.2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(temporary))
+        with temporary_directory():
+            assert not left.exists()
+    assert [path.name for path in tmp_path.rglob("*")] == ["temporary", "files"]

@@ -14,8 +14,8 @@ def git(*arguments: str) -> str:
     """Run git in the working directory and return what it prints. Raises CampaignError in git's own words."""
     try:
         done = subprocess.run(["git", *arguments], capture_output=True, encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        raise CampaignError("git is not on the PATH: install it, or add its directory to the PATH") from None
+    except OSError as error:
+        raise CampaignError(f"git cannot be started ({error.strerror}): install it, or add its directory to the PATH") from None
     if done.returncode:
         raise CampaignError(f"git {arguments[0]}: {' '.join(done.stderr.split()) or f'exit code {done.returncode}'}")
     return done.stdout
