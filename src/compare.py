@@ -321,11 +321,8 @@ def unlike(used: dict[str, dict[str, str]]) -> list[str]:
 
 def elsewhere(used: committed.Kinds) -> str:
     """A line where the committed networks were trained on another kind of machine than these, else empty."""
-    try:
-        there = committed.trained_with()
-    except CampaignError:  # no git, no commit
-        return ""
-    if not there or not committed.differing(there, used):
+    there = committed.trained_with()
+    if not committed.differing(there, used):
         return ""
     return (
         f"the committed networks were trained with {committed.described(there)}, these with {committed.described(used)}; what "

@@ -10,6 +10,7 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # python -P and PYTHONSAFEPATH 
 import guard
 
 import contextlib
+import dataclasses
 import fcntl
 import hashlib
 import json
@@ -111,7 +112,7 @@ def compare_with_commit() -> list[str]:
     results = changed(outs(before), outs(after))
     if not results:
         return ["The results here are the committed ones."]
-    there, here = committed.trained_with(), stage.read_json(Path(committed.COMPARED)).get("trained_with", {})
+    there, here = committed.trained_with(), committed.kinds_in(Path(committed.COMPARED).read_text(encoding="utf-8"))
     differing = together(committed.differing(there, here))
     kinds = f"committed with {committed.described(there)}; here with {committed.described(here)}"
     to_baseline = ["To make these the committed ones:", f"  {BASELINE}"]
@@ -164,22 +165,19 @@ def verify() -> None:
     if found := stage.disguises():
         stage.say(f"verify: {found} is set: libraries compute other last digits with it than without")
 
-    params = YAML(typ="safe").load(git("show", f"HEAD:./{stage.PARAMS}"))
+    bars = YAML(typ="safe").load(git("show", f"HEAD:./{stage.PARAMS}"))["data"]["bars"]
     lock = read_lock(git("show", f"HEAD:./{LOCK}"))
     there = committed.trained_with()
-    here = kinds_here(there, params["train"]["precision"])
-    differing = together(committed.differing(there, here))
-    every = outs(lock)
-    stages = [name for name in lock if name in SAME_ON_EVERY_PROCESSOR or not differing]
-    expected = outs({name: lock[name] for name in stages})
+    differing = committed.differing(there, here := kinds_here(there))
+    stages = comparable(lock, differing)
     if differing:
         stage.say(
-            f"verify: {LOCK} was made with {committed.described(there)}; here it would be {committed.described(here)}. "
-            f"What can be compared is {', '.join(expected)}"
+            f"verify: {LOCK} was made with {committed.described(there, differing)}, and here is "
+            f"{committed.described(here, differing)}. What can be compared is {', '.join(outs(stages))}"
         )
     with noted_signals() as noted:
         try:
-            different = run_again(stages, expected, noted, bars=params["data"]["bars"], made=every)
+            again = run_again(stages, noted, bars=bars, made=outs(lock))
         except CampaignError:  # such as git's, which Ctrl-C ends, too
             if not noted:
                 raise
@@ -188,31 +186,53 @@ def verify() -> None:
     if noted:
         stage.say(f"verify: ended by {signal.Signals(noted[0]).name}")
         sys.exit(128 + noted[0])
-    for name in every:
+
+    differing = differing or committed.differing(there, again.kinds)  # such as the precision, known when it has trained
+    expected, cause = outs(comparable(lock, differing)), together(differing)
+    different = changed(expected, {name: again.outs.get(name) for name in expected})
+    for name in outs(lock):
         if name not in expected:
-            print(f"not comparable: another {differing}  {name}")
+            print(f"not comparable: another {cause}  {name}")
+        else:
+            print(f"{'DIFFERENT' if name in different else 'identical'}  {name}{again.details.get(name, '')}")
     if different:
         unknown = "" if there else f"; {committed.COMPARED} does not tell what they were trained with"
-        raise CampaignError(f"{different} of {len(expected)} outs differ from {LOCK}{unknown}")
+        raise CampaignError(f"{len(different)} of {len(expected)} outs differ from {LOCK}{unknown}")
     if differing:
-        print(f"{len(expected)} of {len(every)} outs are identical to {LOCK}; the others depend on the {differing}: not compared")
+        print(
+            f"{len(expected)} of {len(outs(lock))} outs are identical to {LOCK}; the others depend on the {cause}: not compared"
+        )
     else:
         print(f"all {len(expected)} outs are identical to {LOCK}")
 
 
-def kinds_here(networks: Iterable[str], precision: str) -> committed.Kinds:
-    """What `networks` would be trained with on this machine, at the `precision` of params.yaml."""
-    import training  # torch takes seconds, and where nothing can be compared it is not needed
+def kinds_here(there: committed.Kinds) -> committed.Kinds:
+    """What the networks of `there` would be trained with here, but for the precision: that is known when they are trained."""
+    if not there:
+        return {}
+    import training  # torch takes seconds
 
-    kind = {"precision": training.resolve_precision(precision)} | training.environment()
-    return dict.fromkeys(networks, kind)
+    return {network: kind | training.environment() for network, kind in there.items()}
 
 
-def run_again(stages: list[str], expected: dict[str, str], noted: list[int], *, bars: str, made: Iterable[str]) -> int:
-    """Run `stages` of the last commit in a temporary clone, print how their outs compare, and return how many differ.
+def comparable(lock: Stages, differing: list[str]) -> Stages:
+    """Stages whose outs are the same on a machine that is `differing` from the one of `lock`."""
+    return {name: entry for name, entry in lock.items() if name in SAME_ON_EVERY_PROCESSOR or not differing}
+
+
+@dataclasses.dataclass(frozen=True)
+class Again:
+    """What a second run left: MD5 by out, what its networks were trained with, and for outs that differ which files do."""
+
+    outs: dict[str, str] = dataclasses.field(default_factory=dict)
+    kinds: committed.Kinds = dataclasses.field(default_factory=dict)
+    details: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def run_again(stages: Stages, noted: list[int], *, bars: str, made: Iterable[str]) -> Again:
+    """Run `stages` of the last commit in a temporary clone, which is removed.
 
     Args:
-        expected: MD5 by path of their outs.
         noted: signals that came, as `noted_signals` yields it; the first ends the run.
         bars, made: as for `link_bars`.
 
@@ -223,7 +243,7 @@ def run_again(stages: list[str], expected: dict[str, str], noted: list[int], *, 
     top = Path(git("rev-parse", "--show-toplevel").removesuffix("\n"))
     with temporary_directory() as (directory, lock):
         base = directory.joinpath(*["_"] * os.path.normpath(bars).split(os.sep).count(".."))
-        there = base / here.relative_to(here.anchor)  # as deep as here, so that bars at ../../bars are in `directory`
+        there = base / here.relative_to(here.anchor)  # as deep as here: bars at ../../bars are in `directory`, too
         git("clone", "--quiet", str(top), str(base / top.relative_to(top.anchor)))
         link_bars(here, there, bars=bars, made=made)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
@@ -233,19 +253,18 @@ def run_again(stages: list[str], expected: dict[str, str], noted: list[int], *, 
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         }
         command = [sys.executable, "-m", "dvc", "repro", "--force", *stages]
-        if noted:
-            return 0
         code = run_to_end(command, noted, cwd=there, env=environment, pass_fds=[lock])
         if noted:
-            return 0
+            return Again()
         if code:
             raise CampaignError(f"dvc repro ended with exit code {code} in the clone; see its output above")
-        found = outs(read_lock((there / LOCK).read_text(encoding="utf-8")))
-        different = changed(expected, {name: found.get(name) for name in expected})
-        for name, md5 in expected.items():
-            detail = difference(here, there, md5, found.get(name, "")) if name in different else ""
-            print(f"{'DIFFERENT' if name in different else 'identical'}  {name}{detail}")
-    return len(different)
+        expected, found = outs(stages), outs(read_lock((there / LOCK).read_text(encoding="utf-8")))
+        details = {
+            name: difference(here, there, expected[name], found[name])
+            for name in changed(expected, found)
+            if name in expected.keys() & found.keys()
+        }
+        return Again(found, committed.kinds_in((there / committed.COMPARED).read_text(encoding="utf-8")), details)
 
 
 def link_bars(here: Path, there: Path, *, bars: str, made: Iterable[str]) -> None:

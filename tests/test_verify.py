@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+import verify
 from core import committed
-from scaffold import PATIENCE, Clone, make_frame, write_symbol
-from verify import PREFIX, SAME_ON_EVERY_PROCESSOR, changed, files_of, inputs, link_bars, temporary_directory
+from scaffold import PATIENCE, Clone, make_frame, refusal, write_symbol
+from verify import PREFIX, SAME_ON_EVERY_PROCESSOR, changed, files_of, inputs, link_bars, outs, read_lock, temporary_directory
 
 ELSEWHERE = {"precision": "bfloat16", "torch": "2.0.0", "processor": "AVX1024"}
 TINY = {"train": {"seeds": [1], "epochs": 1}}
@@ -226,9 +227,9 @@ def test_a_campaign_from_another_kind_of_processor_becomes_this_machines(campaig
     assert [name for result, name in results if result == "identical"] == [
         "data/simulated", "data/training_data", "metrics/generate_data.json",
     ]  # fmt: skip
-    assert {result for result, _ in results} == {"identical", "not comparable: another precision, torch and processor"}
+    assert {result for result, _ in results} == {"identical", "not comparable: another torch and processor"}
     assert verified.stdout.splitlines()[-1] == (
-        "3 of 37 outs are identical to dvc.lock; the others depend on the precision, torch and processor: not compared"
+        "3 of 37 outs are identical to dvc.lock; the others depend on the torch and processor: not compared"
     )
 
     restored = shell(campaign, "rm dvc.lock && make repro")
@@ -282,6 +283,24 @@ def test_only_another_kind_of_machine_is_called_the_reason(campaign):
 
 
 @pytest.mark.slow
+def test_another_precision_is_known_after_the_training_and_no_difference(campaign, monkeypatch, capsys):
+    """As that of another processor with the same vector instructions, which has none for bfloat16."""
+    monkeypatch.chdir(campaign.directory)
+    monkeypatch.setattr("sys.argv", ["verify"])
+    here = campaign.read("metrics/compare.json")["trained_with"]
+    found = outs(read_lock(campaign.lock()))
+    forge(campaign, here["mlp"] | {"precision": "bfloat24"})
+    campaign.commit()
+    monkeypatch.setattr(verify, "run_again", lambda *_, **__: verify.Again(found, here))
+    verify.main()
+    said = capsys.readouterr().out.splitlines()
+    assert "not comparable: another precision  models/mlp" in said
+    assert said[-1] == "3 of 37 outs are identical to dvc.lock; the others depend on the precision: not compared"
+    monkeypatch.setattr(verify, "run_again", lambda *_, **__: verify.Again(found | {"data/simulated": ""}, here))
+    assert refusal(verify.main) == "verify: 1 of 3 outs differ from dvc.lock"
+
+
+@pytest.mark.slow
 def test_edits_are_set_aside_while_the_committed_campaign_becomes_this_machines(campaign):
     """A change of `compare`, which alone has to run."""
     ours = campaign.lock()
@@ -313,19 +332,24 @@ def own_bars(campaign: Clone, tmp_path: Path) -> Clone:
     return campaign
 
 
-def start(clone: Clone, directory: Path, *, until: str) -> subprocess.Popen[str]:
-    """`make verify` with `directory` for temporary files, once it has printed `until`."""
-    directory.mkdir(parents=True, exist_ok=True)
+def start(clone: Clone, directory: Path) -> tuple[subprocess.Popen[bytes], Path]:
+    """`make verify` with `directory` for temporary files, once a stage runs; and the file with what it says."""
+    directory.mkdir(parents=True)
+    log = directory.parent / "log"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "CAMPAIGN_", "GIT_"))}
-    environment |= {"TMPDIR": str(directory), "PYTHONUNBUFFERED": "1", "GIT_CONFIG_GLOBAL": os.devnull}
-    process = subprocess.Popen(
-        [sys.executable, "src/verify.py"],
-        cwd=clone.directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    for line in process.stdout:
-        if until in line:
-            return process
-    raise AssertionError(f"verify never said {until!r}")
+    environment |= {"TMPDIR": str(directory), "GIT_CONFIG_GLOBAL": os.devnull}
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, by verify as well
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "src/verify.py"], cwd=clone.directory, env=environment, stdout=file, stderr=subprocess.STDOUT
+        )
+    signal.signal(signal.SIGHUP, before)
+    until = time.monotonic() + PATIENCE
+    while "> python src/" not in log.read_text():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    return process, log
 
 
 def processes_in(directory: Path) -> list[str]:
@@ -345,12 +369,13 @@ def processes_in(directory: Path) -> list[str]:
 def test_a_signal_ends_verify_with_all_that_it_started(campaign, tmp_path, number):
     forge(campaign, ELSEWHERE)
     campaign.commit()
-    process = start(campaign, tmp_path / "temporary", until="> python src/")
+    process, log = start(campaign, tmp_path / "temporary")
     assert processes_in(tmp_path)
-    os.kill(process.pid, number)
-    said = process.communicate(timeout=60)[0]
-    assert process.returncode == 128 + number
-    assert said.splitlines()[-1] == "verify: " + ("interrupted" if number == signal.SIGINT else f"ended by {number.name}")
+    process.send_signal(number)
+    assert process.wait(PATIENCE) == 128 + number
+    assert log.read_text().splitlines()[-1] == "verify: " + (
+        "interrupted" if number == signal.SIGINT else f"ended by {number.name}"
+    )
     assert processes_in(tmp_path) == []
     assert not list(tmp_path.rglob(f"{PREFIX}*"))
 
@@ -359,11 +384,12 @@ def test_a_signal_ends_verify_with_all_that_it_started(campaign, tmp_path, numbe
 def test_what_a_killed_verify_left_is_removed_by_the_next_and_nothing_lies_outside(own_bars, tmp_path):
     """The killed one's dvc goes on, and keeps its directory until it ends; its bars are a link to `../../bars`."""
     temporary = tmp_path / "temporary" / "files"
-    process = start(own_bars, temporary, until="> python src/")
+    process, _ = start(own_bars, temporary)
     process.kill()
     process.wait()
     [left] = temporary.glob(f"{PREFIX}*")
     assert any(path.is_symlink() for path in left.rglob("bars"))
+    assert (left / "site-cache").is_dir(), "or DVC would have made a directory elsewhere"
     done = own_bars.run("python src/verify.py", TMPDIR=str(temporary))
     assert done.stdout.splitlines()[-1].startswith("3 of 37 outs are identical to dvc.lock")
     until = time.monotonic() + PATIENCE
@@ -373,4 +399,27 @@ def test_what_a_killed_verify_left_is_removed_by_the_next_and_nothing_lies_outsi
         patch.setattr("tempfile.tempdir", str(temporary))
         with temporary_directory():
             assert not left.exists()
-    assert [path.name for path in tmp_path.rglob("*")] == ["temporary", "files"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["files", "log", "temporary"]
+
+
+@pytest.mark.slow
+def test_the_project_may_be_a_directory_of_a_shallow_detached_submodule(campaign, tmp_path):
+    forge(campaign, ELSEWHERE)
+    campaign.commit()
+    outer, above = Clone.of(tmp_path / "outer"), Clone.of(tmp_path / "above")
+    project = outer.directory / "team a/campaign"
+    for repository in (outer, above):
+        repository.directory.mkdir()
+        repository.run("git init -q .")
+    campaign.run(f"git archive --format tar --output {tmp_path}/files.tar HEAD")
+    shutil.unpack_archive(tmp_path / "files.tar", project, filter="data")
+    for message in ("one", "two"):
+        (outer.directory / "note").write_text(message)
+        outer.commit()
+    above.run(f"git -c protocol.file.allow=always submodule --quiet add --depth 1 file://{outer.directory} sub")
+    above.commit()
+    inner = Clone.of(above.directory / "sub/team a/campaign")
+    inner.run("git checkout -q --detach")
+    assert inner.run("git rev-parse --is-shallow-repository").stdout == "true\n"
+    assert told(inner) == "The results here are the committed ones.\n"
+    assert inner.run("python src/verify.py").stdout.splitlines()[-1].startswith("3 of 37 outs are identical to dvc.lock; ")

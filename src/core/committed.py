@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Iterable
 
 from core.errors import CampaignError
 
@@ -22,17 +23,30 @@ def git(*arguments: str) -> str:
 
 
 def trained_with() -> Kinds:
-    """What the last commit's networks were trained with; empty where it does not say. Raises CampaignError as `git` does."""
+    """What the last commit's networks were trained with; empty where there is no commit or it does not say."""
     try:
-        kinds = json.loads(git("show", f"HEAD:./{COMPARED}")).get("trained_with", {})
-    except (ValueError, AttributeError):
+        return kinds_in(git("show", f"HEAD:./{COMPARED}"))
+    except CampaignError:
         return {}
-    return kinds if isinstance(kinds, dict) and all(isinstance(kind, dict) for kind in kinds.values()) else {}
 
 
-def described(kinds: Kinds) -> str:
-    """``precision float32, torch 2.13.0, processor AVX2``, or several of these where the networks were not trained alike."""
-    return "; ".join(dict.fromkeys(", ".join(f"{what} {value}" for what, value in kind.items()) for kind in kinds.values()))
+def kinds_in(compared: str) -> Kinds:
+    """What the text of a metrics/compare.json says of it; empty where it does not."""
+    try:
+        kinds = json.loads(compared)["trained_with"]
+        return {str(network): dict(kind) for network, kind in kinds.items()}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def described(kinds: Kinds, whats: Iterable[str] | None = None) -> str:
+    """``precision float32, torch 2.13.0, processor AVX2``, or several of these where the networks were not trained alike.
+
+    Args:
+        whats: those to name, else all.
+    """
+    texts = (", ".join(f"{what} {kind.get(what)}" for what in whats or kind) for kind in kinds.values())
+    return "; ".join(dict.fromkeys(texts))
 
 
 def differing(one: Kinds, other: Kinds) -> list[str]:
