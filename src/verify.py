@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 import stage
 from core import committed
@@ -43,7 +44,11 @@ Stages = dict[str, dict[str, Any]]  # of a dvc.lock
 
 
 def read_lock(text: str) -> Stages:
-    return YAML(typ="safe").load(text)["stages"]
+    """Stages of the text of a dvc.lock. Raises CampaignError where it is none, such as after a merge with conflicts."""
+    try:
+        return dict(YAML(typ="safe").load(text)["stages"])
+    except (YAMLError, KeyError, TypeError, ValueError):
+        raise CampaignError(f"{LOCK} is not as DVC writes it; restore it: git checkout HEAD {LOCK}") from None
 
 
 def outs(stages: Stages) -> dict[str, str]:
@@ -64,12 +69,11 @@ def inputs(stages: Stages) -> dict[str, Any]:
 
 
 def is_finished(stages: Stages) -> bool:
-    """Whether each of `stages` read what those before it left, and the last one's figures are here."""
-    made = outs(stages)
-    read = [(dep["path"], dep.get("md5")) for entry in stages.values() for dep in entry.get("deps", [])]
-    compared = Path(committed.COMPARED)
-    figures = hashlib.md5(compared.read_bytes()).hexdigest() if compared.is_file() else ""
-    return made.get(str(compared)) == figures and all(made.get(path, md5) == md5 for path, md5 in read)
+    """Whether the last stage read what those before it left, and what it left is here."""
+    made, compared = outs(stages), Path(committed.COMPARED)
+    if not compared.is_file() or made.get(str(compared)) != hashlib.md5(compared.read_bytes()).hexdigest():
+        return False
+    return all(made.get(dep["path"], dep["md5"]) == dep["md5"] for dep in stages["compare"]["deps"])
 
 
 def changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
@@ -165,7 +169,7 @@ def verify() -> None:
     if found := stage.disguises():
         stage.say(f"verify: {found} is set: libraries compute other last digits with it than without")
 
-    bars = YAML(typ="safe").load(git("show", f"HEAD:./{stage.PARAMS}"))["data"]["bars"]
+    bars = committed_bars()
     lock = read_lock(git("show", f"HEAD:./{LOCK}"))
     there = committed.trained_with()
     differing = committed.differing(there, here := kinds_here(there))
@@ -204,6 +208,13 @@ def verify() -> None:
         )
     else:
         print(f"all {len(expected)} outs are identical to {LOCK}")
+
+
+def committed_bars() -> str:
+    try:
+        return str(YAML(typ="safe").load(git("show", f"HEAD:./{stage.PARAMS}"))["data"]["bars"])
+    except (YAMLError, KeyError, TypeError, ValueError):
+        raise CampaignError(f"the committed {stage.PARAMS} has no data.bars: add it and commit") from None
 
 
 def kinds_here(there: committed.Kinds) -> committed.Kinds:
