@@ -213,6 +213,9 @@ def shell(clone: Clone, line: str, *, fails: bool = False) -> subprocess.Complet
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make on PATH")
 def test_a_campaign_from_another_kind_of_processor_becomes_this_machines(campaign):
     here = campaign.read("metrics/compare.json")["trained_with"]
+    for name, kind in here.items():
+        trained = campaign.read(f"metrics/train/{name}.json")
+        assert kind == {"precision": trained["precision"]} | trained["environment"]
     forge(campaign, ELSEWHERE)
     campaign.commit()
     shell(campaign, "git checkout . && dvc checkout", fails=True)
@@ -311,7 +314,11 @@ def test_edits_are_set_aside_while_the_committed_campaign_becomes_this_machines(
     campaign.commit()
     (campaign.directory / "dvc.lock").write_text(ours)
     campaign.params(compare={"draws": 150})
-    output = shell(campaign, "make repro").stdout
+    done = shell(campaign, "make repro")
+    output = done.stdout
+    assert (
+        f"compare: the committed networks were trained with {committed.described({'mlp': ELSEWHERE})}, these with" in done.stderr
+    )
     assert "as does what they were made from: compare.draws." in output
     for line in proposed(output):
         shell(campaign, line)
