@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check repro report ui verify audit bench test lint clean-checkpoints
+.PHONY: help setup check repro leaderboard experiments report ui verify audit bench test lint clean-checkpoints
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-18s %s\n", $$1, $$2 }'
@@ -25,6 +25,12 @@ check: $(READY) ## before a long run: is everything there, and how long will it 
 repro: $(READY) ## run the campaign, as far as anything changed
 	dvc repro
 	@python src/verify.py committed
+
+leaderboard: $(READY) ## list the models of the last campaign, best on validation first
+	@python src/leaderboard.py
+
+experiments: $(READY) ## list HEAD's experiments, what each one changed and its F1
+	@python src/leaderboard.py experiments
 
 verify: $(READY) ## run the committed campaign again elsewhere and compare every byte
 	python src/verify.py
