@@ -15,7 +15,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from core.names import NETWORKS
-from scaffold import Clone
+from readme import commands
+from scaffold import Clone, make_frame, write_symbol
 
 pytestmark = pytest.mark.slow
 ON = {"CAMPAIGN_TRACKING": "on", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -32,7 +33,12 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     grid = (("gru.hidden_size", SIZES), ("evaluate.cost_per_trade", COSTS))
     clone.run("dvc exp run --queue " + " ".join(f"-S {key}={','.join(map(str, values))}" for key, values in grid))
     clone.said = clone.run("dvc exp run --run-all -j 2", **ON)
-    # a worker of DVC's stays ten seconds after its last task, now and then for ever, and would run what a test only queues
+    stop_workers(clone)
+    return clone
+
+
+def stop_workers(clone: Clone) -> None:
+    """End the workers of a queue that is done: they stay ten seconds, now and then for ever, and run what a test only queues."""
     clone.run("dvc queue stop")
     deadline = time.monotonic() + 20
     while (workers := queue_workers(clone)) and time.monotonic() < deadline:
@@ -40,7 +46,6 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     for worker in workers:
         with contextlib.suppress(ProcessLookupError):
             os.kill(worker, signal.SIGKILL)
-    return clone
 
 
 def queue_workers(clone: Clone) -> list[int]:
@@ -102,6 +107,38 @@ def test_parallel_experiments_leave_the_store_whole_and_their_figures_apart(camp
                 assert metrics[run]["test_mean_return_net"] == pytest.approx(shown)
 
 
+def test_the_list_of_experiments_has_dvcs_figures_and_what_each_one_changed(campaign):
+    lines = campaign.run("python src/leaderboard.py experiments").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not re.search(r"\x1b", "".join(lines))
+    heads = lines[0].split()[2:]
+    assert heads == list(NETWORKS)
+    for (size, cost), row in experiments(campaign).items():
+        (at,) = [number for number, line in enumerate(lines) if line.split()[0] == row["Experiment"]]
+        for line, key in zip(lines[at : at + 2], (KEYS[0], KEYS[2]), strict=True):
+            f1 = [f"{float(row[f'metrics/test/{name}.json:{key}']):.3f}" for name in heads]
+            assert line.split()[-len(heads) :] == f1
+        said = " ".join(lines[at + 1 : at + 3])
+        assert f"evaluate.cost_per_trade={cost} " in said
+        assert f"gru.hidden_size={size}" in said
+    assert lines[-1] == "experiments of other commits: dvc exp list --all-commits"
+    listed = campaign.run("dvc exp list --all-commits").stdout
+    assert all(row["Experiment"] in listed for row in experiments(campaign).values())
+
+    campaign.params(mlp={"dropout": 0.1})
+    said = campaign.run("python src/leaderboard.py experiments").stdout.splitlines()
+    campaign.run("git checkout -q params.yaml")
+    assert [line.split() for line in said[1:3]] == [["workspace", "edited,", "not", "run"], ["mlp.dropout=0.1"]]
+
+
+def test_metrics_can_be_compared_by_file_as_readme_shows(campaign):
+    name = names(campaign)[4, 0.001]
+    targets = "metrics/test/lstm.json metrics/test/gru.json"
+    said = campaign.run(f"dvc metrics diff HEAD {name} --targets {targets}").stdout
+    assert set(re.findall(r"^metrics/\S+", said, re.MULTILINE)) <= set(targets.split())
+    assert "metrics/test/gru.json" in said
+
+
 def test_experiments_are_compared_applied_and_branched(campaign):
     by_cell = names(campaign)
     one, other = by_cell[4, 0.001], by_cell[6, 0.002]
@@ -144,7 +181,7 @@ def test_every_parameter_can_be_set(campaign):
     assert len(changed) > 40
     texts = {"train.precision": "float32", "market.start": "2023-01-02"}
     sets = [f"-S {key}={value}" for key, value in changed.items()] + [f"-S '{key}=\"{value}\"'" for key, value in texts.items()]
-    sets += ["-S train.seeds=[4]", "-S data.features=[return_1,rsi_14]", "-S 'data.symbols=[SIM01]'"]
+    sets += ["-S 'train.seeds=[4]'", "-S 'data.features=[return_1,rsi_14]'", "-S 'data.symbols=[SIM01]'"]
     campaign.run(f"dvc exp run --queue --name all {' '.join(sets)}")
     (row,) = [row for row in csv.DictReader(io.StringIO(campaign.run("dvc exp show --csv").stdout)) if row["Experiment"] == "all"]
     assert {key: float(row[key]) for key in changed} == pytest.approx(changed)
@@ -170,3 +207,64 @@ def test_what_an_editor_asks_of_dvc_has_no_error_and_no_warning(campaign, comman
         said = json.loads(done.stdout)
         assert '"error"' not in json.dumps(said).replace('"error": null', "")
         assert not (isinstance(said, dict) and said.get("errors"))
+
+
+@pytest.fixture(scope="module")
+def elsewhere(campaign: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """The campaign on a second machine, by the commands of README's "Sharing results"."""
+    shared = tmp_path_factory.mktemp("shared")
+    campaign.run(f"git init -q --bare {shared}/origin")
+    campaign.run(f"git remote add origin {shared}/origin")
+    campaign.run("git push -q -u origin HEAD")
+    script = shared / "here.sh"
+    script.write_text(commands("dvc remote add", **{"/mnt/shared/campaign": f"{shared}/storage"}))
+    campaign.run(f"bash {script}")
+    script = shared / "there.sh"
+    script.write_text(commands("git clone", **{"git@example.com:you/campaign.git": f"{shared}/origin"}))
+    second = Clone.of(shared)
+    second.said = second.run(f"bash {script}")
+    second.directory = shared / "campaign"
+    return second
+
+
+def test_a_campaign_is_shared_with_a_second_machine(campaign, elsewhere):
+    assert "Running stage" not in elsewhere.said.stdout
+    assert "Data and pipelines are up to date." in elsewhere.said.stdout + elsewhere.said.stderr
+    assert elsewhere.lock() == campaign.lock()
+    assert elsewhere.run("git status --porcelain").stdout == campaign.run("git status --porcelain").stdout == ""
+    for name in ("models/gru/best_model.pt", "reports/comparison.html", "plots/pr_curves.csv", "metrics/test/gru.json"):
+        assert (elsewhere.directory / name).read_bytes() == (campaign.directory / name).read_bytes()
+
+
+def test_own_bars_are_found_in_copies_once_dvc_has_them_and_a_failed_experiment_tells_why(elsewhere, tmp_path):
+    """README's queue of two, as far as generate_data; with an absolute path; and a third one, with bars that no copy has."""
+    for number, symbol in enumerate(("AAA", "BBB")):
+        write_symbol(elsewhere.directory / "data/historical", symbol, make_frame(900, seed=number, volatility=0.015))
+        write_symbol(elsewhere.directory / "data/untracked", symbol, make_frame(900, seed=number, volatility=0.015))
+    (tmp_path / "add.sh").write_text(
+        commands(
+            "dvc add data/historical",
+            **{
+                "git commit": "git -c user.name=test -c user.email=test@example.org commit -q",
+                "--queue": "--queue generate_data",
+                "dvc exp run --run-all": f"dvc exp run --queue -n absolute -S data.bars={elsewhere.directory}/data/historical "
+                "generate_data\ndvc exp run --queue -n lost -S data.bars=data/untracked generate_data\ndvc exp run --run-all",
+            },
+        )
+    )
+    elsewhere.run(f"bash {tmp_path}/add.sh")
+    stop_workers(elsewhere)
+    table = list(csv.DictReader(io.StringIO(elsewhere.run("dvc exp show --csv").stdout)))
+    rows = [row for row in table if row["Experiment"]]
+    assert sorted(row["State"] for row in rows) == ["Failed", "Success", "Success", "Success"]
+    done = {(row["data.bars"], row["train.learning_rate"]) for row in rows if row["State"] == "Success"}
+    absolute = f"{elsewhere.directory}/data/historical"
+    assert done == {("data/historical", "0.0005"), ("data/historical", "0.001"), (absolute, "0.001")}
+
+    said = elsewhere.run("python src/leaderboard.py experiments").stdout.splitlines()
+    assert "why one failed: dvc queue logs NAME; forget them: dvc queue remove --failed" in said
+    (at,) = [number for number, line in enumerate(said) if line.split() == ["lost", "failed"]]
+    assert said[at + 1].split() == ["data.bars=data/untracked"]
+    assert "No such file or directory" in elsewhere.run("dvc queue logs lost").stdout
+    elsewhere.run("dvc queue remove --failed")
+    assert "lost" not in elsewhere.run("python src/leaderboard.py experiments").stdout

@@ -4,12 +4,22 @@ import shlex
 import shutil
 import subprocess
 import sys
+import venv
+from pathlib import Path
 
 import pytest
 
 from scaffold import PROJECT
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="no make on PATH")
+
+
+def make(project: Path, target: str, **environment: str) -> str:
+    inherited = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
+    command = ["make", target, f"PYTHON={shlex.quote(sys.executable)}"]
+    done = subprocess.run(command, cwd=project, env=inherited | environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_the_loops_tests_run_again_under_a_lowered_instruction_set():
@@ -26,8 +36,36 @@ def test_a_projects_path_can_have_spaces_and_quotes(tmp_path):
     shutil.copy(PROJECT / "Makefile", project)
     for name in ("requirements.txt", "constraints.txt"):
         (project / name).touch()
-    environment = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
-    command = ["make", "setup", f"PYTHON={shlex.quote(sys.executable)}"]
-    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    make(project, "setup")
     assert (project / ".venv/ready").exists()
+
+
+def test_setup_keeps_the_cpu_build_of_torch(tmp_path):
+    """It satisfies what requirements.txt and constraints.txt ask for; no index is there to ask for another build."""
+    shutil.copy(PROJECT / "Makefile", tmp_path)
+    for name in ("requirements.txt", "constraints.txt"):
+        (pinned,) = [line for line in (PROJECT / name).read_text().splitlines() if line.startswith("torch==")]
+        (tmp_path / name).write_text(pinned)
+    venv.create(tmp_path / ".venv")
+    (packages,) = (tmp_path / ".venv/lib").glob("python*/site-packages")
+    version = f"{pinned.removeprefix('torch==')}+cpu"
+    described = packages / f"torch-{version}.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n")
+    (described / "RECORD").touch()
+    make(tmp_path, "setup", PIP_NO_INDEX="1")
+    assert (tmp_path / ".venv/ready").exists()
+    assert list(packages.glob("torch-*")) == [described]
+
+
+def test_the_leaderboard_and_the_experiments_are_printed_alone(tmp_path):
+    """Without the command that make runs, so that they can be piped."""
+    shutil.copy(PROJECT / "Makefile", tmp_path)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/leaderboard.py").write_text("import sys; print(*sys.argv[1:], 'asked')")
+    (tmp_path / ".venv").mkdir()
+    for name in ("requirements.txt", "constraints.txt", ".venv/ready"):
+        (tmp_path / name).touch()
+    tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    assert make(tmp_path, "leaderboard", PATH=tools) == "asked\n"
+    assert make(tmp_path, "experiments", PATH=tools) == "experiments asked\n"

@@ -1,0 +1,118 @@
+"""The leaderboard and the list of experiments: 80 columns, whatever DVC holds."""
+
+import itertools
+import sys
+
+import pytest
+
+import leaderboard
+from core.errors import CampaignError
+from core.names import NAMES, NETWORKS
+from leaderboard import F1, Row, experiments, rows_of
+from scaffold import PROJECT, refusal
+
+
+def row(val: float, test: float) -> dict[str, float]:
+    return dict(zip(F1.values(), (val, test), strict=True)) | {"test_pr_auc": 0.25, "test_mean_return_net": -0.00105}
+
+
+def test_nine_models_stand_in_order_of_validation_and_one_without_metrics_comes_last():
+    models = {name: row(0.3 + number / 100, 0.2) for number, name in enumerate(NAMES)} | {"mlp": {}}
+    head, *lines = leaderboard.leaderboard(models).splitlines()
+    assert head.split("  ")[0] == "model"
+    assert lines[0].split("  ")[0] == "always positive"
+    assert lines[0].split()[-4:] == ["0.380", "0.200", "0.250", "-0.10%"]
+    assert lines[-1].split() == ["MLP", "–", "–", "–", "–"]
+    assert len(lines) == 9
+
+
+def test_a_models_long_name_is_cut():
+    assert {len(line) for line in leaderboard.leaderboard({"temporal_" * 9: row(0.3, 0.2)}).splitlines()} == {80}
+
+
+def state(name: str, *, deps: dict | None = None, models: dict | None = None, **params: object) -> dict:
+    """One revision as `dvc exp show --json` writes it."""
+    metrics = {f"metrics/test/{key}.json": {"data": value} for key, value in (models or {}).items()}
+    data = {"params": {"params.yaml": {"data": params}}, "metrics": metrics, "deps": deps or {}}
+    return {"rev": "1234567890", "name": name, "data": data, "error": None, "experiments": None}
+
+
+def experiment(found: dict, executor: dict | None = None) -> dict:
+    return {"revs": [found], "executor": executor, "name": found["name"]}
+
+
+OLD, NEW = (
+    {"src/train_gru.py": {"hash": "12"}, "data/x": {"hash": "1"}},
+    {"src/train_gru.py": {"hash": "34"}, "data/x": {"hash": "2"}},
+)
+MODELS = {"mlp": row(0.31, 0.21), "gru": row(0.33, 0.23), "prior": row(0.2, 0.2)}
+
+
+def test_only_a_finished_experiment_has_figures_and_changes_are_against_head():
+    """DVC gives HEAD's metrics for an experiment that waits, runs or failed, since git holds them."""
+    params = {"gru": {"hidden_size": 128}, "train": {"seeds": [1, 2]}, "old": 1}
+    head = state("main", deps=OLD, models=MODELS, **params)
+    changed = params | {"gru": {"hidden_size": 64}, "train": {"seeds": [1]}}
+    del changed["old"]
+    head["experiments"] = [
+        experiment(state("done", deps=NEW, models={"mlp": row(0.41, 0.11)}, **changed), {"state": "success"}),
+        experiment(state("here", deps=OLD, models=MODELS, **params)),
+        *(experiment(state(f"is-{word}", models=MODELS, **changed), {"state": word}) for word in ("queued", "running", "failed")),
+        experiment(state("lost") | {"data": None, "error": {"msg": "damaged"}}),
+    ]
+    rows = {found.name: found for found in rows_of([state("workspace", deps=OLD, models=MODELS, **params), head], edited=False)}
+    assert list(rows) == ["workspace", "main, HEAD", "done", "here", "is-queued", "is-running", "is-failed", "lost"]
+    assert rows["done"].changes == ("gru.hidden_size=64", "train.seeds=[1]", "old removed", "src/train_gru.py changed")
+    assert rows["workspace"].changes == rows["here"].changes == ()
+    assert {found.name: found.state for found in rows.values() if found.state} == {
+        "is-queued": "queued", "is-running": "running", "is-failed": "failed", "lost": "unreadable",
+    }  # fmt: skip
+
+    lines = experiments(list(rows.values())).splitlines()
+    assert lines[0].split() == ["experiment", "F1", "mlp", "gru"]
+    assert [line.split() for line in lines if line.startswith(("main", "done"))] == [
+        ["main,", "HEAD", "validation", "0.310", "0.330"],
+        ["done", "validation", "0.410", "–"],
+    ]
+    failed = next(number for number, line in enumerate(lines) if line.startswith("is-failed"))
+    assert lines[failed].split() == ["is-failed", "failed"]
+    assert lines[failed + 1].split() == ["gru.hidden_size=64"]
+
+
+def test_settings_edited_since_the_last_run_have_no_figures_yet():
+    head, workspace = state("main", models=MODELS, a=1), state("workspace", models=MODELS, a=2)
+    assert rows_of([workspace, head], edited=True)[0] == Row("workspace", ("a=2",), MODELS, "edited, not run")
+
+
+@pytest.mark.parametrize("networks", [1, 4, 9, 30])
+def test_any_experiment_fits_80_columns_and_no_name_is_cut(networks):
+    names = ["a", "b" * 40, "c" * 80, *(f"exp-{number}" for number in range(200))]
+    changes = ("data.features=" + str([f"feature_{number}" for number in range(60)]), f"data.bars=/{'d' * 300}", "x=1")
+    models = {f"network_{number}": row(0.3, 0.2) for number in range(networks)}
+    text = experiments([Row(name, changes, models) for name in names] + [Row("e", changes, {}, "edited, not run")])
+    assert max(map(len, text.splitlines())) <= 80
+    heads = [line.split()[2:] for line in text.splitlines() if line.startswith("experiment")]
+    assert list(itertools.chain(*heads)) == list(models), "more networks than fit go on below"
+    assert set(names) <= {word for line in text.splitlines() for word in line.split()}
+
+
+def test_without_any_metrics_there_are_dashes_nowhere():
+    text = experiments([Row("workspace", (), {}), Row("main, HEAD", (), {})])
+    assert [line.split() for line in text.splitlines()[1::2]] == [["workspace", "validation"], ["main,", "HEAD", "validation"]]
+
+
+def test_it_prints_the_committed_results(monkeypatch, capsys):
+    monkeypatch.chdir(PROJECT)
+    monkeypatch.setattr(sys, "argv", ["leaderboard"])
+    leaderboard.main()
+    said = capsys.readouterr().out
+    assert all(NETWORKS[name] in said for name in NETWORKS)
+    assert said.splitlines()[-1].startswith("SIMULATED market. ")
+
+
+def test_where_nothing_ran_one_line_tells_it(desk, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["leaderboard"])
+    assert refusal(leaderboard.main) == "leaderboard: no model's metrics under metrics/test/: run dvc repro"
+    monkeypatch.setattr(sys, "argv", ["leaderboard", "experiments"])
+    with pytest.raises(CampaignError, match="dvc exp show: ERROR: you are not inside of a DVC repository"):
+        leaderboard.main()
