@@ -7,6 +7,7 @@ Usage: python src/leaderboard.py                the models of the workspace (mak
 import argparse
 import itertools
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -99,6 +100,12 @@ def changes(state: dict[str, Any], head: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
+def is_simulated(state: dict[str, Any]) -> bool:
+    """Tell whether the bars are what a stage made; those that a user gave to DVC are its input."""
+    bars = os.path.normpath(str(inputs(state).get("data.bars")))
+    return bars in state["data"]["outs"] and not state["data"]["outs"][bars]["is_data_source"]
+
+
 def was_edited() -> bool:
     """Tell whether params.yaml holds other values than the stages last ran with."""
     lock = YAML(typ="safe").load(Path("dvc.lock").read_text(encoding="utf-8"))
@@ -177,8 +184,11 @@ def main() -> None:
         compared = stage.read_json(Path("metrics/compare.json"))
         print(f"{'SIMULATED market. ' if compared['simulated'] else ''}Ties and intervals: reports/comparison.md")
     else:
-        rows = rows_of(ask_dvc("exp", "show"), edited=was_edited())
+        states = ask_dvc("exp", "show")
+        rows = rows_of(states, edited=was_edited())
         print(experiments(rows))
+        if is_simulated(states[1]):
+            print("SIMULATED market, unless data.bars is changed")
         if any(row.state == "failed" for row in rows):
             print("why one failed: dvc queue logs NAME; forget them: dvc queue remove --failed")
         print("experiments of other commits: dvc exp list --all-commits")

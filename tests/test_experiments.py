@@ -121,6 +121,7 @@ def test_the_list_of_experiments_has_dvcs_figures_and_what_each_one_changed(camp
         said = " ".join(lines[at + 1 : at + 3])
         assert f"evaluate.cost_per_trade={cost} " in said
         assert f"gru.hidden_size={size}" in said
+    assert lines[-2] == "SIMULATED market, unless data.bars is changed"
     assert lines[-1] == "experiments of other commits: dvc exp list --all-commits"
     listed = campaign.run("dvc exp list --all-commits").stdout
     assert all(row["Experiment"] in listed for row in experiments(campaign).values())

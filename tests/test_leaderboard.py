@@ -8,7 +8,7 @@ import pytest
 import leaderboard
 from core.errors import CampaignError
 from core.names import NAMES, NETWORKS
-from leaderboard import F1, Row, experiments, rows_of
+from leaderboard import F1, Row, experiments, is_simulated, rows_of
 from scaffold import PROJECT, refusal
 
 
@@ -77,6 +77,15 @@ def test_only_a_finished_experiment_has_figures_and_changes_are_against_head():
     failed = next(number for number, line in enumerate(lines) if line.startswith("is-failed"))
     assert lines[failed].split() == ["is-failed", "failed"]
     assert lines[failed + 1].split() == ["gru.hidden_size=64"]
+
+
+@pytest.mark.parametrize(
+    ("bars", "simulated"), [("data/simulated", True), ("./data/simulated", True), ("data/historical", False), ("/bars", False)]
+)
+def test_bars_that_a_stage_made_are_simulated_and_a_users_own_in_dvc_are_not(bars, simulated):
+    head = state("main", data={"bars": bars})
+    head["data"]["outs"] = {"data/simulated": {"is_data_source": False}, "data/historical": {"is_data_source": True}}
+    assert is_simulated(head) == simulated
 
 
 def test_settings_edited_since_the_last_run_have_no_figures_yet():
