@@ -218,7 +218,8 @@ def elsewhere(campaign: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clon
     script.write_text(commands("dvc remote add", **{"/mnt/shared/campaign": f"{shared}/storage"}))
     campaign.run(f"bash {script}")
     script = shared / "there.sh"
-    script.write_text(commands("git clone", **{"git@example.com:you/campaign.git": f"{shared}/origin"}))
+    replaced = {"git@example.com:you/campaign.git": f"{shared}/origin", "make setup && source .venv/bin/activate": ""}
+    script.write_text(commands("git clone", **replaced))
     second = Clone.of(shared)
     second.said = second.run(f"bash {script}")
     second.directory = shared / "campaign"
