@@ -211,14 +211,15 @@ def test_what_an_editor_asks_of_dvc_has_no_error_and_no_warning(campaign, comman
 def elsewhere(campaign: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """The campaign on a second machine, by the commands of README's "Sharing results"."""
     shared = tmp_path_factory.mktemp("shared")
-    campaign.run(f"git init -q --bare {shared}/origin")
-    campaign.run(f"git remote add origin {shared}/origin")
+    origin = f"{shared}/origin/campaign.git"
+    campaign.run(f"git init -q --bare {origin}")
+    campaign.run(f"git remote add origin {origin}")
     campaign.run("git push -q -u origin HEAD")
     script = shared / "here.sh"
     script.write_text(commands("dvc remote add", **{"/mnt/shared/campaign": f"{shared}/storage"}))
     campaign.run(f"bash {script}")
     script = shared / "there.sh"
-    replaced = {"git@example.com:you/campaign.git": f"{shared}/origin", "make setup && source .venv/bin/activate": ""}
+    replaced = {"git@example.com:you/campaign.git": origin, "make setup && source .venv/bin/activate": ""}
     script.write_text(commands("git clone", **replaced))
     second = Clone.of(shared)
     second.said = second.run(f"bash {script}")
