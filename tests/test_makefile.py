@@ -62,3 +62,11 @@ def test_the_leaderboard_and_the_experiments_are_printed_alone(tmp_path):
     tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     assert make(tmp_path, "leaderboard", PATH=tools) == "asked\n"
     assert make(tmp_path, "experiments", PATH=tools) == "experiments asked\n"
+
+
+def test_the_loops_tests_run_again_under_a_lowered_instruction_set():
+    printed = subprocess.check_output(["make", "--dry-run", "test"], cwd=PROJECT, text=True).replace("\\\n", " ")
+    again = re.findall(r"ONEDNN_MAX_CPU_ISA=\w+ ATEN_CPU_CAPABILITY=\w+ pytest ([\w/. ]+);", printed)
+    assert len(again) == 2
+    assert "tests/core/test_fit.py" in again[0]
+    assert all((PROJECT / path).is_file() for paths in again for path in paths.split())
