@@ -19,7 +19,7 @@ from sklearn.metrics import f1_score
 import stage
 import train_mlp
 import training
-from core import checkpoint
+from core import checkpoint, inputs
 from core.dataset import Split
 from core.fit import predict
 from core.metrics import sigmoid
@@ -228,13 +228,8 @@ def test_checkpoints_belong_to_all_that_decides_a_trainings_bytes_and_to_nothing
 
 
 def test_code_that_only_shows_a_training_outdates_no_checkpoint(monkeypatch):
-    hashed, read_bytes = [], Path.read_bytes
-
-    def read(path: Path) -> bytes:
-        hashed.append(path.name)
-        return read_bytes(path)
-
-    monkeypatch.setattr(Path, "read_bytes", read)
-    training._fingerprint("mlp")
-    assert "training.py" in hashed
-    assert not {"progress.py", "tracking.py"} & set(hashed)
+    before = training._fingerprint("mlp")
+    for name, outdates in (("training.py", True), ("core/fit.py", True), ("progress.py", False), ("tracking.py", False)):
+        with monkeypatch.context() as patch:
+            patch.setitem(inputs.CODE, name, "another version")
+            assert (training._fingerprint("mlp") != before) == outdates, name
