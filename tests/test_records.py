@@ -244,6 +244,7 @@ def test_a_training_whose_dvc_is_killed_ends_and_the_next_goes_on_after_its_epoc
         until_epoch(first, 3)
         pid = int((ready.directory / ".dvc/tmp/stages/train_mlp/lock").read_text().split()[0])
         first.kill()
+        first.wait()
         resumed = ready.run("dvc repro -s train_mlp").stderr
         assert not is_alive(pid)
         assert "train_mlp: ended, since the dvc that would record it is gone" in first.stderr.read(), "no process holds the pipe"
