@@ -4,6 +4,7 @@ Here is what stages call. Nothing in it can harm a training: MLflow is used in p
 waits for longer than `PATIENCE`, and what goes wrong is one warning. ``CAMPAIGN_TRACKING=off`` does without.
 
 Usage: python src/tracking.py backfill    write what MLflow lacks of the models, metrics and plots that are here
+       python src/tracking.py ui          open MLflow's pages on them (make ui)
 """
 
 import sys
@@ -22,6 +23,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote, unquote_plus
 
 import progress
 import stage
@@ -30,6 +32,8 @@ from core.errors import CampaignError
 MIRROR = Path(__file__).with_name("mirror.py")
 PATIENCE = 180.0  # seconds that a stage waits for its mirror at the end
 GO = b"go"
+SECRET = re.compile("(PASSWORD|TOKEN|SECRET|SECRET_ACCESS_KEY)$")  # at the end of a variable's name
+KEYS = {"user", "password", "host", "port", "sslmode", "token"}  # of a query, common enough to be shown
 CURE = "python src/tracking.py backfill writes it later"
 
 
@@ -153,8 +157,40 @@ def warn(problem: object) -> None:
 
 
 def without_password(text: str) -> str:
-    """For whoever reads logs: the text with no user's name and password in its addresses."""
-    return re.sub(r"(?<=://)[^/\s]+@", "…@", text)
+    """Hide users, passwords and queries in the addresses of `text`, and what the environment keeps secret anywhere in it.
+
+    Anywhere, since libraries quote pieces of an address that they could not parse.
+    """
+    for secret in sorted(_secrets(), key=len, reverse=True):
+        alone = rf"(?<!\w){re.escape(secret)}(?!\w)"  # a short one may be part of any word
+        text = re.sub(alone if len(secret) < 12 else re.escape(secret), "…", text)
+    return re.sub(r"[\w+.-]+://[^\s'\"]*", lambda found: _address(found[0]), text)
+
+
+def _address(address: str) -> str:
+    """Return an address without its user, password and query; of one that can be read in two ways only the scheme."""
+    scheme, _, rest = address.partition("://")
+    is_file = scheme.startswith(("sqlite", "file"))
+    place, mark, query = re.fullmatch(r"([^?]*)(\??)(.*)" if is_file else r"([^?#;]*)([?#;]?)(.*)", rest).groups()
+    if not is_file and "@" in query:
+        return f"{scheme}://…"
+    if not is_file and "@" in place:
+        place = f"…@{place.rpartition('@')[2]}"
+    return f"{scheme}://{place}{mark}{'…' if query else ''}"
+
+
+def _secrets() -> set[str]:
+    """Return what the environment and the store's address keep secret, as written and decoded, whole and in its words."""
+    scheme, _, rest = os.environ.get("MLFLOW_TRACKING_URI", "").partition("://")
+    found = [value for name, value in os.environ.items() if SECRET.search(name)]
+    if not scheme.startswith(("sqlite", "file")):
+        user = rest.rpartition("@")[0]
+        found += [user, user.partition(":")[2]]
+        for part in re.split("[?#&;]", rest)[1:]:
+            key, _, value = part.partition("=")
+            found += [value] if key in KEYS else [key, value]
+    whole = {form for text in found for form in (text, unquote(text), unquote_plus(text), quote(text, safe=""))}
+    return (whole | {word for text in whole for word in re.split(r"\W+", text)}) - {""}
 
 
 def this_process() -> str:
@@ -162,13 +198,13 @@ def this_process() -> str:
 
 
 def main() -> None:
-    if sys.argv[1:] not in ([], ["backfill"]):
+    if sys.argv[1:] not in ([], ["backfill"], ["ui"]):
         print((__doc__ or "").rpartition("\n\n")[2].strip(), file=sys.stderr)
         sys.exit(2)
     import mirror
 
     try:
-        mirror.backfill()
+        mirror.ui() if sys.argv[1:] == ["ui"] else mirror.backfill()
     except CampaignError:
         raise
     except Exception as error:  # whatever a store, a network or a disk can do
