@@ -20,8 +20,12 @@ import json
 import os
 import platform
 import queue
+import re
 import select
+import shlex
 import socket
+import sqlite3
+import statistics
 import subprocess
 import tempfile
 import threading
@@ -30,6 +34,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
 
 import stage
 import tracking
@@ -42,8 +47,22 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "Baseline_Training_Production"
 TAGS = {"stage": "PRODUCTION", "purpose": "baseline_benchmark", "phase": "baseline_training"}
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow's pages take models for agents
+COLUMNS = (  # that MLflow's list of runs shows in `ui`
+    *("metrics.`val_f1_score_positive_class`", "metrics.`val_pr_auc`", "metrics.`test_f1_score_positive_class`"),
+    *("tags.`bars`", "tags.`dvc_exp_name`", "tags.`threshold`", "attributes.`Models`"),
+)
+SQLITE = re.compile(r"(?P<scheme>sqlite(\+\w+)?:///)(?P<file>(?!:memory:|file:)[^?]+)(?P<query>\?.*)?")
+DIRECTORY = re.compile(r"(?P<scheme>file:)?(?P<path>(?!databricks$)[^:]+)")
+MODEL = "data/model.pt2"  # of a logged model, beside its MLmodel
 MOMENT = 2.0  # seconds of epochs that go to the store together
+SAMPLE, SAMPLES = 2.0, 5  # seconds between looks at the machine, and looks that make one point
+NOTE = (
+    "Curves and figures are means over seeds, curves as far as every seed trained; each seed's own are in its child run. "
+    "The tag threshold is the best seed's, whose network is the logged model. How busy the machine was: system metrics."
+)
 Point = tuple[str, float, int]  # a metric's key, value and step
+Record = Mapping[str, Any]  # a row of the training history, values as numbers or text
 LIGHT = {  # a server that is down costs seconds, not minutes, and nothing is sent to anyone else
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -52,6 +71,7 @@ LIGHT = {  # a server that is down costs seconds, not minutes, and nothing is se
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "GIT_PYTHON_REFRESH": "quiet",
+    "PGCONNECT_TIMEOUT": "10",
 }
 
 
@@ -59,10 +79,34 @@ LIGHT = {  # a server that is down costs seconds, not minutes, and nothing is se
 
 
 def store_uri() -> str:
-    """A relative file is the project's, also from such an experiment, whose copy is deleted."""
+    """Return the store's address. A relative path is the project's, also in an experiment, whose copy is deleted."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-    file = uri.removeprefix("sqlite:///")
-    return f"sqlite:///{stage.root() / file}" if file != uri else uri
+    if named := SQLITE.fullmatch(uri):
+        file = stage.root() / named["file"]
+        if "?" in str(file):
+            raise CampaignError(f"{file} has a question mark, which ends a path in an SQLite address; rename its directory")
+        return f"{named['scheme']}{file}{named['query'] or ''}"
+    if named := DIRECTORY.fullmatch(uri):
+        return (stage.root() / (unquote(named["path"]) if named["scheme"] else named["path"])).as_uri()
+    return uri
+
+
+def database() -> Path | None:
+    """Return the SQLite file that is the store; None where the store is something else."""
+    named = SQLITE.fullmatch(store_uri())
+    return Path(named["file"]) if named else None
+
+
+def artifact_location() -> str | None:
+    """Return where a new experiment's artefacts go: beside an SQLite file, in the project's root for another database.
+
+    Explicit, for else MLflow keeps the working directory of the first creator for ever, even a temporary one. None where a
+    server or MLflow's directory store decides.
+    """
+    if file := database():
+        return (file.parent / "mlartifacts").as_uri()
+    is_database = re.match(r"(postgresql|mysql|mssql)\b", store_uri())
+    return (stage.root() / "mlartifacts").as_uri() if is_database else None
 
 
 def is_own() -> bool:
@@ -71,18 +115,67 @@ def is_own() -> bool:
 
 
 def reach() -> str:
-    """Where runs go, once it has answered; changes nothing. Raises whatever a store or a network can do."""
+    """Return where runs go, once it has answered; change nothing. Raises whatever a store or a network can do."""
     if tracking.is_off():
         return "off (CAMPAIGN_TRACKING)"
+    _quiet()
     uri = store_uri()
     said = tracking.without_password(uri)
-    if is_own() and not (stage.root() / "mlflow.db").exists():
+    if (file := database()) and not _is_there(file):
         return f"{said}, which the first training makes"
-    _quiet()
+    with _explaining(file):
+        _client(uri).search_experiments(max_results=1)
+    return said
+
+
+def _client(uri: str) -> "MlflowClient":
+    """Open the store. Raises at once where a database is down, not after MLflow's ten attempts, 100 s."""
     import mlflow
 
-    mlflow.MlflowClient(uri).search_experiments(max_results=1)
-    return said
+    if not uri.startswith("http"):
+        import mlflow.store.db.utils
+
+        mlflow.store.db.utils.MAX_RETRY_COUNT = 1
+    return mlflow.MlflowClient(uri)
+
+
+def _is_there(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0
+
+
+def _make_database(file: Path, location: str) -> None:
+    """Make MLflow's tables in `file`, all or nothing: a database that a kill left half migrated cannot be opened again.
+
+    Built beside and renamed, so the caller holds a lock.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    new = file.with_name(f"{file.name}.new")
+    for left in (new, new.with_name(f"{new.name}-journal")):
+        left.unlink(missing_ok=True)
+    SqlAlchemyStore(f"sqlite:///{new}", location).engine.dispose()
+    new.replace(file)
+
+
+@contextlib.contextmanager
+def _explaining(file: Path | None) -> Iterator[None]:
+    """Name the cure where `file` cannot be opened because its maker, such as `mlflow ui`, was killed."""
+    try:
+        yield
+    except Exception as error:
+        if file and re.search("already exists|duplicate column|no such table|out-of-date", str(error)) and _has_no_run(file):
+            cure = f"remove it: rm {shlex.quote(str(file))}"
+            raise CampaignError(f"the making of this database was cut off and it holds no run, {cure}") from None
+        raise
+
+
+def _has_no_run(file: Path) -> bool:
+    """Whether an SQLite file holds no run, be it for lack of their table."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as opened:
+            return bool(opened.execute("select count(*) from runs").fetchone()[0] == 0)
+    except sqlite3.Error as error:
+        return "no such table: runs" in str(error)
 
 
 class Store:
@@ -93,26 +186,44 @@ class Store:
         import mlflow
 
         self.uri = store_uri()
-        own = is_own()
         mlflow.set_tracking_uri(self.uri)
+        file, location = database(), artifact_location()
         with contextlib.ExitStack() as stack:
-            if own:
-                lock = stack.enter_context((stage.root() / "mlflow.db.lock").open("w"))
-                take(lock)
-            self.client: MlflowClient = mlflow.MlflowClient(self.uri)
-            experiment = self.client.get_experiment_by_name(EXPERIMENT)
-            # explicit, for else the first creator's directory is kept for ever, even a temporary one
-            location = (stage.root() / "mlartifacts").as_uri() if own else None
-            if experiment is None:
-                self.experiment_id = self.client.create_experiment(EXPERIMENT, artifact_location=location)
-            else:
-                self.experiment_id = experiment.experiment_id
-                if own and experiment.artifact_location != location:
-                    where = f"{experiment.artifact_location}, where the project was when mlflow.db was made"
-                    stage.say(f"tracking: warning: artefacts go to {where}; move mlflow.db away to begin a new one here")
-                if experiment.lifecycle_stage == "deleted":
-                    self.client.restore_experiment(self.experiment_id)
+            if location:
+                stack.enter_context(_holding(file or stage.root() / "mlflow.db"))
+            if file and not _is_there(file):
+                _make_database(file, location)
+            stack.enter_context(_explaining(file))
+            self.client = _client(self.uri)
+            self.experiment_id = self._experiment(location)
         self._close_the_dead()
+
+    def _experiment(self, location: str | None) -> str:
+        """Return the experiment's id; make it, or restore a deleted one."""
+        from mlflow.exceptions import MlflowException
+
+        experiment = self.client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
+            try:
+                return self.client.create_experiment(EXPERIMENT, artifact_location=location, tags=KIND)
+            except MlflowException:  # on a server, which has no lock of ours, another process may have been first
+                if not (experiment := self.client.get_experiment_by_name(EXPERIMENT)):
+                    raise
+        if experiment.lifecycle_stage == "deleted":
+            self.client.restore_experiment(experiment.experiment_id)
+        if not KIND.items() <= experiment.tags.items():
+            for key, value in KIND.items():
+                self.client.set_experiment_tag(experiment.experiment_id, key, value)
+        lost = ""
+        kept = experiment.artifact_location
+        if is_own() and kept != location:
+            lost = f"{kept}, where the project was when mlflow.db was made; move mlflow.db away"
+        elif location and "/.dvc/tmp/" in kept:
+            cure = f"mlflow experiments rename --experiment-id {experiment.experiment_id} --new-name old"
+            lost = f"{kept}, a temporary copy of the project; {cure}"
+        if lost:
+            stage.say(f"tracking: warning: artefacts go to {lost} to begin a new one here")
+        return experiment.experiment_id
 
     def find(self, condition: str) -> "list[Run]":
         """Runs of the experiment, newest first."""
@@ -162,6 +273,15 @@ class Store:
                 self.end([run.info.run_id], "KILLED")
 
 
+@contextlib.contextmanager
+def _holding(file: Path) -> Iterator[None]:
+    """Hold the lock beside `file`; its directory is made. Raises as `take` does."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.with_name(f"{file.name}.lock").open("w") as lock:
+        take(lock)
+        yield
+
+
 def take(lock: IO[str]) -> None:
     """Lock a file, waiting for another process for as long as a stage does for its mirror. Raises TimeoutError."""
     until = time.monotonic() + tracking.PATIENCE
@@ -180,7 +300,7 @@ def _quiet() -> None:
     for name, value in LIGHT.items():
         os.environ.setdefault(name, value)
     warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
+    logging.disable(logging.CRITICAL)  # an error is told as one line, with no password
 
 
 def _is_dead(process: str) -> bool:
@@ -210,9 +330,22 @@ def follow() -> None:
     tags = {**_tags_here(), **tags}
     run, children, logged = _take_up(store, architecture, seeds, _flat(sections), tags)
     stage.say(f"tracking: run {architecture} {run} in {tracking.without_password(store.uri)}")
-    ending = None
+    with _sampling(run):
+        ending = _pass_on(messages, store, run, children, logged)
+    if ending == "FINISHED":
+        write(store, architecture, run)
+    else:
+        store.end((*children.values(), run), ending)
+
+
+def _pass_on(
+    messages: "queue.SimpleQueue[list[Any]]", store: Store, run: str, children: Mapping[int, str], logged: dict[int, int]
+) -> str:
+    """Log the epochs that `messages` tell of, and their means over seeds. Returns how the training ended."""
+    ending, mean_logged = None, _last_epoch(store, run)
+    unfinished: dict[int, list[Record]] = {}
     while ending is None:
-        points: dict[int, list[Point]] = {}
+        points: dict[str, list[Point]] = {}
         for kind, *content in _next(messages):
             if kind == "end":
                 ending = content[0]
@@ -220,13 +353,39 @@ def follow() -> None:
             seed, record, best_f1 = content
             if record["epoch"] > logged[seed]:  # a training that goes on tells all its epochs again
                 logged[seed] = record["epoch"]
-                points.setdefault(seed, []).extend(_points(record, best_f1))
-        for seed, own in points.items():
-            store.log(children[seed], metrics=own)
-    if ending == "FINISHED":
-        write(store, architecture, run)
-    else:
-        store.end((*children.values(), run), ending)
+                points.setdefault(children[seed], []).extend(_points(record, best_f1))
+            if record["epoch"] > mean_logged:
+                unfinished.setdefault(record["epoch"], []).append(record)
+        if means := _means(unfinished, len(children)):
+            points[run] = means
+        for of, own in points.items():
+            store.log(of, metrics=own)
+    return ending
+
+
+@contextlib.contextmanager
+def _sampling(run: str) -> Iterator[None]:
+    """Log how busy this machine is, its GPUs too where nvidia-ml-py is installed, by MLflow's own sampler in a thread."""
+    import psutil
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    class Sampler(SystemMetricsMonitor):
+        def monitor(self) -> None:
+            with contextlib.suppress(Exception):
+                psutil.cpu_percent()  # a thread's first call returns 0, later ones the load since the last
+                if not self._shutdown_event.wait(self.sampling_interval):
+                    super().monitor()
+
+    sampler = None
+    with contextlib.suppress(Exception):  # here and above: what a machine does not tell is no reason to track nothing
+        sampler = Sampler(run, SAMPLE, SAMPLES, resume_logging=True)
+        sampler.start()
+    yield
+    with contextlib.suppress(Exception):
+        sampler.finish()
+        if rest := sampler.aggregate_metrics():  # what a short training has, and MLflow would drop
+            sampler.publish_metrics(rest)
+            sampler.mlflow_logger.flush()
 
 
 def _next(messages: "queue.SimpleQueue[list[Any]]") -> Iterator[list[Any]]:
@@ -266,8 +425,8 @@ def _take_up(
 def _create(
     store: Store, architecture: str, seeds: list[int], params: Mapping[str, Any], tags: Mapping[str, str]
 ) -> tuple[str, dict[int, str]]:
-    name = architecture + (f" {tags['dvc_exp_name']}" if "dvc_exp_name" in tags else "")
-    run = store.create(name, {"model_type": architecture, **TAGS, **tags})
+    name = f"{architecture} {tags['dvc_exp_name']}".strip()
+    run = store.create(name, {"model_type": architecture, "mlflow.note.content": NOTE, **TAGS, **tags})
     store.log(run, params=params)
     return run, _children(store, run, seeds)
 
@@ -294,6 +453,17 @@ def _points(record: Mapping[str, float], best_f1: float) -> list[Point]:
     step = int(record["epoch"])
     points = [(f"epoch/{key}", value, step) for key, value in record.items() if key not in ("epoch", "seed")]
     return [*points, ("val_f1_score_positive_class", best_f1, step)]
+
+
+def _means(unfinished: dict[int, list[Record]], seeds: int) -> list[Point]:
+    """Take the epochs that all seeds have finished out of `unfinished`, by epoch, as points of their means."""
+    whole = {epoch: unfinished.pop(epoch) for epoch in sorted(unfinished) if len(unfinished[epoch]) == seeds}
+    return [
+        (f"epoch/{key}", statistics.fmean(float(record[key]) for record in records), epoch)
+        for epoch, records in whole.items()
+        for key in records[0]
+        if key not in ("epoch", "seed")
+    ]
 
 
 # --- a finished training's run, from the files ----------------------------------------------------------------------
@@ -334,12 +504,19 @@ def write(store: Store, architecture: str, run: str | None = None) -> str:
         figures = {key: value for key, value in summary.items() if key not in ("seed", "stopped_early")}
         if evaluated:
             figures |= {f"test_{key}": value for key, value in evaluated["test"][number].items()}
-        store.log(child, metrics=_news(store, child, figures), tags=tags)
+        store.log(child, metrics=_news(store, child, figures), tags={**tags, "threshold": summary["threshold"]})
 
     figures = {key: value for key, value in trained.items() if key != "best_seed"}
     figures["val_pr_auc"] = sum(summary["val_pr_auc"] for summary in trained["seeds"]) / len(seeds)
     if evaluated:
         figures |= stage.read_json(Path("metrics/test") / f"{architecture}.json")
+    (best,) = [summary for summary in trained["seeds"] if summary["seed"] == trained["best_seed"]]
+    tags |= {"threshold": best["threshold"], "mlflow.note.content": NOTE}
+    last, epochs = _last_epoch(store, run), {}
+    for row in history:
+        if int(row["epoch"]) > last:
+            epochs.setdefault(int(row["epoch"]), []).append(row)
+    store.log(run, metrics=_means(epochs, len(seeds)))
     store.log(run, metrics=_news(store, run, figures), tags=tags)
     _log_artifacts(store, run, architecture, evaluated)
     if evaluated:
@@ -438,7 +615,7 @@ def _curves_png(architecture: str) -> bytes:
 
 
 def _has_model(store: Store, run: str) -> bool:
-    """Whole, and not left by an export that was killed."""
+    """Whether the run has a model that was exported whole and whose files are still there."""
     from mlflow.entities import LoggedModelStatus
     from mlflow.exceptions import MlflowException
 
@@ -446,7 +623,10 @@ def _has_model(store: Store, run: str) -> bool:
     for model in outputs.model_outputs if outputs else ():
         with contextlib.suppress(MlflowException):  # deleted
             if store.client.get_logged_model(model.model_id).status == LoggedModelStatus.READY:
-                return True
+                files = store.client.list_logged_model_artifacts(model.model_id)
+                files += store.client.list_logged_model_artifacts(model.model_id, "data")
+                if {"MLmodel", MODEL} <= {file.path for file in files}:
+                    return True
     return False
 
 
@@ -482,7 +662,7 @@ def _log_model(store: Store, run: str, architecture: str, models_md5: str) -> No
     with mlflow.start_run(run_id=run), torch.inference_mode():  # begins and ends the run again
         mlflow.pytorch.log_model(
             servable(network).eval(),
-            name="model",
+            name=architecture,
             signature=signature,
             input_example=example,
             pip_requirements=[f"torch=={importlib.metadata.version('torch')}", f"mlflow=={mlflow.__version__}", "numpy"],
@@ -554,12 +734,10 @@ def _origin() -> dict[str, str]:
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10).stdout.strip()
 
-    tags = {}
+    tags = {"dvc_exp_name": os.environ.get("DVC_EXP_NAME", "")}  # empty, so that every table of runs has the column
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         if commit := git("rev-parse", "HEAD"):
             tags |= {"mlflow.source.git.commit": commit, "git_dirty": str(bool(git("status", "--porcelain"))).lower()}
-    if name := os.environ.get("DVC_EXP_NAME"):
-        tags["dvc_exp_name"] = name
     return tags
 
 
@@ -593,9 +771,29 @@ def backfill() -> None:
     if not (here := trained()):
         raise CampaignError("no trained models here; run dvc repro, or dvc pull")
     store = Store()
-    for name in here:
-        print(f"{name:9} run {write(store, name)}")
+    with _holding(stage.root() / "mlflow.db.backfill"):  # two at once would make every run twice
+        for name in here:
+            print(f"{name:9} run {write(store, name)}")
     print(f"all in {tracking.without_password(store.uri)}")
+
+
+def ui() -> None:
+    """Start MLflow's pages on the store, after the address at which they show the campaign's runs as trainings, with figures.
+
+    Raises:
+        CampaignError: the store is a server, which has pages of its own.
+    """
+    store = Store()
+    view = json.dumps({"selectedColumns": COLUMNS})
+    store.client.set_experiment_tag(store.experiment_id, "mlflow.sharedViewState.campaign", view)
+    shows = f"/#/experiments/{store.experiment_id}/runs?workflowType=machine_learning&viewStateShareKey=campaign"
+    if store.uri.startswith("http"):
+        address = tracking.without_password(store.uri).rstrip("/") + shows
+        raise CampaignError(f"MLFLOW_TRACKING_URI is a server: open {address} in a browser")
+    print(f"open http://127.0.0.1:{os.environ.get('MLFLOW_PORT', '5000')}{shows}", flush=True)
+    served = {"MLFLOW_BACKEND_STORE_URI": store.uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    arguments = ["-m", "mlflow", "ui", "--host", "127.0.0.1", "--workers", "1"]
+    os.execve(sys.executable, [sys.executable, *arguments], os.environ | served)
 
 
 def main() -> None:
