@@ -39,9 +39,7 @@ report: repro ## run the campaign, and say where the report is
 	@python -c 'import pathlib; print("open", pathlib.Path("reports/comparison.html").resolve().as_uri())'
 
 ui: $(READY) ## open MLflow on the runs of this directory, http://127.0.0.1:5000
-	@case "$$MLFLOW_TRACKING_URI" in http*) echo "MLFLOW_TRACKING_URI is a server: open it in a browser" >&2; exit 1;; esac
-	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
-	  mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --host 127.0.0.1 --workers 1
+	@python src/tracking.py ui
 
 audit: $(READY) ## look for leaks in the data and in the campaign
 	python src/audit.py
