@@ -3,24 +3,34 @@
 import contextlib
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import socket
 import sqlite3
+import string
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import quote, urlsplit
 
+import hypothesis
 import numpy as np
 import pytest
+import requests
+from hypothesis import strategies as st
 from ruamel.yaml import YAML
+from sqlalchemy import create_engine, make_url
 
 import mirror
 import tracking
+from core.errors import CampaignError
 from core.names import NETWORKS
 from scaffold import PROJECT, Clone, mounted
 
@@ -44,8 +54,10 @@ for run in client.search_runs([experiment.experiment_id]):
     rows.append({
         "began": run.info.start_time, "ended": run.info.end_time,
         "id": run.info.run_id, "status": run.info.status, "tags": run.data.tags, "params": run.data.params,
-        "metrics": run.data.metrics, "steps": sorted(point.step for point in history),
+        "metrics": run.data.metrics, "name": run.info.run_name, "steps": sorted(point.step for point in history),
         "models": [model.model_id for model in found.outputs.model_outputs] if found.outputs else [],
+        "model_names": [client.get_logged_model(model.model_id).name for model in found.outputs.model_outputs]
+                       if found.outputs else [],
         "thresholds": [client.get_logged_model(model.model_id).tags["threshold"] for model in found.outputs.model_outputs]
                       if found.outputs else [],
         "artifacts": sorted(
@@ -137,7 +149,10 @@ def test_the_table_of_a_campaign_has_every_model_and_seed_and_no_gap(campaign):
         assert len(run["models"]) == 1
         trained, evaluated = campaign.read(f"metrics/train/{name}.json"), campaign.read("metrics/evaluate.json")["models"][name]
         (best,) = [seed for seed in trained["seeds"] if seed["seed"] == trained["best_seed"]]
-        assert run["thresholds"] == [str(best["threshold"])]
+        assert run["thresholds"] == [run["tags"]["threshold"]] == [str(best["threshold"])]
+        assert run["model_names"] == [name]
+        assert run["steps"] == [1, 2, 3], "means over seeds, by epoch"
+        assert "child run" in run["tags"]["mlflow.note.content"]
         assert set(run["artifacts"]) >= {
             "configuration/params.yaml", "training/training_history.csv", f"training/{name}.png", f"test/{name}.png",
             "test/pr_and_roc_curves.png", "report/comparison.html", "environment/requirements.txt",
@@ -149,6 +164,19 @@ def test_the_table_of_a_campaign_has_every_model_and_seed_and_no_gap(campaign):
             assert child["metrics"]["val_f1_score_positive_class"] == pytest.approx(seed["val_f1_score_positive_class"])
             assert child["metrics"]["test_f1_score_positive_class"] == pytest.approx(test["f1_score_positive_class"])
             assert child["metrics"]["test_pr_auc"] == pytest.approx(test["pr_auc"])
+            assert child["tags"]["threshold"] == str(seed["threshold"])
+        of_epochs = [child["metrics"]["epoch/val_f1"] for child in children]
+        assert run["metrics"]["epoch/val_f1"] == pytest.approx(sum(of_epochs) / 2)
+
+
+def test_the_readmes_snippet_tells_runs_of_other_bars_and_experiments_apart(campaign):
+    section = (PROJECT / "README.md").read_text().partition("## Tracking")[2].partition("\n## ")[0]
+    code = [line[4:] for line in section.splitlines() if line.startswith((">>> ", "... "))]
+    (campaign.directory.parent / "snippet.py").write_text("\n".join(code))
+    head, *rows = campaign.run(f"python {campaign.directory.parent / 'snippet.py'}", **ON).stdout.splitlines()
+    assert head.split()[:3] == ["tags.model_type", "tags.bars", "tags.dvc_exp_name"]
+    assert {row.split()[1] for row in rows} == set(NETWORKS)
+    assert "NaN" not in "".join(rows)
 
 
 def test_what_evaluate_found_of_other_models_is_not_told_of_these(campaign, monkeypatch):
@@ -298,6 +326,236 @@ def test_trouble_with_the_store_is_one_warning_and_changes_nothing(campaign, tmp
     assert campaign.lock() == before
 
 
+def opened(directory: Path, *, code: str = "mirror.Store()", **environment: str) -> subprocess.Popen[str]:
+    """A process in `directory` that opens the store there."""
+    code = f"import sys; sys.path.insert(0, {str(PROJECT / 'src')!r}); import mirror; {code}"
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_"))}
+    command = [sys.executable, "-c", code]
+    return subprocess.Popen(command, cwd=directory, env=inherited | environment, stdout=-1, stderr=-1, text=True)
+
+
+def said(*processes: subprocess.Popen[str]) -> list[str]:
+    """What each process said by its end, which must be a good one."""
+    texts = ["".join(process.communicate(timeout=500)) for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), texts
+    return texts
+
+
+def tables(file: Path) -> int:
+    with contextlib.closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as database:
+        return len(database.execute("select * from sqlite_master where type = 'table'").fetchall())
+
+
+def test_a_kill_while_the_database_is_made_leaves_none_or_a_whole_one(campaign, tmp_path):
+    file, whole = tmp_path / "mlflow.db", tables(campaign.directory / "mlflow.db")
+    for until in (1, 15, whole - 3):  # tables that there are when it is killed
+        with opened(tmp_path) as maker:
+            while maker.poll() is None:
+                with contextlib.suppress(sqlite3.Error):
+                    if any(tables(half) >= until for half in (file, tmp_path / "mlflow.db.new") if half.exists()):
+                        break
+                time.sleep(0.01)
+            maker.kill()
+        assert not file.exists() or tables(file) >= whole
+    assert said(opened(tmp_path)) == [""]
+    assert tables(file) == whole
+    assert not list(tmp_path.glob("*.new*"))
+
+
+def test_a_half_made_database_is_named_with_a_cure_that_works(campaign, tmp_path):
+    """As `mlflow ui` leaves one that is killed."""
+    file = Path(shutil.copy(campaign.directory / "mlflow.db", tmp_path / "it's own.db"))
+    with contextlib.closing(sqlite3.connect(file)) as database, database:
+        database.execute("delete from runs")
+        database.execute("drop table logged_models")
+        database.execute("update alembic_version set version_num = '89d4b8295536'")  # before registered_models
+    store = {"MLFLOW_TRACKING_URI": f"sqlite:///{file}"}
+    told = campaign.run("python src/tracking.py backfill", fails=True, **ON, **store).stderr
+    assert told.count("\n") == 1
+    assert "the making of this database was cut off and it holds no run, remove it: rm " in told
+    finding = campaign.run(
+        "python -c \"import sys; sys.path.insert(0, 'src'); import check_campaign; print(check_campaign.store())\"", **ON, **store
+    )
+    assert "was cut off and it holds no run, remove it" in finding.stdout
+    subprocess.run(shlex.split(told.partition("remove it: ")[2]), check=True)
+    campaign.run("python src/tracking.py backfill", **ON, **store)
+
+
+def test_two_backfills_at_once_on_a_fresh_store_make_each_run_once(campaign, tmp_path):
+    store = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/deep/own.db"}
+    command, environment = [sys.executable, "src/tracking.py", "backfill"], os.environ | ON | store
+    both = [subprocess.Popen(command, cwd=campaign.directory, env=environment, stdout=-1, stderr=-1, text=True) for _ in range(2)]
+    assert all(name in text for text in said(*both) for name in NETWORKS)
+    found, holes = in_store(campaign, **store)
+    assert (len(found), holes) == (RUNS, 0)
+    assert all(len(run["models"]) == 1 for run in parents(found))
+
+
+def test_a_store_first_met_in_a_temporary_copy_keeps_its_models_and_lost_ones_are_logged_anew(campaign, tmp_path):
+    """A stage in DVC's copy knows the project by DVC_ROOT; the store is the user's own, by a relative path."""
+    copy = campaign.directory / ".dvc/tmp/exps/tmpcopy"
+    shutil.copytree(campaign.directory, copy, ignore=shutil.ignore_patterns(".dvc", "mlartifacts", "mlflow.db*"))
+    store = {"MLFLOW_TRACKING_URI": "sqlite:///own/store.db"}
+    Clone.of(copy).run("python src/tracking.py backfill", **ON, **store, DVC_ROOT=str(campaign.directory))
+    shutil.rmtree(copy)
+
+    def files() -> dict[str, Path]:
+        own = campaign.directory / "own/mlartifacts"
+        exported = {
+            run["tags"]["model_type"]: own / f"models/{run['models'][-1]}/artifacts/data/model.pt2"
+            for run in parents(runs(campaign, **store))
+        }
+        return {name: file for name, file in exported.items() if file.is_file()}
+
+    before = files()
+    assert set(before) == set(NETWORKS)
+    before["gru"].unlink()
+    campaign.run("python src/tracking.py backfill", **ON, **store)
+    after = files()
+    assert set(after) == set(NETWORKS)
+    assert {name for name in after if after[name] != before[name]} == {"gru"}
+
+
+def test_an_experiment_that_keeps_its_files_in_a_temporary_copy_is_told_with_a_cure_that_works(tmp_path):
+    """As MLflow's own default made it."""
+    store = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/own.db"}
+    gone = "file:///p/.dvc/tmp/exps/tmpx/mlruns"
+    make = f"mirror._quiet(); mirror._client(mirror.store_uri()).create_experiment(mirror.EXPERIMENT, artifact_location={gone!r})"
+    said(opened(tmp_path, code=make, **store))
+    (told,) = said(opened(tmp_path, **store))
+    assert told.startswith(
+        f"tracking: warning: artefacts go to {gone}, a temporary copy of the project; mlflow experiments rename"
+    )
+    cure = told.partition("project; ")[2].partition(" to begin")[0]
+    command = [sys.executable, "-m", *shlex.split(cure)]
+    subprocess.run(command, env=os.environ | ON | store, check=True, capture_output=True)
+    assert said(opened(tmp_path, **store)) == [""]
+    with contextlib.closing(sqlite3.connect(tmp_path / "own.db")) as database:
+        query = "select artifact_location from experiments where name = ?"
+        assert database.execute(query, [mirror.EXPERIMENT]).fetchall() == [(f"file://{tmp_path}/mlartifacts",)]
+
+
+@pytest.fixture
+def postgresql() -> Iterator[str]:
+    """The address of an empty database of a server on loopback, which a password opens."""
+    pytest.importorskip("psycopg", reason="no driver for PostgreSQL: pip install 'psycopg[binary]'")
+    is_root = os.getuid() == 0  # as which it does not run
+    if not all(shutil.which(tool) for tool in ("initdb", "postgres", *(["setpriv"] if is_root else []))):
+        pytest.skip("no PostgreSQL on PATH")
+    port, ids = free_port(), ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if is_root else []
+    with tempfile.TemporaryDirectory() as directory:  # pytest's own is closed to other users
+        (Path(directory) / "password").write_text("pa/ss@w0rd")
+        if is_root:
+            for path in (Path(directory), Path(directory) / "password"):
+                os.chown(path, 65534, 65534)
+        data = f"{directory}/data"
+        initdb = ["initdb", "-D", data, "-U", "bob", "-A", "password", f"--pwfile={directory}/password", "-N"]
+        subprocess.run([*ids, *initdb], check=True, capture_output=True)
+        command = [*ids, "postgres", "-D", data, "-k", "", "-h", "127.0.0.1", "-p", str(port), "-F"]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+            try:
+                for _ in range(240):
+                    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                        break
+                    time.sleep(0.25)
+                yield f"postgresql://bob:pa%2Fss%40w0rd@127.0.0.1:{port}/postgres"
+            finally:
+                server.send_signal(signal.SIGQUIT)
+
+
+def test_a_database_server_has_its_files_in_the_projects_root_and_tells_no_password(postgresql, tmp_path):
+    project, copy = tmp_path / "project", tmp_path / "copy"
+    project.mkdir()
+    copy.mkdir()
+    code = "store = mirror.Store(); print(store.client.get_experiment(store.experiment_id).artifact_location)"
+    both = [opened(copy, code=code, MLFLOW_TRACKING_URI=postgresql, DVC_ROOT=str(project)) for _ in range(2)]
+    assert said(*both) == [f"file://{project}/mlartifacts\n"] * 2
+    wrong = postgresql.replace("w0rd", "w1rd")
+    plain = wrong.replace("bob:pa%2Fss%40w1rd@", "") + "?user=bob&password=w1rd"
+    command = [sys.executable, str(PROJECT / "src/tracking.py"), "ui"]
+    for address in (wrong, plain):
+        environment = os.environ | ON | {"MLFLOW_TRACKING_URI": address, "DVC_ROOT": str(project)}
+        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=300)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+        assert "authentication failed for" in done.stderr
+        assert "w1rd" not in done.stderr
+
+
+def test_how_busy_the_machine_was_is_in_a_trainings_run_and_a_resumed_one_goes_on_counting(tmp_path):
+    environment = os.environ | ON | {"DVC_ROOT": str(tmp_path), "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "0.3"}
+    record = {"epoch": 1, "val_f1": 0.5}
+
+    def follow() -> dict[str, list[int]]:
+        command = [sys.executable, str(PROJECT / "src/mirror.py"), "follow"]
+        with subprocess.Popen(command, cwd=tmp_path, env=environment, stdin=-1, stderr=-1, text=True) as process:
+            for message in (["start", "mlp", [1], {}, {"fingerprint": "f", "process": "elsewhere:1"}], ["epoch", 1, record, 0.5]):
+                process.stdin.write(json.dumps(message) + "\n")
+                process.stdin.flush()
+            assert "tracking: run mlp" in process.stderr.readline()
+            time.sleep(3)
+            process.stdin.write(json.dumps(["end", "FAILED"]) + "\n")
+            process.stdin.flush()  # and stays open, as where the trainer hangs
+            assert process.wait(60) == 0
+            assert process.stderr.read() == ""
+        steps: dict[str, list[int]] = {}
+        with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+            for key, step in database.execute("select key, step from metrics where key like 'system/%' order by step"):
+                steps.setdefault(key, []).append(step)
+            (first,) = database.execute(
+                "select value from metrics where key = 'system/cpu_utilization_percentage' and step = 0"
+            ).fetchone()
+        assert first > 0, "not the sampler's first look, which has nothing to compare with"
+        return steps
+
+    once, again = follow(), follow()
+    assert {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"} <= set(once)
+    for key, steps in again.items():
+        assert steps == list(range(len(steps)))
+        assert len(steps) > len(once[key])
+
+
+def test_the_pages_open_on_trainings_with_their_figures(campaign, tmp_path):
+    port = free_port()
+    environment = os.environ | ON | {"MLFLOW_PORT": str(port)}
+    command = [sys.executable, "src/tracking.py", "ui"]
+    with (tmp_path / "log").open("w") as log, subprocess.Popen(
+        command, cwd=campaign.directory, env=environment, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
+    ) as server:  # fmt: skip
+        try:
+            address = server.stdout.readline().split()[1]
+            assert address.startswith(f"http://127.0.0.1:{port}/#/experiments/1/runs?workflowType=machine_learning")
+            for _ in range(480):
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                    break
+                time.sleep(0.25)
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/get?experiment_id=1") as answer:
+                tags = {tag["key"]: tag["value"] for tag in json.load(answer)["experiment"]["tags"]}
+            assert tags["mlflow.experimentKind"] == "custom_model_development"
+            key = f"mlflow.sharedViewState.{address.partition('viewStateShareKey=')[2]}"
+            assert "metrics.`val_f1_score_positive_class`" in json.loads(tags[key])["selectedColumns"]
+            if browser := shutil.which("chromium"):
+                quiet = "--headless --no-sandbox --disable-gpu --disable-background-networking --disable-component-update"
+                quiet += f" --disable-sync --virtual-time-budget=30000 --user-data-dir={tmp_path}/profile"
+                command = [browser, *quiet.split()]
+                page = subprocess.run([*command, "--dump-dom", address], capture_output=True, text=True, timeout=300).stdout
+                assert "val_f1_score_positive_class" in page
+                assert "tags.bars" in page or ">bars<" in page
+                assert "cnn_lstm" in page
+        finally:
+            os.killpg(server.pid, signal.SIGKILL)
+
+
+def test_the_pages_of_a_server_are_its_own(tmp_path):
+    port = free_port()
+    command = ["mlflow", "server", "--backend-store-uri", f"sqlite:///{tmp_path}/far.db", "--workers", "1"]
+    with serving(command, port, tmp_path) as address:
+        environment = os.environ | ON | {"MLFLOW_TRACKING_URI": address}
+        command = [sys.executable, str(PROJECT / "src/tracking.py"), "ui"]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert f"is a server: open {address}/#/experiments/1/runs?workflowType=machine_learning" in done.stderr
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 def test_a_killed_training_goes_on_in_its_run(campaign, tmp_path):
     clone = Clone(tmp_path, train={"epochs": 40, "seeds": [1], "patience": 50})
@@ -365,14 +623,24 @@ def test_a_project_that_moved_says_where_its_artefacts_go(tmp_path):
 
 def test_a_relative_store_is_the_projects_wherever_a_stage_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    for named, meant in {
-        "sqlite:///own.db": f"sqlite:///{tmp_path}/own.db",
-        "sqlite:////data/own.db": "sqlite:////data/own.db",
-        "http://127.0.0.1:5000": "http://127.0.0.1:5000",
-        "": f"sqlite:///{tmp_path}/mlflow.db",
-    }.items():
+    here, data = f"file://{tmp_path}/mlartifacts", "file:///data/mlartifacts"
+    for named, meant, artifacts in (
+        ("sqlite:///own.db", f"sqlite:///{tmp_path}/own.db", here),
+        ("sqlite:////data/own.db", "sqlite:////data/own.db", data),
+        ("sqlite+pysqlite:////data/own.db?timeout=3", "sqlite+pysqlite:////data/own.db?timeout=3", data),
+        ("mlruns", f"file://{tmp_path}/mlruns", None),  # inside the store, which is a directory
+        ("file:mlruns", f"file://{tmp_path}/mlruns", None),
+        ("file:///data/mlruns", "file:///data/mlruns", None),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000", None),
+        ("databricks", "databricks", None),
+        ("postgresql://h/db", "postgresql://h/db", here),
+        ("", f"sqlite:///{tmp_path}/mlflow.db", here),
+    ):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", named)
-        assert mirror.store_uri() == meant
+        assert (mirror.store_uri(), mirror.artifact_location()) == (meant, artifacts)
+    monkeypatch.setenv("DVC_ROOT", f"{tmp_path}/what?")
+    with pytest.raises(CampaignError, match="has a question mark"):
+        mirror.store_uri()
 
 
 def test_no_password_is_printed(campaign):
@@ -382,6 +650,55 @@ def test_no_password_is_printed(campaign):
         done = campaign.run(f"python src/{script}", fails=fails, **ON, MLFLOW_TRACKING_URI=store)
         assert "127.0.0.1" in done.stdout + done.stderr
         assert "s3cret" not in done.stdout + done.stderr
+    trouble = "http://me:s3cret/Pa55word@127.0.0.1:9"  # not an address: libraries quote what they read as a port
+    said = campaign.run("python src/tracking.py backfill", fails=True, **ON, MLFLOW_TRACKING_URI=trouble).stderr
+    assert not re.search("s3cret|Pa55word|Traceback", said)
+    assert said.count("\n") == 1
+
+
+WORDS = st.text(string.ascii_letters + string.digits, min_size=6, max_size=12).filter(lambda word: word not in tracking.KEYS)
+ADDRESSES = (
+    "http://bob:{}@127.0.0.1:9/x", "https://{}@h", "postgresql://bob:{}@127.0.0.1:1/db", "postgresql://h/db?user=bob&password={}",
+    "http://h:5000/?token={}", "mysql+pymysql://bob:{}@h/db?ssl=1", "http://h:9/p?access={}#x",
+)  # fmt: skip
+READERS = (
+    lambda address: urlsplit(address).port,
+    lambda address: make_url(address).translate_connect_args(),
+    lambda address: create_engine(address),
+    lambda address: requests.Request("GET", f"{address}/api").prepare(),
+)
+
+
+@hypothesis.settings(max_examples=200)
+@hypothesis.given(WORDS, WORDS, st.sampled_from("/@:?#&=%+;![ .-"), st.sampled_from(ADDRESSES), st.booleans())
+def test_no_part_of_a_password_is_left_in_what_libraries_say(word, other, mark, template, is_quoted):
+    password = word + mark + other
+    address = template.format(quote(password, safe="") if is_quoted else password)
+    said = [address, repr(address), f"cannot reach {address}: no", f"({address})", f"url: /?token={password}/api", f"'{word}'"]
+    for read in READERS:
+        try:
+            said.append(str(read(address)))
+        except Exception as error:
+            said.append(f"{error!r} {error}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", address)
+        shown = tracking.without_password("\n".join(said))
+    assert not re.findall(rf"(?<![a-zA-Z0-9])({word}|{other})(?![a-zA-Z0-9])", shown)
+
+
+def test_a_password_in_the_environment_is_hidden(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://h:5000")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "pa ss/w0rd")
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "abc")
+    assert (
+        tracking.without_password("401 for 'pa ss/w0rd', Bearer abc, at http://h:5000/abcd")
+        == "401 for '…', Bearer …, at http://h:5000/abcd"
+    )
+
+
+def test_the_path_of_a_file_is_shown_whole(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////home/me@work/own.db?timeout=3")
+    assert tracking.without_password("in sqlite:////home/me@work/own.db?timeout=3") == "in sqlite:////home/me@work/own.db?…"
 
 
 def test_an_experiment_in_a_temporary_copy_writes_to_the_projects_store(campaign):
