@@ -152,6 +152,7 @@ def test_the_table_of_a_campaign_has_every_model_and_seed_and_no_gap(campaign):
         assert run["thresholds"] == [run["tags"]["threshold"]] == [str(best["threshold"])]
         assert run["model_names"] == [name]
         assert run["steps"] == [1, 2, 3], "means over seeds, by epoch"
+        assert "system/cpu_utilization_percentage" in run["metrics"], "however short the training was"
         assert "child run" in run["tags"]["mlflow.note.content"]
         assert set(run["artifacts"]) >= {
             "configuration/params.yaml", "training/training_history.csv", f"training/{name}.png", f"test/{name}.png",
