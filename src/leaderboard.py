@@ -4,12 +4,16 @@ Usage: python src/leaderboard.py                the models of the workspace (mak
        python src/leaderboard.py experiments    the workspace, HEAD and HEAD's experiments (make experiments)
 """
 
+import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # python -P and PYTHONSAFEPATH leave it out
+import guard
+
 import argparse
 import itertools
 import json
 import os
 import subprocess
-import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
