@@ -174,17 +174,13 @@ def run(main: Callable[[], None], *, takes_arguments: bool = False) -> None:
         sys.stdout.flush()  # or the end of Python would find that the last lines cannot be written
     except CampaignError as error:
         sys.exit(f"{script}: {one_line(error)}")
-    except ImportError as error:
-        if (said := explain(error)) is None:
-            raise
-        sys.exit(f"{script}: {said}")
     except BrokenPipeError:  # whoever read our output has read enough, as head does
         sys.exit(1)
     except KeyboardInterrupt:
         say(f"{script}: interrupted")
         sys.exit(130)
     except Exception as error:
-        if (said := line_about(error)) is None:
+        if (said := line_about(error) or explain(error)) is None:
             raise
         sys.exit(f"{script}: {said}")
     finally:
