@@ -53,18 +53,18 @@ def explain(error: BaseException) -> str | None:
     said = " ".join(str(error).split())[:200]
     if isinstance(error, MemoryError) or any(words in said.lower() for words in NO_MEMORY):
         return f"out of memory while it starts ({said or 'no detail'}); end other programs, or raise the limit: ulimit -v"
-    if not isinstance(error, ImportError) or _is_ours(error.name or ""):
+    if not isinstance(error, ImportError) or not error.name or _is_ours(error.name):
         return None
-    package = (error.name or "").partition(".")[0]
+    package = error.name.partition(".")[0]
     if not isinstance(error, ModuleNotFoundError):
-        return f"package {package or 'unknown'} cannot be imported ({said}); install it again: {INSTALL} --force-reinstall"
+        return f"package {package} cannot be imported ({said}); install it again: {INSTALL} --force-reinstall"
     inside = Path(sys.prefix).resolve() == (Path(__file__).parents[1] / ".venv").resolve()
     return f"no package {package!r} for {sys.executable}; {INSTALL if inside else CURE}"
 
 
 def _is_ours(module: str) -> bool:
     top = Path(__file__).with_name(module.partition(".")[0])
-    return bool(module) and (top.is_dir() or top.with_suffix(".py").is_file())
+    return top.is_dir() or top.with_suffix(".py").is_file()
 
 
 def _hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

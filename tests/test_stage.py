@@ -361,8 +361,13 @@ def test_a_refusal_is_exit_code_1_and_one_line_on_standard_error(tmp_path):
         done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (1, ""), script
         assert done.stderr.count("\n") == 1, done.stderr
-        refused = {"verify": "dvc.lock not found", "tracking": "no trained models here"}.get(script.stem, "params.yaml not found")
-        assert done.stderr.startswith(f"{script.stem}: {refused}"), done.stderr
+        refused = {
+            "verify": "dvc.lock not found",
+            "tracking": "no trained models here",
+            "leaderboard": "no model's metrics under metrics/test/",
+        }
+        said = refused.get(script.stem, "params.yaml not found")
+        assert done.stderr.startswith(f"{script.stem}: {said}"), done.stderr
 
 
 @pytest.mark.parametrize("jobs", ["0", "-1", "two", "1.5", "²"])
@@ -449,5 +454,5 @@ def test_every_script_has_help_and_refuses_what_it_does_not_know(desk, monkeypat
     assert len(out) > 15
     code, out, err = call("--epochs", "3")
     assert (code, out) == (2, "")
-    if script not in ("check_data.py", "tracking.py"):
+    if script not in ("check_data.py", "leaderboard.py", "tracking.py", "verify.py"):
         assert err == f"{script[:-3]}: takes no arguments, found --epochs 3; settings are in params.yaml\n"
