@@ -383,9 +383,10 @@ def _sampling(run: str) -> Iterator[None]:
     yield
     with contextlib.suppress(Exception):
         sampler.finish()
-        if rest := sampler.aggregate_metrics():  # what a short training has, and MLflow would drop
-            sampler.publish_metrics(rest)
-            sampler.mlflow_logger.flush()
+        if not sampler.aggregate_metrics():
+            sampler.collect_metrics()  # of a training over before the thread's first look; this thread's covers all of it
+        sampler.publish_metrics(sampler.aggregate_metrics())  # what MLflow would drop
+        sampler.mlflow_logger.flush()
 
 
 def _next(messages: "queue.SimpleQueue[list[Any]]") -> Iterator[list[Any]]:
