@@ -185,8 +185,8 @@ class Store:
         _quiet()
         import mlflow
 
-        self.uri = store_uri()
-        mlflow.set_tracking_uri(self.uri)
+        self.uri, own = store_uri(), is_own()
+        mlflow.set_tracking_uri(self.uri)  # sets the environment's variable too
         file, location = database(), artifact_location()
         with contextlib.ExitStack() as stack:
             if location:
@@ -195,10 +195,10 @@ class Store:
                 _make_database(file, location)
             stack.enter_context(_explaining(file))
             self.client = _client(self.uri)
-            self.experiment_id = self._experiment(location)
+            self.experiment_id = self._experiment(location, own=own)
         self._close_the_dead()
 
-    def _experiment(self, location: str | None) -> str:
+    def _experiment(self, location: str | None, *, own: bool) -> str:
         """Return the experiment's id; make it, or restore a deleted one."""
         from mlflow.exceptions import MlflowException
 
@@ -216,7 +216,7 @@ class Store:
                 self.client.set_experiment_tag(experiment.experiment_id, key, value)
         lost = ""
         kept = experiment.artifact_location
-        if is_own() and kept != location:
+        if own and kept != location:
             lost = f"{kept}, where the project was when mlflow.db was made; move mlflow.db away"
         elif location and "/.dvc/tmp/" in kept:
             cure = f"mlflow experiments rename --experiment-id {experiment.experiment_id} --new-name old"
