@@ -22,14 +22,14 @@ $(READY): requirements.txt constraints.txt
 check: $(READY) ## before a long run: is everything there, and how long will it take
 	python src/check_campaign.py
 
-repro: $(READY) ## run the campaign, as far as anything changed
+repro: $(READY) ## run the stages of the campaign that are not up to date
 	dvc repro
 	@python src/verify.py committed
 
 leaderboard: $(READY) ## list the models of the last campaign, best on validation first
 	@python src/leaderboard.py
 
-experiments: $(READY) ## list HEAD's experiments, what each one changed and its F1
+experiments: $(READY) ## list HEAD's experiments: what each changed, and its F1
 	@python src/leaderboard.py experiments
 
 verify: $(READY) ## run the committed campaign again elsewhere and compare every byte
@@ -38,7 +38,7 @@ verify: $(READY) ## run the committed campaign again elsewhere and compare every
 report: repro ## run the campaign, and say where the report is
 	@python -c 'import pathlib; print("open", pathlib.Path("reports/comparison.html").resolve().as_uri())'
 
-ui: $(READY) ## open MLflow on the runs of this directory, http://127.0.0.1:5000
+ui: $(READY) ## start MLflow's pages on this directory's runs, and print their address
 	@python src/tracking.py ui
 
 audit: $(READY) ## look for leaks in the data and in the campaign
@@ -54,7 +54,7 @@ bench: $(READY) ## measure training, data and scaling against plain references
 LOOP := tests/core/test_dataset.py tests/core/test_fit.py tests/core/test_gru.py tests/core/test_layers.py \
   tests/core/test_loss.py tests/test_models.py
 
-test: lint ## lint and tests; those of the loop a second time as on a lesser processor
+test: lint ## lint and tests; the training loop's a second time with fewer CPU instructions
 	pytest -n 2 --dist loadfile --no-loadscope-reorder
 	@if grep -qw avx512f /proc/cpuinfo; then set -x; ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 pytest $(LOOP); \
 	elif [ "$$(uname -m)" = x86_64 ]; then set -x; ONEDNN_MAX_CPU_ISA=AVX ATEN_CPU_CAPABILITY=default pytest $(LOOP); fi
