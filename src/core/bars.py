@@ -199,14 +199,16 @@ def _timestamps(frame: pd.DataFrame) -> np.ndarray:
     times = frame[columns[0]] if columns else frame.index
     if not pd.api.types.is_datetime64_any_dtype(times.dtype):
         found = f"the {'column' if columns else 'index'} {times.name or 'without a name'} holds {times.dtype}"
-        raise CampaignError(f"no timestamp index or column of a date-time type ({found}); convert it with pd.to_datetime")
+        unit = ', unit="s" or "ms" if it counts from 1970' if pd.api.types.is_numeric_dtype(times.dtype) else ""
+        raise CampaignError(f"no timestamp index or column of a date-time type ({found}); convert it with pd.to_datetime{unit}")
     times = pd.DatetimeIndex(times)
     if times.hasnans:
         raise CampaignError(f"{int(times.isna().sum())} empty timestamps; remove those rows")
     times = times if times.tz is None else times.tz_convert("UTC").tz_localize(None)
     seconds = times.values.astype("datetime64[s]")
     if (seconds != times.values).any():
-        raise CampaignError("timestamps with fractions of a second; hourly bars open on the second")
+        unit = ': seconds or milliseconds since 1970 need pd.to_datetime(…, unit="s" or "ms")' if times[0].year == 1970 else ""
+        raise CampaignError(f"timestamps with fractions of a second, the first {times[0]}; hourly bars open on the second{unit}")
     return seconds
 
 

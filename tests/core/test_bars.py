@@ -41,6 +41,7 @@ def at(times: pd.DatetimeIndex) -> pd.DataFrame:
 
 
 TWICE = pd.concat([GOOD[:50], GOOD[49:]])
+EPOCH = GOOD.reset_index().assign(timestamp=lambda frame: (frame["timestamp"] - pd.Timestamp(0, tz="UTC")) // pd.Timedelta("1s"))
 UNTIMED = GOOD.reset_index().assign(timestamp=lambda frame: frame["timestamp"].where(frame.index != 3))
 BAD_FRAMES = {
     "no volume column": (GOOD.drop(columns="Volume"), "no column Volume (found: Open, High, Low, Close); add what is missing"),
@@ -62,6 +63,8 @@ BAD_FRAMES = {
     "one short step": (at(GOOD.index[:-1].append(GOOD.index[-2:-1] + pd.Timedelta("30min"))), "steps shorter than an hour"),
     "fractions": (at(GOOD.index + pd.Timedelta("1ms")), "timestamps with fractions of a second"),
     "no time": (GOOD.reset_index(drop=True), "(the index without a name holds int64); convert it with"),
+    "time as seconds": (EPOCH, '(the column timestamp holds int64); convert it with pd.to_datetime, unit="s" or "ms"'),
+    "time as nanoseconds": (EPOCH.assign(timestamp=pd.to_datetime(EPOCH["timestamp"])), 'since 1970 need pd.to_datetime(…'),
     "time as text": (GOOD.reset_index().astype({"timestamp": str}), "(the column timestamp holds str); convert it"),
     "two times": (GOOD.reset_index().assign(TIMESTAMP=1), "ambiguous (timestamp and TIMESTAMP); keep one of each"),
     "no rows": (GOOD[:0], "the file has no rows; remove the symbol or write its bars"),
