@@ -30,6 +30,7 @@ WIDTH = 80
 NUMBERS = 52  # of those, at most, for the experiments' figures
 TESTED = "metrics/test/"
 F1 = {"validation": "val_f1_score_positive_class", "test": "test_f1_score_positive_class"}
+SOURCES = 3  # that a row names, at most
 NO_VALUE = "–"
 
 
@@ -95,12 +96,15 @@ def inputs(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def changes(state: dict[str, Any], head: dict[str, Any]) -> tuple[str, ...]:
-    """Say what differs from HEAD."""
+    """Say what differs from HEAD: each parameter, then the first source files and how many more."""
     before, after = inputs(head), inputs(state)
     differing = [key for key in before | after if before.get(key) != after.get(key)]
-    return tuple(
-        f"{key} changed" if key.startswith("src/") else f"{key}={after[key]}" if key in after else f"{key} removed"
-        for key in differing
+    sources = sorted(key for key in differing if key.startswith("src/"))
+    more = len(sources) - SOURCES
+    return (
+        *(f"{key}={after[key]}" if key in after else f"{key} removed" for key in differing if key not in sources),
+        *(f"{key} changed" for key in sources[:SOURCES]),
+        *([f"{more} more source files changed" if more > 1 else "1 more source file changed"] if more > 0 else []),
     )
 
 

@@ -48,6 +48,16 @@ OLD, NEW = (
 MODELS = {"mlp": row(0.31, 0.21), "gru": row(0.33, 0.23), "prior": row(0.2, 0.2)}
 
 
+def test_many_changed_source_files_are_counted_after_the_first_and_parameters_come_before_them():
+    old, new = ({f"src/{letter}.py": {"hash": word} for letter in "eabcd"} for word in ("1", "2"))
+    head = state("main", deps=old, models=MODELS, train={"epochs": 100}) | {"experiments": []}
+    workspace = state("workspace", deps=new, models=MODELS, train={"epochs": 2})
+    named = ("train.epochs=2", "src/a.py changed", "src/b.py changed", "src/c.py changed")
+    assert rows_of([workspace, head], edited=False)[0].changes == (*named, "2 more source files changed")
+    del workspace["data"]["deps"]["src/e.py"], head["data"]["deps"]["src/e.py"]
+    assert rows_of([workspace, head], edited=False)[0].changes == (*named, "1 more source file changed")
+
+
 def test_only_a_finished_experiment_has_figures_and_changes_are_against_head():
     """DVC gives HEAD's metrics for an experiment that waits, runs or failed, since git holds them."""
     params = {"gru": {"hidden_size": 128}, "train": {"seeds": [1, 2]}, "old": 1}
