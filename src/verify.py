@@ -121,7 +121,7 @@ def compare_with_commit() -> list[str]:
     kinds = f"committed with {committed.described(there)}; here with {committed.described(here)}"
     to_baseline = ["To make these the committed ones:", f"  {BASELINE}"]
     if edits := changed(inputs(before), inputs(after)):
-        lines = [f"The results here differ from the committed ones, as does what they were made from: {short(edits)}."]
+        lines = [f"The results here differ from the committed ones, as do their inputs: {short(edits)}."]
         if differing:
             lines += [f"Another {differing}, too: {kinds}."]
         if not git("status", "--porcelain", "--untracked-files=no", "--", *SOURCES):

@@ -266,7 +266,7 @@ def test_only_another_kind_of_machine_is_called_the_reason(campaign):
     lock = campaign.directory / "dvc.lock"
     lock.write_text(re.sub(r"( min_val_f1:) [\d.]+", r"\1 0.5", lock.read_text()))
     edits = told(campaign).splitlines()
-    assert edits[0].endswith("as does what they were made from: compare.min_val_f1.")
+    assert edits[0].endswith("as do their inputs: compare.min_val_f1.")
     assert edits[1].startswith("Another processor, too: committed with")
     assert edits[2:] == other[2:], "params.yaml has no edit: the last commit may have it"
 
@@ -316,7 +316,7 @@ def test_edits_are_set_aside_while_the_committed_campaign_becomes_this_machines(
     assert (
         f"compare: the committed networks were trained with {committed.described({'mlp': ELSEWHERE})}, these with" in done.stderr
     )
-    assert "as does what they were made from: compare.draws." in output
+    assert "as do their inputs: compare.draws." in output
     for line in proposed(output):
         shell(campaign, line)
     changed_files = campaign.run("git status --porcelain").stdout.split()[1::2]
