@@ -176,8 +176,8 @@ def run(main: Callable[[], None], *, takes_arguments: bool = False) -> None:
         sys.exit(f"{script}: {one_line(error)}")
     except BrokenPipeError:  # whoever read our output has read enough, as head does
         sys.exit(1)
-    except KeyboardInterrupt:
-        say(f"{script}: interrupted")
+    except KeyboardInterrupt as stop:
+        say("; ".join([f"{script}: interrupted", *map(str, stop.args)]))
         sys.exit(130)
     except Exception as error:
         if (said := line_about(error) or explain(error)) is None:

@@ -117,18 +117,20 @@ def train(architecture: str, model_class: type[nn.Module], schema: type[Architec
         prepare_workers(directory)
         import core.figure  # noqa: F401 - needed at the end, and there is time now
 
-        with (
-            progress.bars(),
-            stage.parallel(len(seeds)) as parallel,
-            tracking.live(architecture, seeds, {"train": settings, architecture: section}, tags) as live,
-        ):
-            made_of = (architecture, model_class, model_arguments, loop)
-            tasks = [Task(*made_of, seed, directory, stage.running_on()) for seed in seeds]
-            outcomes = parallel(joblib.delayed(_supervise)(task, live) for task in tasks)
-            if failed := [outcome for outcome in outcomes if isinstance(outcome, str)]:
-                kept = "; finished epochs are kept, the same command goes on after them" if _has_state(directory) else ""
-                raise CampaignError("; ".join(failed) + kept)
-            _write(architecture, settings, section, precision, outcomes)
+        try:
+            with (
+                progress.bars(),
+                stage.parallel(len(seeds)) as parallel,
+                tracking.live(architecture, seeds, {"train": settings, architecture: section}, tags) as live,
+            ):
+                made_of = (architecture, model_class, model_arguments, loop)
+                tasks = [Task(*made_of, seed, directory, stage.running_on()) for seed in seeds]
+                outcomes = parallel(joblib.delayed(_supervise)(task, live) for task in tasks)
+                if failed := [outcome for outcome in outcomes if isinstance(outcome, str)]:
+                    raise CampaignError("; ".join([*failed, *_kept(directory)]))
+                _write(architecture, settings, section, precision, outcomes)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(*_kept(directory)) from None
         stage.confirm()
         checkpoint.remove(directory)  # not before MLflow is done: until then this stage can be interrupted
 
@@ -174,8 +176,9 @@ def _fingerprint(architecture: str, *settings: Any) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def _has_state(directory: Path) -> bool:
-    return any(directory.glob("seed-*/state.pt"))
+def _kept(directory: Path) -> list[str]:
+    """Say that a checkpoint is left, if one is."""
+    return ["finished epochs are kept, the same command goes on after them"] if any(directory.glob("seed-*/state.pt")) else []
 
 
 # --- a seed's own process -------------------------------------------------------------------------------------------

@@ -180,6 +180,7 @@ def test_ctrl_c_ends_trainer_and_workers_at_once(trained, copy):
         _, said = process.communicate(timeout=20)
     assert time.monotonic() - began < 10
     assert process.returncode == 130
+    assert said.splitlines()[-1] == "train_gru: interrupted; finished epochs are kept, the same command goes on after them"
     assert "Traceback" not in said
     finish(copy, "gru", results(trained.directory, "gru"))
 
