@@ -3,7 +3,7 @@
 from typing import Any
 
 from core.names import NAMES
-from report.markdown import FLATTERED, TOLD, code, listing, literal, value_of_gate, with_interval
+from report.markdown import BEYOND_CHANCE, FLATTERED, TOLD, code, listing, literal, value_of_gate, with_interval
 
 
 def decision(result: dict[str, Any], metadata: dict[str, Any]) -> str:
@@ -44,6 +44,6 @@ def decision(result: dict[str, Any], metadata: dict[str, Any]) -> str:
     parts = ["# Decision: what to search first", "## Context", context, "## Decision", chosen, "## Evidence"]
     parts.append("\n".join(evidence))
     if cautions:
-        parts += ["## What speaks against it", f"{TOLD}.", "\n".join(cautions)]
+        parts += ["## What speaks against it", f"{TOLD}. {BEYOND_CHANCE}", "\n".join(cautions)]
     parts += ["## Alternatives", "\n".join(alternatives)]
     return "\n\n".join(parts) + "\n"

@@ -60,6 +60,9 @@ FLATTERED = (
     "how much the choice is worth: labels are shifted in time, and the same scores get the threshold that is best for them. Use "
     "validation to decide what to search, and test to judge what was learnt."
 )
+BEYOND_CHANCE = (
+    'A gate "beyond chance" can fail although its value is above the threshold: then chance is enough to explain the difference.'
+)
 REGIMES = "they tell the sampling error of days like these, and nothing of a change of regime."
 NO_LOG_LOSS = (
     "Always positive scores every sample 1: its log loss is infinite, and a temperature changes nothing. A model without seeds "
@@ -331,6 +334,7 @@ def comparison(result: dict[str, Any], metadata: dict[str, Any]) -> str:
         "Chosen on validation, so that test stays unseen.",
         "## Gates",
         gates(result),
+        BEYOND_CHANCE,
         FLATTERED,
         "## Leaderboard",
         scores,

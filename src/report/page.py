@@ -10,6 +10,7 @@ import networkx
 
 from core.names import COLOURS, NAMES, NO_CURVE
 from report.markdown import (
+    BEYOND_CHANCE,
     CALIBRATION,
     FLATTERED,
     NO_LOG_LOSS,
@@ -129,7 +130,7 @@ def _gates(gates: dict[str, list[dict[str, Any]]]) -> str:
             rows.append([escape(same[0]["gate"]), *cells, escape(_minus(common_threshold(same) or "in brackets"))])
     caption = "Below each mark the network's value, in brackets its threshold where each has its own"
     table = _table(caption, ["gate", *map(NAMES.get, gates), "threshold"], rows, "gates")
-    return table + _paragraphs(FLATTERED, kind="note")
+    return table + _paragraphs(BEYOND_CHANCE, FLATTERED, kind="note")
 
 
 def _leaderboard(result: Mapping[str, Any]) -> str:
