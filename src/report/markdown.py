@@ -64,10 +64,8 @@ BEYOND_CHANCE = (
     'A gate "beyond chance" can fail although its value is above the threshold: then chance is enough to explain the difference.'
 )
 REGIMES = "they tell the sampling error of days like these, and nothing of a change of regime."
-NO_LOG_LOSS = (
-    "Always positive scores every sample 1: its log loss is infinite, and a temperature changes nothing. A model without seeds "
-    "has neither a spread nor an ensemble."
-)
+NO_LOG_LOSS = "Always positive scores every sample 1: its log loss is infinite, and a temperature changes nothing."
+ENSEMBLE = "the ensemble is the mean score of the seeds. A model without seeds has neither a spread nor an ensemble."
 CALIBRATION = {
     "brier_score": "Brier score",
     "log_loss": "log loss",
@@ -342,7 +340,7 @@ def comparison(result: dict[str, Any], metadata: dict[str, Any]) -> str:
         ranking,
         folded("Calibration on test", calibration + "\n\n" + NO_LOG_LOSS),
         "Models are ordered by validation F1; every other column is on test. F1 is that of the positive class at the threshold "
-        f"chosen on validation, a mean over seeds; the ensemble is the mean score of the seeds. Intervals: {level}, bootstrap "
+        f"chosen on validation, a mean over seeds; {ENSEMBLE} Intervals: {level}, bootstrap "
         f"over blocks of {blocks} days ({days} days of test), with the spread over seeds; {REGIMES} Chance level of PR AUC: "
         f"{result['models'][result['ranking'][0]]['test']['pr_auc_chance']:.3f}. {simplest(result)}",
         "## Training",

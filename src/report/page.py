@@ -12,6 +12,7 @@ from core.names import COLOURS, NAMES, NO_CURVE
 from report.markdown import (
     BEYOND_CHANCE,
     CALIBRATION,
+    ENSEMBLE,
     FLATTERED,
     NO_LOG_LOSS,
     REGIMES,
@@ -152,8 +153,8 @@ def _leaderboard(result: Mapping[str, Any]) -> str:
     head = ["model", "validation F1", "test F1", "std over seeds", "ensemble F1", "PR AUC", "ROC AUC", "precision", "recall"]
     days, blocks = result["days"]["test"], result["block_days"]["test"]
     explained = (
-        "F1 is the mean over seeds, each at the threshold that is best on validation; the ensemble is the mean score of the "
-        f"seeds. Intervals: {level}, {result['draws']:,} bootstrap draws of blocks of {blocks} days; test has {days} days. "
+        f"F1 is the mean over seeds, each at the threshold that is best on validation; {ENSEMBLE} "
+        f"Intervals: {level}, {result['draws']:,} bootstrap draws of blocks of {blocks} days; test has {days} days. "
         f"Intervals count the spread over seeds; {REGIMES} "
         f"PR AUC by chance: {_fixed(always['pr_auc_chance'])}. {simplest(result)}"
     )
