@@ -19,32 +19,32 @@ $(READY): requirements.txt constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
 	@touch $(READY)
 
-check: $(READY) ## before a long run: is everything there, and how long will it take
+check: $(READY) ## tell whether a run can start, and how long it takes
 	python src/check_campaign.py
 
 repro: $(READY) ## run the stages of the campaign that are not up to date
 	dvc repro
 	@python src/verify.py committed
 
-leaderboard: $(READY) ## list the models of the last campaign, best on validation first
+leaderboard: $(READY) ## list the last campaign's models, best first
 	@python src/leaderboard.py
 
 experiments: $(READY) ## list HEAD's experiments: what each changed, and its F1
 	@python src/leaderboard.py experiments
 
-verify: $(READY) ## run the committed campaign again elsewhere and compare every byte
+verify: $(READY) ## run what is committed again, and compare every byte
 	python src/verify.py
 
 report: repro ## run the campaign, and say where the report is
 	@python -c 'import pathlib; print("open", pathlib.Path("reports/comparison.html").resolve().as_uri())'
 
-ui: $(READY) ## start MLflow's pages on this directory's runs, and print their address
+ui: $(READY) ## start MLflow's pages, and print their address
 	@python src/tracking.py ui
 
 audit: $(READY) ## look for leaks in the data and in the campaign
 	python src/audit.py
 
-bench: $(READY) ## measure training, data and scaling against plain references
+bench: $(READY) ## measure training, data and scaling
 	python benchmarks/throughput.py
 	python benchmarks/data.py
 	python benchmarks/scaling.py
@@ -54,7 +54,7 @@ bench: $(READY) ## measure training, data and scaling against plain references
 LOOP := tests/core/test_dataset.py tests/core/test_fit.py tests/core/test_gru.py tests/core/test_layers.py \
   tests/core/test_loss.py tests/test_models.py
 
-test: lint ## lint and tests; the training loop's a second time with fewer CPU instructions
+test: lint ## lint and tests; the loop's twice, on two instruction sets
 	pytest -n 2 --dist loadfile --no-loadscope-reorder
 	@if grep -qw avx512f /proc/cpuinfo; then set -x; ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 pytest $(LOOP); \
 	elif [ "$$(uname -m)" = x86_64 ]; then set -x; ONEDNN_MAX_CPU_ISA=AVX ATEN_CPU_CAPABILITY=default pytest $(LOOP); fi
