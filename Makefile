@@ -54,7 +54,7 @@ bench: $(READY) ## measure training, data and scaling
 LOOP := tests/core/test_dataset.py tests/core/test_fit.py tests/core/test_gru.py tests/core/test_layers.py \
   tests/core/test_loss.py tests/test_models.py
 
-test: lint ## lint and tests; the loop's twice, on two instruction sets
+test: lint ## lint and tests, the loop's on two instruction sets
 	pytest -n 2 --dist loadfile --no-loadscope-reorder
 	@if grep -qw avx512f /proc/cpuinfo; then set -x; ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 pytest $(LOOP); \
 	elif [ "$$(uname -m)" = x86_64 ]; then set -x; ONEDNN_MAX_CPU_ISA=AVX ATEN_CPU_CAPABILITY=default pytest $(LOOP); fi
