@@ -161,14 +161,15 @@ def run(main: Callable[[], None], *, takes_arguments: bool = False) -> None:
     settings are in params.yaml.
     """
     script, arguments = Path(sys.argv[0]).stem, sys.argv[1:]
-    if {"-h", "--help"} & set(arguments):
-        print((sys.modules["__main__"].__doc__ or script).strip())
-        sys.exit(0)
-    if arguments and not takes_arguments:
+    asks = bool({"-h", "--help"} & set(arguments))
+    if arguments and not takes_arguments and not asks:
         say(f"{script}: takes no arguments, found {few(arguments, between=' ')}; settings are in {PARAMS}")
         sys.exit(2)
     try:
         _hold_streams()
+        if asks:
+            print((sys.modules["__main__"].__doc__ or script).strip(), flush=True)
+            sys.exit(0)
         with interruptible(), _recorded(script):
             main()
         sys.stdout.flush()  # or the end of Python would find that the last lines cannot be written

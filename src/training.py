@@ -171,7 +171,8 @@ def processor() -> str:
 def _fingerprint(architecture: str, *settings: Any) -> str:
     """Of all that decides a training's bytes but its seed."""
     files = {module.__file__ for name, module in sys.modules.items() if name not in BESIDE and getattr(module, "__file__", None)}
-    code = [(name, digest) for name, digest in sorted(inputs.CODE.items()) if str(inputs.SOURCE / name) in files]
+    source = Path(inputs.__file__).parents[1]  # as modules have it: `inputs.SOURCE` has followed a link on the way to it
+    code = [(name, digest) for name, digest in sorted(inputs.CODE.items()) if str(source / name) in files]
     parts = [architecture, *settings, *environment().values(), *code]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 

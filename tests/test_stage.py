@@ -342,6 +342,13 @@ def test_results_that_cannot_be_printed_are_an_error(tmp_path, redirection, said
     assert (done.returncode, done.stderr) == (1, f"said\nsaid\n{said}")
 
 
+def test_help_that_cannot_be_printed_is_one_line(tmp_path):
+    command = f"{shlex.quote(sys.executable)} {PROJECT}/src/leaderboard.py --help >/dev/full"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    said = "leaderboard: No space left on device; free some disk space, then start again\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
 def test_a_defect_is_not_hidden(desk):
     with pytest.raises(ZeroDivisionError):
         stage.run(raises(ZeroDivisionError()))

@@ -233,3 +233,13 @@ def test_code_that_only_shows_a_training_outdates_no_checkpoint(monkeypatch):
         with monkeypatch.context() as patch:
             patch.setitem(inputs.CODE, name, "another version")
             assert (training._fingerprint("mlp") != before) == outdates, name
+
+
+def test_code_that_is_reached_by_a_link_is_in_the_fingerprint(tmp_path):
+    (tmp_path / "link").symlink_to(PROJECT / "src")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'link')!r}); import training; from core import inputs; "
+        "before = training._fingerprint('mlp'); inputs.CODE['core/fit.py'] = 'another version'; "
+        "assert training._fingerprint('mlp') != before"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
