@@ -48,6 +48,20 @@ def interruptible() -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def hold_streams() -> None:
+    """Have descriptors 0 to 2 open: in the place of a closed one the next file would be opened, and what is said go into it.
+
+    What is said to a closed standard error is lost; writing to a closed standard output is an error.
+    """
+    for number, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        with contextlib.suppress(OSError):
+            os.fstat(number)
+            continue
+        os.set_inheritable(os.open(os.devnull, mode), True)  # the lowest number that is free, and so this one
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - open as long as Python is
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
 def explain(error: BaseException) -> str | None:
     """One line on a package that cannot be imported, or on too little memory to import it; None for anything else."""
     said = " ".join(str(error).split())[:200]
@@ -116,6 +130,7 @@ def _end_after(dvc: int) -> None:
 
 
 if IS_SCRIPT:
+    hold_streams()  # before the thread's descriptor takes the place of one
     sys.excepthook = _hook
     if (_found := _dvc()) is not None:
         threading.Thread(target=_end_after, args=(_found,), daemon=True).start()

@@ -3,7 +3,7 @@
 Settings stop here: a script reads its own section, checked against a schema, and passes plain keyword arguments on.
 """
 
-from guard import explain, interruptible
+from guard import explain, hold_streams, interruptible
 
 import contextlib
 import csv
@@ -166,7 +166,7 @@ def run(main: Callable[[], None], *, takes_arguments: bool = False) -> None:
         say(f"{script}: takes no arguments, found {few(arguments, between=' ')}; settings are in {PARAMS}")
         sys.exit(2)
     try:
-        _hold_streams()
+        hold_streams()
         if asks:
             print((sys.modules["__main__"].__doc__ or script).strip(), flush=True)
             sys.exit(0)
@@ -186,20 +186,6 @@ def run(main: Callable[[], None], *, takes_arguments: bool = False) -> None:
         sys.exit(f"{script}: {said}")
     finally:
         _drop_unwritten()
-
-
-def _hold_streams() -> None:
-    """Have descriptors 0 to 2 open: in the place of a closed one the next file would be opened, and what is said go into it.
-
-    What is said to a closed standard error is lost; writing to a closed standard output is an error.
-    """
-    for number, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
-        with contextlib.suppress(OSError):
-            os.fstat(number)
-            continue
-        os.set_inheritable(os.open(os.devnull, mode), True)  # the lowest number that is free, and so this one
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - open as long as Python is
-    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def _drop_unwritten() -> None:

@@ -54,6 +54,11 @@ def test_ctrl_c_is_still_ignored_by_a_script_in_the_background(tmp_path):
         assert process.stderr.read().startswith("check_data: params.yaml not found")
 
 
+def test_what_watches_for_dvcs_end_is_not_opened_in_the_place_of_a_closed_stream(tmp_path):
+    code = f"DVC_STAGE=check_data {sys.executable} {PROJECT}/src/check_data.py 2>&-; exit $?"
+    assert subprocess.run(["sh", "-c", code], cwd=tmp_path).returncode == 1, "as for any refusal"
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_a_python_without_the_packages_is_named_with_the_cure(script, tmp_path):
     done = subprocess.run([sys.executable, "-S", script], cwd=tmp_path, capture_output=True, text=True)
