@@ -34,9 +34,13 @@ class Changed(CampaignError):
 
 @dataclasses.dataclass(frozen=True)
 class Mark:
-    """A file as it was: inode, size and times, and where it was cheap the content."""
+    """A file as it was: size and times, and where it was cheap the content.
 
-    identity: tuple[int, ...]  # device, inode, size, mtime: what DVC tells an unchanged file by
+    No device or inode: a shared folder may number them anew while a stage runs, and whatever replaces a file has its own ctime.
+    """
+
+    size: int
+    mtime: int
     ctime: int
     digest: str | None
 
@@ -46,7 +50,7 @@ class Inputs:
     """What dvc.yaml declares as a stage's deps, as it was when the stage started.
 
     deps: paths. code: digest of each file under src. files: mark of each other file under `deps`.
-    node: the machine that took the marks; an inode means nothing on another one.
+    node: the machine that took the marks; another one may have another copy.
     """
 
     deps: tuple[str, ...]
@@ -77,7 +81,7 @@ class Inputs:
         before, now = self.files.get(name), _stat(path)
         if before is None or now is None:
             return now
-        if now.identity == before.identity and (now.ctime == before.ctime or before.digest is None):
+        if (now.size, now.mtime) == (before.size, before.mtime) and (now.ctime == before.ctime or before.digest is None):
             return before
         return before if before.digest is not None and _digest(path) == before.digest else now
 
@@ -224,8 +228,8 @@ def _files(deps: tuple[str, ...]) -> Iterator[Path]:
 
 def _mark(paths: Iterator[Path]) -> dict[str, Mark]:
     marks = {str(path): mark for path in paths if (mark := _stat(path)) is not None}
-    by_size = sorted(marks, key=lambda name: marks[name].identity[2])
-    sizes = accumulate(marks[name].identity[2] for name in by_size)
+    by_size = sorted(marks, key=lambda name: marks[name].size)
+    sizes = accumulate(marks[name].size for name in by_size)
     cheap = [name for name, size in zip(by_size, sizes, strict=True) if size <= READ_AGAIN]
     return marks | {name: dataclasses.replace(marks[name], digest=_digest(Path(name))) for name in cheap}
 
@@ -236,7 +240,7 @@ def _stat(path: Path) -> Mark | None:
         status = path.stat()
     except OSError:
         return None
-    return Mark((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns), status.st_ctime_ns, None)
+    return Mark(status.st_size, status.st_mtime_ns, status.st_ctime_ns, None)
 
 
 def _digest(path: Path) -> str:

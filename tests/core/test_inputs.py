@@ -102,6 +102,9 @@ def test_a_large_file_is_known_by_its_stat_and_never_read(bars, monkeypatch):
     (large,) = [name for name, mark in noted.files.items() if mark.digest is None]
     os.link(large, "link")
     assert noted.changes() == [], "a link to DVC's cache changes ctime"
+    shutil.copy2(large, "copy")
+    os.rename("copy", large)
+    assert noted.changes() == [], "a shared folder numbers its inodes anew"
     os.utime(large)
     assert noted.changes() == [large]
 
