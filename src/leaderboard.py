@@ -90,13 +90,18 @@ def flat(tree: dict[str, Any], above: str = "") -> dict[str, Any]:
 
 def inputs(state: dict[str, Any]) -> dict[str, Any]:
     """Collect what can tell two revisions apart: parameters by dotted key, and the hash of each source file."""
-    data = state["data"] or {"params": {}, "deps": {}}
+    data = state["data"]
     params = {key: value for file in data["params"].values() for key, value in flat(file.get("data") or {}).items()}
     return params | {path: dep["hash"] for path, dep in data["deps"].items() if path.startswith("src/")}
 
 
 def changes(state: dict[str, Any], head: dict[str, Any]) -> tuple[str, ...]:
-    """Say what differs from HEAD: each parameter, then the first source files and how many more."""
+    """Say what differs from HEAD: each parameter, then the first source files and how many more.
+
+    Nothing where one of the two cannot be read.
+    """
+    if not (state["data"] and head["data"]):
+        return ()
     before, after = inputs(head), inputs(state)
     differing = [key for key in before | after if before.get(key) != after.get(key)]
     sources = sorted(key for key in differing if key.startswith("src/"))
@@ -109,7 +114,9 @@ def changes(state: dict[str, Any], head: dict[str, Any]) -> tuple[str, ...]:
 
 
 def is_simulated(state: dict[str, Any]) -> bool:
-    """Tell whether the bars are what a stage made; those that a user gave to DVC are its input."""
+    """Tell whether the bars are what a stage made; those that a user gave to DVC are its input. False where it is unreadable."""
+    if not state["data"]:
+        return False
     bars = os.path.normpath(str(inputs(state).get("data.bars")))
     return bars in state["data"]["outs"] and not state["data"]["outs"][bars]["is_data_source"]
 
@@ -195,7 +202,7 @@ def main() -> None:
         states = ask_dvc("exp", "show")
         rows = rows_of(states, edited=was_edited())
         print(experiments(rows))
-        if is_simulated(states[1]):
+        if is_simulated(states[1] if states[1]["data"] else states[0]):
             print("SIMULATED market, unless data.bars is changed")
         if any(row.state == "failed" for row in rows):
             print("why one failed: dvc queue logs NAME; forget them: dvc queue remove --failed")

@@ -98,6 +98,23 @@ def test_bars_that_a_stage_made_are_simulated_and_a_users_own_in_dvc_are_not(bar
     assert is_simulated(head) == simulated
 
 
+def test_a_head_that_cannot_be_read_has_no_figures_and_nothing_is_compared_with_it(monkeypatch, capsys):
+    head = state("main") | {"data": None, "error": {"msg": "damaged"}}
+    workspace = state("workspace", models=MODELS, data={"bars": "data/simulated"})
+    workspace["data"]["outs"] = {"data/simulated": {"is_data_source": False}}
+    monkeypatch.setattr(leaderboard, "ask_dvc", lambda *arguments: [workspace, head])
+    monkeypatch.setattr(leaderboard, "was_edited", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["leaderboard", "experiments"])
+    leaderboard.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[1:4]] == [
+        ["workspace", "validation", "0.310", "0.330"],
+        ["test", "0.210", "0.230"],
+        ["main,", "HEAD", "unreadable"],
+    ]
+    assert lines[4] == "SIMULATED market, unless data.bars is changed"
+
+
 def test_settings_edited_since_the_last_run_have_no_figures_yet():
     head, workspace = state("main", models=MODELS, a=1), state("workspace", models=MODELS, a=2)
     assert rows_of([workspace, head], edited=True)[0] == Row("workspace", ("a=2",), MODELS, "edited, not run")
