@@ -20,11 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 import stage
 from core.errors import CampaignError
 from core.names import NAMES, REFERENCES
+from verify import LOCK, read_lock
 
 WIDTH = 80
 NUMBERS = 52  # of those, at most, for the experiments' figures
@@ -122,9 +121,9 @@ def is_simulated(state: dict[str, Any]) -> bool:
 
 
 def was_edited() -> bool:
-    """Tell whether params.yaml holds other values than the stages last ran with."""
-    lock = YAML(typ="safe").load(Path("dvc.lock").read_text(encoding="utf-8"))
-    sections = [item for entry in lock["stages"].values() for item in entry.get("params", {}).get(str(stage.PARAMS), {}).items()]
+    """Tell whether params.yaml holds other values than the stages last ran with. Raises CampaignError on a garbled dvc.lock."""
+    lock = read_lock(LOCK.read_text(encoding="utf-8"))
+    sections = [item for entry in lock.values() for item in entry.get("params", {}).get(str(stage.PARAMS), {}).items()]
     params = stage.read_params()
     return any(params.get(name) != values for name, values in sections)
 

@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -113,6 +114,11 @@ def test_a_head_that_cannot_be_read_has_no_figures_and_nothing_is_compared_with_
         ["main,", "HEAD", "unreadable"],
     ]
     assert lines[4] == "SIMULATED market, unless data.bars is changed"
+
+
+def test_a_lock_with_conflicts_is_one_line(desk):
+    Path("dvc.lock").write_text("<<<<<<< HEAD\nschema: '2.0'\n")
+    assert refusal(leaderboard.was_edited).endswith(": dvc.lock is not as DVC writes it; restore it: git checkout HEAD dvc.lock")
 
 
 def test_settings_edited_since_the_last_run_have_no_figures_yet():
