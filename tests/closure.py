@@ -27,7 +27,7 @@ def imported(file: Path) -> set[Path]:
     return found
 
 
-BESIDE = {SOURCE / "tracking.py"}  # the declared exception: it cannot change an output
+BESIDE = {SOURCE / "tracking.py", SOURCE / "progress.py"}  # the declared exceptions: they cannot change an output
 
 
 def closure(script: Path) -> set[Path]:

@@ -209,7 +209,7 @@ def _fill_in(dep: str, params: Any) -> str:
 
 
 def _files(deps: tuple[str, ...]) -> Iterator[Path]:
-    """Every file under the deps that are not code, links followed."""
+    """Every file under the deps that are not code, links followed, without what .dvcignore leaves out."""
     seen = set()
     for dep in deps:
         if _is_code(dep):
@@ -223,7 +223,7 @@ def _files(deps: tuple[str, ...]) -> Iterator[Path]:
                 continue
             seen.add(where)
             folders[:] = [name for name in folders if name != "__pycache__"]
-            yield from (Path(folder, name) for name in names)
+            yield from (Path(folder, name) for name in names if not name.endswith(".tmp"))
 
 
 def _mark(paths: Iterator[Path]) -> dict[str, Mark]:

@@ -83,13 +83,20 @@ def leave_bytecode() -> None:
     Path("bars/__pycache__/x.pyc").touch()
 
 
+def leave_half_a_file() -> None:
+    Path("bars/data.parquet.tmp").touch()
+
+
 def change_and_undo() -> None:
     content = SYMBOL.read_bytes()
     SYMBOL.write_bytes(b"other")
     SYMBOL.write_bytes(content)
 
 
-@pytest.mark.parametrize("same", [SYMBOL.touch, rewrite, leave_bytecode, change_and_undo, lambda: os.link(SYMBOL, "link")])
+SAME = [SYMBOL.touch, rewrite, leave_bytecode, leave_half_a_file, change_and_undo, lambda: os.link(SYMBOL, "link")]
+
+
+@pytest.mark.parametrize("same", SAME)
 def test_the_same_content_is_no_change(bars, same):
     noted = Inputs.of(("bars",))
     same()
