@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check repro leaderboard experiments report ui verify audit bench test lint clean-checkpoints
+.PHONY: help setup check repro leaderboard experiments report ui verify audit bench quick test lint clean-checkpoints
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-18s %s\n", $$1, $$2 }'
@@ -53,6 +53,9 @@ bench: $(READY) ## measure training, data and scaling
 
 LOOP := tests/core/test_dataset.py tests/core/test_fit.py tests/core/test_gru.py tests/core/test_layers.py \
   tests/core/test_loss.py tests/test_models.py
+
+quick: lint ## lint, and all tests but the slow ones
+	pytest -n 2 -m 'not slow'
 
 test: lint ## lint and tests, the loop's on two instruction sets
 	pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -8,6 +8,7 @@ import venv
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from scaffold import PROJECT
 
@@ -70,3 +71,22 @@ def test_the_loops_tests_run_again_under_a_lowered_instruction_set():
     assert len(again) == 2
     assert "tests/core/test_fit.py" in again[0]
     assert all((PROJECT / path).is_file() for paths in again for path in paths.split())
+
+
+def test_a_pull_request_runs_the_tests_and_compares_the_metrics():
+    """By the commands of the workflow itself; actionlint, which is not installed with the tests, found nothing in it."""
+    workflow = YAML(typ="safe").load((PROJECT / ".github/workflows/tests.yml").read_text())
+    steps = [step.get("run", "") for step in workflow["jobs"]["tests"]["steps"]]
+    assert "make test" in steps
+    (line,) = [line.strip() for step in steps for line in step.splitlines() if "dvc metrics diff" in line]
+    command = line.partition(" >")[0].replace(".venv/bin/dvc", f"{shlex.quote(sys.executable)} -m dvc")
+    done = subprocess.run(["sh", "-c", command], cwd=PROJECT, env=os.environ | {"BASE": "HEAD"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "| metrics/" not in done.stdout, "HEAD's are HEAD's"
+    assert '! grep -q "^| metrics/" metrics.md' in "".join(steps)
+
+
+def test_quick_leaves_out_the_slow_tests_alone():
+    printed = subprocess.check_output(["make", "--dry-run", "quick"], cwd=PROJECT, text=True)
+    assert re.search(r"^pytest -n 2 -m 'not slow'$", printed, re.MULTILINE)
+    assert "ruff check ." in printed
