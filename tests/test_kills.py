@@ -256,12 +256,10 @@ def test_a_terminal_shows_what_a_resumed_training_does_and_may_be_closed(trained
     assert subprocess.run(command, cwd=copy, stderr=terminal.child, env=environment).returncode == 0
     shown = "\n".join(terminal.show())
     assert results(copy, "mlp") == results(trained.directory, "mlp")
-    for seed in (1, 2):
-        ((epochs, best),) = re.findall(
-            rf"^mlp seed {seed}: goes on after epoch (\d+): best 0\.\d+ at (\d+)$", shown, re.MULTILINE
-        )
-        assert int(best) <= int(epochs) in range(2, EPOCHS)
-        assert f"mlp seed {seed}: stopped after epoch {EPOCHS}" in shown
+    went_on = re.findall(r"^mlp seed ([12]): goes on after epoch (\d+): best 0\.\d+ at (\d+)$", shown, re.MULTILINE)
+    assert len({seed for seed, *_ in went_on}) == len(went_on) > 0, "one may have been ended before its first epoch"
+    assert all(1 <= int(best) <= int(epochs) < EPOCHS for _, epochs, best in went_on)
+    assert all(f"mlp seed {seed}: stopped after epoch {EPOCHS}" in shown for seed in (1, 2))
     assert re.search(r"seed [12] +\d+/12 best 0\.\d{3} at \d+ loss 0\.\d{4} at most 0:\d\d", terminal.written)
 
     with subprocess.Popen(command, cwd=copy, stderr=terminal.child, env=environment) as process:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="no make on
 
 
 def make(project: Path, target: str, **environment: str) -> str:
-    inherited = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # as not called by make
     command = ["make", target, f"PYTHON={shlex.quote(sys.executable)}"]
     done = subprocess.run(command, cwd=project, env=inherited | environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
