@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
+import joblib
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -390,6 +391,14 @@ def test_jobs_are_no_more_than_tasks(monkeypatch):
     assert stage.jobs(0) == 1
     monkeypatch.delenv("CAMPAIGN_JOBS")
     assert 1 <= stage.jobs(1000) <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize("backend", ["threading", "sequential"])
+def test_a_backend_of_joblibs_own_can_be_named(monkeypatch, backend):
+    monkeypatch.setenv("CAMPAIGN_BACKEND", backend)
+    with stage.parallel(3) as parallel:
+        assert parallel._backend.__class__.__name__.lower().startswith(backend)
+        assert parallel(joblib.delayed(abs)(number) for number in (-1, 2, -3)) == [1, 2, 3]
 
 
 def test_an_unknown_backend_is_refused(monkeypatch):
