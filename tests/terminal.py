@@ -53,11 +53,12 @@ class Terminal:
         """Wait, then take in all that was written. Returns all lines, without the blanks at their ends."""
         time.sleep(seconds)
         os.write(self.child, MARK)
-        while not self.data.endswith(MARK):
+        while (end := self.data.find(MARK)) < 0:  # a program may have written more behind it: the next call's
             assert self.reader.is_alive()
             time.sleep(0.002)
-        text = bytes(self.data).decode()
-        del self.data[:]
+        end += len(MARK)
+        text = bytes(self.data[:end]).decode()
+        del self.data[:end]
         self.written += text
         assert not TOKENS.sub("", text)
         for token in TOKENS.finditer(text):
