@@ -6,7 +6,8 @@ READY := $(VENV)/ready
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check repro leaderboard experiments report ui verify audit bench quick test lint clean-checkpoints
+.PHONY: help setup check bars repro report leaderboard experiments leaks audit verify backfill ui bench quick test lint \
+  clean-checkpoints
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-18s %s\n", $$1, $$2 }'
@@ -20,29 +21,37 @@ $(READY): requirements.txt constraints.txt
 	@touch $(READY)
 
 check: $(READY) ## tell whether a run can start, and how long it takes
-	python src/check_campaign.py
+	@python src/campaign.py check
+
+bars: $(READY) ## list the bars the campaign would read, or those under ROOT=directory
+	@python src/campaign.py bars $${ROOT:+"$$ROOT"}
 
 repro: $(READY) ## run the stages of the campaign that are not up to date
 	dvc repro
-	@python src/verify.py committed
-
-leaderboard: $(READY) ## list the last campaign's models, best first
-	@python src/leaderboard.py
-
-experiments: $(READY) ## list HEAD's experiments: what each changed, and its F1
-	@python src/leaderboard.py experiments
-
-verify: $(READY) ## run what is committed again, and compare every byte
-	python src/verify.py
+	@python src/campaign.py verify --committed
 
 report: repro ## run the campaign, and say where the report is
 	@python -c 'import pathlib; print("open", pathlib.Path("reports/comparison.html").resolve().as_uri())'
 
-ui: $(READY) ## start MLflow's pages, and print their address
-	@python src/tracking.py ui
+leaderboard: $(READY) ## list the last campaign's models, best first
+	@python src/campaign.py leaderboard
 
-audit: $(READY) ## look for leaks in the data and in the campaign
-	python src/audit.py
+experiments: $(READY) ## list HEAD's experiments: what each one changed, and its F1
+	@python src/campaign.py experiments
+
+leaks: $(READY) ## look for leaks in the data and in the training
+	@python src/campaign.py leaks
+
+audit: leaks # another name of leaks
+
+verify: $(READY) ## run the committed campaign again, and compare every byte
+	@python src/campaign.py verify
+
+backfill: $(READY) ## write to MLflow what it lacks of the models that are here
+	@python src/campaign.py backfill
+
+ui: $(READY) ## start MLflow's pages, and print their address
+	@python src/campaign.py ui
 
 bench: $(READY) ## measure training, data and scaling
 	python benchmarks/throughput.py
@@ -51,20 +60,20 @@ bench: $(READY) ## measure training, data and scaling
 	python benchmarks/checkpoint.py
 	python benchmarks/campaign.py
 
-LOOP := tests/core/test_dataset.py tests/core/test_fit.py tests/core/test_gru.py tests/core/test_layers.py \
-  tests/core/test_loss.py tests/test_models.py
+LOOP := tests/learn/test_dataset.py tests/learn/test_fit.py tests/learn/test_gru.py tests/learn/test_layers.py \
+  tests/learn/test_loss.py tests/learn/test_networks.py
 
-quick: lint ## lint, and all tests but the slow ones
-	pytest -n 2 -m 'not slow'
+quick: lint ## ruff, and all tests but the slow ones
+	pytest -n 2 --ignore tests/slow -m 'not slow'
 
-test: lint ## lint and tests, the loop's on two instruction sets
+test: lint ## ruff, and all tests; the loop's on two instruction sets
 	pytest -n 2 --dist loadfile --no-loadscope-reorder
 	@if grep -qw avx512f /proc/cpuinfo; then set -x; ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 pytest $(LOOP); \
 	elif [ "$$(uname -m)" = x86_64 ]; then set -x; ONEDNN_MAX_CPU_ISA=AVX ATEN_CPU_CAPABILITY=default pytest $(LOOP); fi
 
-lint: $(READY) ## ruff
+lint: $(READY) ## ruff: style and format
 	ruff check .
 	ruff format --check .
 
-clean-checkpoints: ## forget unfinished trainings
+clean-checkpoints: ## remove the checkpoints of unfinished trainings
 	rm -rf .checkpoints

@@ -18,8 +18,8 @@ import torch
 from scaling import LARGER, epochs
 from throughput import NETWORKS, T
 
-from core import checkpoint
-from core.fit import prepare_process
+from learn import checkpoint
+from learn.device import prepare_process
 
 
 def measure(name: str, windows: int, rounds: int, path: Path) -> tuple[float, float, int]:

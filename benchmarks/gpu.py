@@ -20,9 +20,10 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "
 import torch
 from throughput import NETWORKS, SETTINGS, F, T, random_rows, synchronise
 
-from core.dataset import Split
-from core.fit import fit, prepare_process
-from training import WORKERS, prepare_workers, resolve_precision
+from learn.dataset import Split
+from learn.device import prepare_process, resolve_precision
+from learn.fit import fit
+from learn.trainings import WORKERS, start_forkserver
 
 TARGETS = {"mlp": 0.6, "lstm": 5.0, "gru": 5.0, "cnn_lstm": 4.0}  # seconds an epoch on one H200
 WORKPLACE = Path(".bench")  # for the socket of the seeds' processes
@@ -77,7 +78,7 @@ def main() -> None:
     if options.device == "cuda" and not torch.cuda.is_available():
         sys.exit("gpu: no CUDA device here; to see that the benchmark runs: --device cpu --windows 2000 --val-windows 500")
     WORKPLACE.mkdir(exist_ok=True)
-    prepare_workers(WORKPLACE)
+    start_forkserver(WORKPLACE)
     sizes = options.windows, options.val_windows
     what = torch.cuda.get_device_name() if options.device == "cuda" else platform.processor() or "CPU"
     precision = resolve_precision("auto", NETWORKS[options.networks[0]], F, T)

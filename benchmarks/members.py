@@ -32,7 +32,7 @@ from torch.func import functional_call, stack_module_state
 from torch.nn import functional
 
 import train_mlp
-from core import layers
+from learn import layers
 
 BLOCK = 1024  # parameters a program updates
 TRAIN, VAL = 615_000, 130_000  # windows of the campaign that epochs are worked out for

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from core.layers import AssetEmbedding, Attention
-from core.loss import focal_loss
-from core.windows import samples, windows
+from core.splits import gather_windows, sample_rows
+from learn.layers import AssetEmbedding, Attention
+from learn.loss import focal_loss
 
 HIDDEN, DROPOUT, ASSET = 128, 0.3, 8
 
@@ -66,8 +66,8 @@ def network(name: str, n_features: int, n_assets: int, lookback: int) -> nn.Modu
 
 def dataset(X: np.ndarray, y: np.ndarray, asset_ids: np.ndarray, lookback: int) -> TensorDataset:
     """Every window written out: x (N, T, F), asset ids (N,), labels (N,)."""
-    ends = samples(y)
-    x = windows(X, ends, lookback).reshape(len(ends), lookback, X.shape[1])
+    ends = sample_rows(y)
+    x = gather_windows(X, ends, lookback).reshape(len(ends), lookback, X.shape[1])
     return TensorDataset(
         torch.from_numpy(x), torch.from_numpy(asset_ids[ends].astype(np.int64)), torch.from_numpy(y[ends]).float()
     )

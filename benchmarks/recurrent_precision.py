@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from core.dataset import Split
-from core.fit import predict, prepare_process
-from core.layers import RecurrentStack
-from core.loss import focal_loss
+from core.files import read_array, read_json
 from core.metrics import sigmoid
-from evaluate import load_model
-from stage import read_array, read_json
+from learn.dataset import Split
+from learn.device import prepare_process
+from learn.fit import predict
+from learn.layers import RecurrentStack
+from learn.loss import focal_loss
+from learn.models import load_model
 
 DATA = Path("data/training_data")
 RECURRENT = ("lstm", "gru", "cnn_lstm")

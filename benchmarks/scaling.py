@@ -22,8 +22,9 @@ import numpy as np
 import torch
 from throughput import ASSETS, BASE, NETWORKS, SETTINGS, F, T
 
-from core.dataset import Split
-from core.fit import Epoch, fit, prepare_process
+from learn.dataset import Split
+from learn.device import prepare_process
+from learn.fit import Epoch, fit
 from train_mlp import MLP
 
 TIMES = (1, 3, 10)

@@ -20,13 +20,13 @@ import numpy as np
 import plain
 import torch
 
-from core.dataset import Split
-from core.fit import fit, prepare_process
+from learn.dataset import Split
+from learn.device import prepare_process, resolve_precision
+from learn.fit import fit
 from train_cnn_lstm import CNNLSTM
 from train_gru import GRUAttention
 from train_lstm import LSTMAttention
 from train_mlp import MLP
-from training import resolve_precision
 
 F, T, ASSETS, BATCH = 22, 24, 16, 128
 BASE = {"dropout": 0.3, "asset_embedding": 8, "n_features": F, "n_assets": ASSETS, "lookback": T}
@@ -124,7 +124,7 @@ def lightning_loop(name: str, rows: tuple, device: str) -> Callable[[], None] | 
         import lightning
     except ImportError:
         return None
-    from core.loss import focal_loss
+    from learn.loss import focal_loss
 
     class Module(lightning.LightningModule):
         def __init__(self) -> None:

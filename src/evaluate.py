@@ -1,16 +1,16 @@
-"""Score every (architecture, seed) and the references on validation and test.
+"""Measure every network's seeds and the references on validation and test.
 
-The threshold is the one that was best on validation, used unchanged on test. A model's figure is the mean over its seeds,
-never the best of them.
+Thresholds are chosen on validation and used unchanged on test. A model's figure is the mean over its seeds, never the best of
+them.
 """
 
 import sys
 
 sys.path.insert(0, __file__.rpartition("/")[0])  # python -P and PYTHONSAFEPATH leave it out
-import guard
+import core.startup
 
+import dataclasses
 import signal
-import statistics
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
@@ -20,152 +20,113 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import Field
-from torch import nn
 
-import stage
-import tracking
-from core import checkpoint
-from core.calibration import at_temperature, best_temperature, calibration_curve
-from core.dataset import Split
-from core.errors import CampaignError
-from core.figure import Figure, to_png
-from core.fit import predict, prepare_process
-from core.metrics import (
-    Ranking,
-    break_even_precision,
-    confusion,
-    expected_calibration_error,
-    f1_precision_recall,
-    score_table,
-    sigmoid,
-)
-from core.money import Trades
-from core.names import NAMES, NO_CURVE, REFERENCES
-from train_cnn_lstm import CNNLSTM
-from train_gru import GRUAttention
-from train_lstm import LSTMAttention
-from train_mlp import MLP
-from training import device
+from core.errors import CampaignError, print_stderr
+from core.files import read_array, read_json, write_array, write_bytes, write_csv, write_json
+from core.machine import job_count
+from core.metrics import Ranking, f1_precision_recall, sigmoid
+from core.params import Settings, read_section
+from core.pipeline import MODELS, read_labels
+from core.png import Figure, to_png
+from core.run import run
+from core.splits import DATA, SCORED_SPLITS, read_split
+from judge.evaluation import Evaluation, Judged, SplitMetrics, predictions_path
+from judge.money import Trades, break_even_precision
+from judge.names import NO_CURVE, REFERENCES, Roster
+from judge.scores import Curves, Predictions, compute_curves, judge_model, leaderboard_row
+from learn.dataset import Split
+from learn.device import device, prepare_process
+from learn.fit import predict
+from learn.models import load_model
+from watch import tracking
 
-ARCHITECTURES: dict[str, type[nn.Module]] = {
-    "mlp": MLP,
-    "lstm": LSTMAttention,
-    "gru": GRUAttention,
-    "cnn_lstm": CNNLSTM,
-}
-JUDGED = ("val", "test")
-PREDICTIONS = Path("data/predictions")
-CURVE_POINTS = 200
-THRESHOLD_POINTS = 60
-SAME_MODEL = 1e-3  # validation F1 may move by so much through another machine's rounding, not by more
+F1_TOLERANCE = 1e-3  # of validation F1 against what training reported: another machine's rounding moves it less
 
 
-class Evaluate(stage.Settings):
+class Evaluate(Settings):
     cost_per_trade: float = Field(ge=0, lt=1)
 
 
-def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """Rebuild a network from its file alone. Raises CampaignError when the file is missing or not what training wrote."""
-    try:
-        content = checkpoint.from_bytes(path.read_bytes())
-        model = ARCHITECTURES[content["architecture"]](**content["arguments"])
-        model.load_state_dict(content["weights"])
-    except FileNotFoundError:
-        raise CampaignError(f"{path} not found; run the stage that makes it: dvc repro") from None
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:  # a foreign file fails in many ways, all of them mean the same
-        reason = stage.one_line(error)[:120]
-        raise CampaignError(f"{path} is not a model of this campaign ({reason}); restore it: dvc checkout --force") from None
-    return model, content
+def predict_network(name: str, splits: Mapping[str, Split], val_y: np.ndarray) -> Predictions:
+    """Predict both splits with every trained seed of an architecture.
+
+    Args:
+        name: of the architecture.
+        splits: ``val`` and ``test``.
+        val_y: labels of the samples of validation, (N,).
+
+    Raises:
+        CampaignError: no seed is trained, a model file is damaged, belongs to other data, or was trained with another source.
+    """
+    files = sorted((MODELS / name).glob("seed_*.pt"), key=lambda path: int(path.stem.split("_")[1]))
+    if not files:
+        raise CampaignError(f"{MODELS / name} holds no trained seed; run dvc repro train_{name}")
+    with ThreadPoolExecutor(job_count(len(files))) as threads:  # joins its threads: an exit amid a matrix product aborts
+        try:
+            contents, scores = zip(*threads.map(predict_seed, files, repeat(splits)), strict=True)
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would interrupt the join
+            raise
+    for file, content, by_split in zip(files, contents, scores, strict=True):
+        check_reported_f1(file, content, val_y, by_split["val"])
+    return Predictions(
+        seeds=[content["seed"] for content in contents],
+        thresholds=[content["threshold"] for content in contents],
+        **{split: np.stack([by_split[split] for by_split in scores]) for split in SCORED_SPLITS},
+    )
 
 
-def score(path: Path, splits: Mapping[str, Split]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """A model file's content, and its network's scores of every split, float64 (N,). Raises as `load_model` does."""
-    torch.set_num_threads(1)  # counts in the thread that calls it
+def predict_seed(path: Path, splits: Mapping[str, Split]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Load one model file and predict both splits.
+
+    Returns:
+        What the file holds, and by split the probabilities, float64 (N,).
+
+    Raises:
+        CampaignError: as `load_model` does.
+    """
+    torch.set_num_threads(1)  # holds for the calling thread only
     model, content = load_model(path)
     return content, {name: sigmoid(predict(model.to(split.X.device), split)) for name, split in splits.items()}
 
 
-def judge(trades: Trades, scores: np.ndarray, threshold: float, temperature: float, cost: float) -> dict[str, Any]:
-    """All figures of one model and seed on one split, but for the tables by group.
+def check_reported_f1(path: Path, content: Mapping[str, Any], val_y: np.ndarray, val_scores: np.ndarray) -> None:
+    """Make sure that a model scores the validation F1 that its training reported.
 
     Args:
-        scores: float64 (N,).
-        temperature: fitted on validation; only the calibration error after it depends on it.
-        cost: of a round trip, share of the entry price.
+        path: of the model file. content: what it holds.
+        val_y, val_scores: labels and scores of the samples of validation, (N,).
+
+    Raises:
+        CampaignError: it does not, so that model and data do not belong together.
     """
-    result: dict[str, Any] = score_table(trades.y, scores, threshold)
-    result["expected_calibration_error_scaled"] = expected_calibration_error(trades.y, at_temperature(scores, temperature))
-    result["positive_share"] = float(trades.y.mean())
-    result |= dict(zip(("tp", "fp", "fn", "tn"), confusion(trades.y, scores, threshold), strict=True))
-    return result | {"money": trades.figures(scores >= threshold, cost)}
+    f1, *_ = f1_precision_recall(val_y, val_scores, content["threshold"])
+    reported = content["val_f1_score_positive_class"]
+    if abs(f1 - reported) > F1_TOLERANCE:
+        raise CampaignError(
+            f"{path} scores validation F1 {f1:.4f}, training reported {reported:.4f}: model and data do not belong together; "
+            f"run dvc repro --force train_{path.parent.name}"
+        )
 
 
-def by_group(trades: Trades, scores: np.ndarray, threshold: float, groups: np.ndarray) -> dict[str, dict[str, Any]]:
-    """Figures of one model and seed on each group, such as an asset or a month; `groups` is text, (N,)."""
-    table = {}
-    for group in np.unique(groups):
-        y, own = trades.y[groups == group], scores[groups == group]
-        table[str(group)] = {
-            "samples": len(y),
-            "positive_share": float(y.mean()),
-            "f1": f1_precision_recall(y, own, threshold)[0] if y.max() > 0 else None,
-            "roc_auc": Ranking.of(y, own).roc_auc() if y.min() < y.max() else None,
-        }
-    return table
+def read_reference(name: str, val_y: np.ndarray) -> Predictions:
+    """Read the scores that fit_references left, and choose the threshold on validation.
+
+    Raises:
+        CampaignError: they are missing or damaged.
+    """
+    scores = {split: read_array(MODELS / "references" / f"{name}_{split}.npy")[None] for split in SCORED_SPLITS}
+    return Predictions(seeds=[None], thresholds=[Ranking.of(val_y, scores["val"][0]).best_threshold()], **scores)
 
 
-def over_seeds(seeds: list[dict[str, Any]], key: str) -> tuple[float | None, float | None]:
-    """Mean and standard deviation of `key`; None where a seed has none, no deviation of one seed."""
-    values = [seed[key] for seed in seeds]
-    if any(value is None for value in values):
-        return None, None
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
-
-
-def leaderboard_row(judged: dict[str, list[dict[str, Any]]]) -> dict[str, float | None]:
-    """The few figures worth reading first, means over seeds; the same keys for every model.
+def confusion_png(label: str, metrics: SplitMetrics) -> bytes:
+    """Draw a model's confusion matrix on test: counts, and shares of the true class.
 
     Args:
-        judged: `judge` of every seed, by split.
+        label: the model's name for people.
+        metrics: of one seed.
     """
-    test, val = judged["test"], judged["val"]
-    money = [row["money"] for row in test]
-    f1, spread = over_seeds(test, "f1_score_positive_class")
-    hit_rate, break_even = (over_seeds(money, key)[0] for key in ("hit_rate", "break_even_hit_rate"))
-    return {
-        "val_f1_score_positive_class": over_seeds(val, "f1_score_positive_class")[0],
-        "test_f1_score_positive_class": f1,
-        "test_f1_std_over_seeds": spread,
-        "val_pr_auc": over_seeds(val, "pr_auc")[0],
-        "test_pr_auc": over_seeds(test, "pr_auc")[0],
-        "test_roc_auc": over_seeds(test, "roc_auc")[0],
-        "test_precision": over_seeds(test, "precision")[0],
-        "test_recall": over_seeds(test, "recall")[0],
-        "test_brier_score": over_seeds(test, "brier_score")[0],
-        "test_f1_at_0.5": over_seeds(test, "f1_at_0.5")[0],
-        "test_trades": over_seeds(money, "trades")[0],
-        "test_mean_return_net": over_seeds(money, "mean_return_net")[0],
-        "test_hit_rate_above_break_even": None if hit_rate is None or break_even is None else hit_rate - break_even,
-    }
-
-
-def curves_of(trades: Trades, scores: np.ndarray, cost: float) -> dict[str, list[dict[str, Any]]]:
-    """Points of the PR, ROC, calibration and threshold curves of one model and seed."""
-    ranking = Ranking.of(trades.y, scores)
-    pr, roc = ranking.pr_curve(CURVE_POINTS), ranking.roc_curve(CURVE_POINTS)
-    return {
-        "pr": [{"recall": x.item(), "precision": y.item()} for x, y in zip(*pr, strict=True)],
-        "roc": [{"fpr": x.item(), "tpr": y.item()} for x, y in zip(*roc, strict=True)],
-        "calibration": [{"predicted": x, "observed": y, "samples": count} for x, y, count in calibration_curve(trades.y, scores)],
-        "threshold": trades.by_share_called(scores, cost, THRESHOLD_POINTS),
-    }
-
-
-def confusion_png(name: str, row: dict[str, Any]) -> bytes:
-    """The test confusion matrix of one model: counts, and the share of the true class."""
-    counts = np.array([[row["tn"], row["fp"]], [row["fn"], row["tp"]]])
+    counts = np.array([[metrics.tn, metrics.fp], [metrics.fn, metrics.tp]])
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure = Figure(figsize=(3.6, 3.2))
     panel = figure.subplots()
@@ -175,109 +136,60 @@ def confusion_png(name: str, row: dict[str, Any]) -> bytes:
         panel.text(j, i, f"{count:,}\n{share[i, j]:.0%}", ha="center", va="center", color=colour)
     panel.set_xticks([0, 1], ["no trade", "trade"])
     panel.set_yticks([0, 1], ["no profit", "profit"], rotation=90, va="center")
-    panel.set(xlabel="called", ylabel="true", title=f"{NAMES[name]}, test")
+    panel.set(xlabel="called", ylabel="true", title=f"{label}, test")
     panel.grid(visible=False)
     return to_png(figure)
 
 
-@tracking.mirroring()
+def write_model(name: str, label: str, predictions: Predictions, judged: Judged) -> None:
+    """Write one model's row of the leaderboard, its confusion matrix and its scores, and report the row."""
+    row = leaderboard_row(judged)
+    write_json(Path("metrics/test") / f"{name}.json", row)
+    write_bytes(Path("plots/confusion") / f"{name}.png", confusion_png(label, judged.test[judged.best]))
+    write_array(predictions_path(name, "val"), predictions.val)
+    write_array(predictions_path(name, "test"), predictions.test)
+    f1, pr_auc = row["test_f1_score_positive_class"], row["test_pr_auc"]
+    print_stderr(f"evaluate: {name:20} test F1 {f1:.3f}, PR AUC {pr_auc:.3f}, mean over {len(judged.seeds)}")
+
+
+def write_curves(by_label: Mapping[str, Curves]) -> None:
+    """Write ``plots/<kind>_curves.csv`` for each kind of curve, the models one after the other."""
+    for kind in (field.name for field in dataclasses.fields(Curves)):
+        rows = [{"model": label, **point} for label, of_model in by_label.items() for point in getattr(of_model, kind)]
+        write_csv(Path("plots") / f"{kind}_curves.csv", rows)
+
+
+@tracking.update_at_end()
 def main() -> None:
-    settings = stage.read_section("evaluate", Evaluate)
-    metadata = stage.read_json(stage.DATA / "metadata.json")
-    arrays = {split: stage.read_split(split, "X", "y", "asset_ids", "timestamps", "returns", "held") for split in JUDGED}
+    cost = read_section("evaluate", Evaluate).cost_per_trade
+    metadata = read_json(DATA / "metadata.json")
+    networks = read_labels()
+    arrays = {split: read_split(DATA, split, "X", "y", "asset_ids", "timestamps", "returns", "held") for split in SCORED_SPLITS}
     trades = {split: Trades.of(part) for split, part in arrays.items()}
-    groups = {
-        "asset": np.array(metadata["assets"])[trades["test"].asset_ids],
-        "month": trades["test"].timestamps.astype("datetime64[M]").astype(str),
-    }
     prepare_process()
-    on_device = {
+    splits = {
         split: Split.of(part["X"], part["y"], part["asset_ids"], lookback=metadata["lookback"], device=device())
         for split, part in arrays.items()
     }
 
-    full: dict[str, Any] = {}
-    curves: dict[str, list[dict[str, Any]]] = {"pr": [], "roc": [], "calibration": [], "threshold": []}
-
-    def record(name: str, seeds: list[int | None], thresholds: list[float], scores: dict[str, np.ndarray]) -> None:
-        """`scores`: float64 (seeds, N) by split."""
-        cost, y = settings.cost_per_trade, trades["val"].y
-        temperatures = [best_temperature(y, row) for row in scores["val"]]
-        judged = {
-            split: [
-                judge(trades[split], row, threshold, temperature, cost)
-                for row, threshold, temperature in zip(scores[split], thresholds, temperatures, strict=True)
-            ]
-            for split in JUDGED
-        }
-        together = {split: scores[split].mean(axis=0) for split in JUDGED}
-        threshold, temperature = Ranking.of(y, together["val"]).best_threshold(), best_temperature(y, together["val"])
-        best = int(np.argmax([row["f1_score_positive_class"] for row in judged["val"]]))
-        full[name] = {
-            "seeds": seeds,
-            "best_seed": seeds[best],
-            "thresholds": thresholds,
-            "temperatures": temperatures,
-            **judged,
-            "ensemble": {
-                "threshold": threshold,
-                **{split: judge(trades[split], together[split], threshold, temperature, cost) for split in JUDGED},
-            },
-            **{
-                f"by_{kind}": [
-                    by_group(trades["test"], row, threshold, group)
-                    for row, threshold in zip(scores["test"], thresholds, strict=True)
-                ]
-                for kind, group in groups.items()
-            },
-        }
-        row = leaderboard_row(judged)
-        stage.write_json(Path("metrics/test") / f"{name}.json", row)
-        stage.write_bytes(Path("plots/confusion") / f"{name}.png", confusion_png(name, judged["test"][best]))
-        for split in JUDGED:
-            stage.write_array(PREDICTIONS / f"{name}_{split}.npy", scores[split])
+    judged: dict[str, Judged] = {}
+    curves: dict[str, Curves] = {}
+    for name, label in Roster(networks).labels.items():
+        is_reference, val_y = name in REFERENCES, trades["val"].y
+        predictions = read_reference(name, val_y) if is_reference else predict_network(name, splits, val_y)
+        judged[name] = judge_model(predictions, trades, metadata["assets"], cost)
+        write_model(name, label, predictions, judged[name])
         if name not in NO_CURVE:
-            for kind, rows in curves_of(trades["test"], scores["test"][best], cost).items():
-                curves[kind] += [{"model": NAMES[name], **point} for point in rows]
-        f1, auc = row["test_f1_score_positive_class"], row["test_pr_auc"]
-        stage.say(f"evaluate: {name:20} test F1 {f1:.3f}, PR AUC {auc:.3f}, mean over {len(seeds)}")
+            curves[label] = compute_curves(trades["test"], predictions.test[judged[name].best], cost)
 
-    for name in ARCHITECTURES:
-        files = sorted(Path("models", name).glob("seed_*.pt"), key=lambda path: int(path.stem.split("_")[1]))
-        if not files:
-            raise CampaignError(f"models/{name} holds no trained seed; run dvc repro train_{name}")
-        with ThreadPoolExecutor(stage.jobs(len(files))) as threads:  # waits for them, since an exit in mid-product aborts
-            try:
-                contents, scores = zip(*threads.map(score, files, repeat(on_device)), strict=True)
-            except KeyboardInterrupt:
-                signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would end the waiting
-                raise
-        for file, content, own in zip(files, contents, scores, strict=True):
-            f1 = f1_precision_recall(trades["val"].y, own["val"], content["threshold"])[0]
-            if abs(f1 - content["val_f1_score_positive_class"]) > SAME_MODEL:
-                reported = content["val_f1_score_positive_class"]
-                raise CampaignError(
-                    f"{file} scores validation F1 {f1:.4f}, training reported {reported:.4f}: model and data do not belong "
-                    f"together; run dvc repro --force train_{name}"
-                )
-        seeds, thresholds = ([content[key] for content in contents] for key in ("seed", "threshold"))
-        record(name, seeds, thresholds, {split: np.stack([own[split] for own in scores]) for split in JUDGED})
-    for name in REFERENCES:
-        by_split = {split: stage.read_array(Path("models/references") / f"{name}_{split}.npy")[None] for split in JUDGED}
-        record(name, [None], [Ranking.of(trades["val"].y, by_split["val"][0]).best_threshold()], by_split)
-
-    stage.write_json(
-        Path("metrics/evaluate.json"),
-        {
-            "break_even_precision": break_even_precision(metadata["profit"], metadata["stop"], settings.cost_per_trade),
-            "cost_per_trade": settings.cost_per_trade,
-            "one_column": stage.read_json(Path("models/references/one_column.json"))["column"],
-            "models": full,
-        },
-    )
-    for kind, rows in curves.items():
-        stage.write_csv(Path("plots") / f"{kind}_curves.csv", rows)
+    write_curves(curves)
+    Evaluation(
+        break_even_precision=break_even_precision(metadata["profit"], metadata["stop"], cost),
+        cost_per_trade=cost,
+        one_column=read_json(MODELS / "references/one_column.json")["column"],
+        models=judged,
+    ).write()
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    run(main)

@@ -1,18 +1,19 @@
-"""References that every network has to beat, on the same windows.
+"""Fit the references that every network has to beat, on the same windows, and score validation and test with them.
 
-They leave scores, not fitted objects: nothing has to be unpickled to judge them.
+Only scores are stored, no fitted objects, so that nothing has to be unpickled.
 """
 
 import sys
 
 sys.path.insert(0, __file__.rpartition("/")[0])  # python -P and PYTHONSAFEPATH leave it out
-import guard
+import core.startup
 
+import dataclasses
 import os
 import warnings
-from pathlib import Path
+from collections.abc import Mapping
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait take busy cores from each other
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # no spin locks: on busy cores waiting threads would slow the others
 
 import numpy as np
 from pydantic import Field
@@ -22,17 +23,19 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-import stage
-from core.errors import CampaignError
+from core.errors import CampaignError, print_stderr
+from core.files import read_json, write_array, write_json
 from core.metrics import Ranking
-from core.windows import evenly, samples, windows
+from core.params import Settings, read_section
+from core.pipeline import MODELS
+from core.run import run
+from core.splits import DATA, SCORED_SPLITS, evenly_spaced, gather_windows, read_split, sample_rows
 
-OUT = Path("models/references")
-JUDGED = ("val", "test")
-WIDE = 2000  # columns from which on Newton's method is faster without its matrix of columns by columns
+OUT = MODELS / "references"
+MAX_HESSIAN_COLUMNS = 2000  # with more, Newton's method is faster without forming the Hessian matrix
 
 
-class References(stage.Settings):
+class References(Settings):
     max_windows: int = Field(ge=1000, le=100_000_000)
     logistic_c: float = Field(gt=0, le=1e6)
     logistic_iterations: int = Field(ge=1, le=100_000)
@@ -42,43 +45,101 @@ class References(stage.Settings):
     boosting_min_leaf: int = Field(ge=1, le=1_000_000)
 
 
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """Samples of a split; C = lookback * F columns, oldest row first.
+
+    x: float32 (N, C). y: int8 (N,), 0 or 1. asset_ids: (N,).
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    asset_ids: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class BestColumn:
+    """The column that ranks the labels best, rising or falling; `roc_auc` is that of the better direction."""
+
+    number: int
+    roc_auc: float
+
+
+def load_windows(split: str, lookback: int) -> Windows:
+    """Load the samples of a split."""
+    arrays = read_split(DATA, split, "X", "y", "asset_ids")
+    return _windows_at(arrays, sample_rows(arrays["y"]), lookback)
+
+
+def load_train_windows(lookback: int, max_windows: int) -> Windows:
+    """Load the samples of train, at most `max_windows` of them, evenly spaced.
+
+    Raises:
+        CampaignError: those have one label only.
+    """
+    arrays = read_split(DATA, "train", "X", "y", "asset_ids")
+    ends = sample_rows(arrays["y"])
+    if len(ends) > max_windows:
+        print_stderr(f"fit_references: fitted on {max_windows:,} of {len(ends):,} train windows, evenly spaced (max_windows)")
+        ends = evenly_spaced(ends, max_windows)
+    if len(np.unique(arrays["y"][ends])) < 2:
+        raise CampaignError(f"the {len(ends):,} train windows of references.max_windows are of one label; raise it")
+    return _windows_at(arrays, ends, lookback)
+
+
+def _windows_at(arrays: Mapping[str, np.ndarray], ends: np.ndarray, lookback: int) -> Windows:
+    return Windows(gather_windows(arrays["X"], ends, lookback), arrays["y"][ends], arrays["asset_ids"][ends])
+
+
 def prior_scores(train_y: np.ndarray, train_ids: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """For each sample the train share of positives of its asset, of all assets where train has none of it.
+    """Score each sample with its asset's share of positives in train, or with that of all assets if train lacks the asset.
 
     Args:
-        train_y: (N,), 0 or 1. train_ids: (N,), the asset of each. ids: (samples,).
+        train_y: (N,), 0 or 1.
+        train_ids: (N,), the asset of each.
+        ids: (samples,), the assets to score.
 
     Returns:
         Probabilities float64 (samples,).
     """
-    most = int(max(train_ids.max(), ids.max())) + 1
-    count, positives = np.bincount(train_ids, minlength=most), np.bincount(train_ids, weights=train_y, minlength=most)
+    assets = int(max(train_ids.max(), ids.max())) + 1
+    count, positives = np.bincount(train_ids, minlength=assets), np.bincount(train_ids, weights=train_y, minlength=assets)
     return np.where(count > 0, positives / np.maximum(count, 1), train_y.mean())[ids]
 
 
-def best_column(X: np.ndarray, y: np.ndarray) -> tuple[int, float]:
-    """The column of X (N, F) that ranks y (N,) best, rising or falling: its number, and its ROC AUC or one less that."""
+def best_column(X: np.ndarray, y: np.ndarray) -> BestColumn:
+    """Find the column of X (N, F) that alone ranks y (N,) best, rising or falling."""
     areas = [Ranking.of(y, column.astype(np.float64)).roc_auc() for column in X.T]
     best = int(np.abs(np.array(areas) - 0.5).argmax())
-    return best, max(areas[best], 1 - areas[best])
+    return BestColumn(best, max(areas[best], 1 - areas[best]))
 
 
 def logistic_scores(
-    train_x: np.ndarray, train_y: np.ndarray, judged: dict[str, np.ndarray], *, c: float, iterations: int
+    train_x: np.ndarray, train_y: np.ndarray, scored_x: Mapping[str, np.ndarray], *, c: float, iterations: int
 ) -> dict[str, np.ndarray]:
-    """Probabilities at the optimum, float64 (samples,) by split. Each x is float32 (N, columns).
+    """Fit logistic regression to its optimum and score the windows of each split.
 
-    By Newton's method: lbfgs, the usual choice, ends where float32 gradients are flat, on 400,000 windows of real bars up to
-    0.05 of probability away. One thread: more would change the bits.
+    The solver is Newton's method. lbfgs, the usual choice, stops where float32 gradients are flat: on 400,000 windows of real
+    bars its probabilities were off by up to 0.05. It runs on one thread, since more would change the bits.
+
+    Args:
+        train_x: windows, float32 (N, C).
+        train_y: (N,), 0 or 1.
+        scored_x: windows to score, float32 (samples, C) by split.
+        c: inverse of the L2 penalty.
+        iterations: at most; a warning is printed where they do not suffice.
+
+    Returns:
+        Probabilities float64 (samples,) by split.
     """
-    solver = "newton-cholesky" if train_x.shape[1] < WIDE else "newton-cg"
+    solver = "newton-cholesky" if train_x.shape[1] < MAX_HESSIAN_COLUMNS else "newton-cg"
     with threadpool_limits(1), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model = LogisticRegression(C=c, solver=solver, tol=1e-6, max_iter=iterations).fit(train_x, train_y)
-        scores = {split: model.predict_proba(x)[:, 1].astype(np.float64) for split, x in judged.items()}
+        scores = {split: model.predict_proba(x)[:, 1].astype(np.float64) for split, x in scored_x.items()}
     if any(issubclass(warning.category, ConvergenceWarning | LinAlgWarning) for warning in caught):
-        stage.say(
-            f"fit_references: warning: logistic regression is not at its optimum, of {iterations:,} iterations at most; lower "
+        print_stderr(
+            f"fit_references: warning: logistic regression did not converge in {iterations:,} iterations; lower "
             "references.logistic_c or raise references.logistic_iterations"
         )
     return scores
@@ -87,14 +148,22 @@ def logistic_scores(
 def boosting_scores(
     train_x: np.ndarray,
     train_y: np.ndarray,
-    judged: dict[str, np.ndarray],
+    scored_x: Mapping[str, np.ndarray],
     *,
     rounds: int,
     learning_rate: float,
     leaves: int,
     min_leaf: int,
 ) -> dict[str, np.ndarray]:
-    """Probabilities float64 (samples,) by split. No early stopping: its random hold-out would overlap the train windows."""
+    """Fit gradient boosting and score the windows of each split; arguments and result as in `logistic_scores`.
+
+    It has no early stopping, because windows of its random hold-out would overlap those it is fitted on.
+
+    Args:
+        rounds: number of trees.
+        leaves: of a tree at most.
+        min_leaf: samples of a leaf at least.
+    """
     model = HistGradientBoostingClassifier(
         max_iter=rounds,
         learning_rate=learning_rate,
@@ -103,62 +172,50 @@ def boosting_scores(
         early_stopping=False,
         random_state=0,
     ).fit(train_x, train_y)
-    return {split: model.predict_proba(x)[:, 1] for split, x in judged.items()}
+    return {split: model.predict_proba(x)[:, 1] for split, x in scored_x.items()}
 
 
 def main() -> None:
-    settings = stage.read_section("references", References)
-    metadata = stage.read_json(stage.DATA / "metadata.json")
+    settings = read_section("references", References)
+    metadata = read_json(DATA / "metadata.json")
     features, lookback = metadata["features"], metadata["lookback"]
+    train = load_train_windows(lookback, settings.max_windows)
+    scored = {split: load_windows(split, lookback) for split in SCORED_SPLITS}
+    scored_x = {split: windows.x for split, windows in scored.items()}
+    logistic = {"c": settings.logistic_c, "iterations": settings.logistic_iterations}
 
-    def load(split: str, most: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Windows, labels and assets of the samples of a split, of `most` of them."""
-        X, y, ids = stage.read_split(split, "X", "y", "asset_ids").values()
-        ends = samples(y)
-        if most is not None and len(ends) > most:
-            stage.say(f"fit_references: fitted on {most:,} of {len(ends):,} train windows, evenly spaced (max_windows)")
-            ends = evenly(ends, most)
-        if most is not None and len(np.unique(y[ends])) < 2:
-            raise CampaignError(f"the {most:,} train windows of references.max_windows are of one label; raise it")
-        return windows(X, ends, lookback), y[ends], ids[ends]
-
-    train_x, train_y, train_ids = load("train", settings.max_windows)
-    loaded = {split: load(split) for split in JUDGED}
-    judged = {split: x for split, (x, _, _) in loaded.items()}
     scores = {
-        "always_positive": {split: np.ones(len(x)) for split, x in judged.items()},
-        "prior": {split: prior_scores(train_y, train_ids, ids) for split, (_, _, ids) in loaded.items()},
+        "always_positive": {split: np.ones(len(windows.x)) for split, windows in scored.items()},
+        "prior": {split: prior_scores(train.y, train.asset_ids, windows.asset_ids) for split, windows in scored.items()},
     }
+
     last_bar = (lookback - 1) * len(features)
-    column, area = best_column(train_x[:, last_bar:], train_y)
-    stage.say(f"fit_references: one column, {features[column]}, train ROC AUC {area:.3f}")
-    stage.write_json(OUT / "one_column.json", {"column": features[column], "train_roc_auc": area})
-    alone = slice(last_bar + column, last_bar + column + 1)
+    best = best_column(train.x[:, last_bar:], train.y)
+    print_stderr(f"fit_references: one column, {features[best.number]}, train ROC AUC {best.roc_auc:.3f}")
+    write_json(OUT / "one_column.json", {"column": features[best.number], "train_roc_auc": best.roc_auc})
+    column = slice(last_bar + best.number, last_bar + best.number + 1)
     scores["one_column"] = logistic_scores(
-        train_x[:, alone],
-        train_y,
-        {split: x[:, alone] for split, x in judged.items()},
-        c=settings.logistic_c,
-        iterations=settings.logistic_iterations,
+        train.x[:, column], train.y, {split: x[:, column] for split, x in scored_x.items()}, **logistic
     )
-    stage.say("fit_references: logistic regression")
-    scores["logistic_regression"] = logistic_scores(
-        train_x, train_y, judged, c=settings.logistic_c, iterations=settings.logistic_iterations
-    )
-    stage.say("fit_references: gradient boosting")
+
+    print_stderr("fit_references: logistic regression")
+    scores["logistic_regression"] = logistic_scores(train.x, train.y, scored_x, **logistic)
+
+    print_stderr("fit_references: gradient boosting")
     scores["gradient_boosting"] = boosting_scores(
-        train_x,
-        train_y,
-        judged,
+        train.x,
+        train.y,
+        scored_x,
         rounds=settings.boosting_rounds,
         learning_rate=settings.boosting_learning_rate,
         leaves=settings.boosting_leaves,
         min_leaf=settings.boosting_min_leaf,
     )
+
     for name, by_split in scores.items():
         for split, values in by_split.items():
-            stage.write_array(OUT / f"{name}_{split}.npy", values)
+            write_array(OUT / f"{name}_{split}.npy", values)
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    run(main)

@@ -1,8 +1,8 @@
-"""Simulated hourly bars of several assets, with the traits of real hourly crypto returns and a known signal.
+"""Simulate hourly bars of several assets, with the traits of real hourly crypto returns and a known signal.
 
-All bars are made up. Everything follows from the seed: one random stream for the market, one for each asset, so that
-one asset more changes no other. Hour t of asset i, with K = 12 steps k inside each hour, rhythms in UTC, e and n
-standard normal, cycle(p, T) = cos(2 pi (hour[t] - p) / T), weekend 0 or 1, and x[t] alone the sum of x[t, k] over k:
+Everything follows from the seed: one random stream for the market, one for each asset, so that an additional asset changes no
+other. Below, hour t of asset i has K = 12 steps k. Rhythms are in UTC; e and n are standard normal; weekend is 0 or 1;
+cycle(p, T) = cos(2 pi (hour[t] - p) / T); x[t] without k is the sum of x[t, k] over k:
 
     shocks      a[t, k] = n[t, k] sqrt(w[t] / K) + jump,   w[t] = 4 / chi2(6): Student's t over the hour, variance 1;
                 jump    = 4 e in one step of about 1 hour in 400, otherwise 0
@@ -19,25 +19,27 @@ standard normal, cycle(p, T) = cos(2 pi (hour[t] - p) / T), weekend 0 or 1, and 
     drift       d[t]    = signal s[t] (1.6 tanh(D[t-1]) + 0.5 cycle(21, 24))
     log price   x[t]    = (1 - 1/5000) x[t-1] + s[t] z[t] + d[t]
 
-The signal in words: moves made on high volume go on for some hours, moves made on low volume are taken back, and the
-hours around 21 UTC drift up, those around 9 UTC down. The last 24 bars show nearly all of it, but return and volume
-count as a product, hour by hour, so that the order inside the window matters. 0.9 balances the two kinds of move, which
-leaves the return of an hour nearly uncorrelated with that of the hour before (by 0.02 to 0.05 at 0.3, and 0.4 at 1); 1.6
-and 0.5 make `signal` the drift's root mean square in standard deviations of an hour. At 0 volatility can be foreseen and
-direction cannot. The values that a few thousand bars suffice to find, around 0.3, are far above any real market.
+The signal in words: moves made on high volume continue for some hours, and moves made on low volume are reversed. The hours
+around 21 UTC drift up, those around 9 UTC down. The last 24 bars show nearly all of it; but return and volume count as a
+product, hour by hour, so that the order inside the window matters.
 
-The pull of the price to its start, too weak to trade on, keeps prices in range for a century of hours, where the signal
-is no stronger than that; at 1 they can fall to a tick, and never below. It and the drift are spread evenly over the steps
-of the hour; High and Low are the extremes of the steps and the Open.
+Constants: 0.9 balances the two kinds of move, so that the returns of two successive hours are nearly uncorrelated (0.02 to 0.05
+at a signal of 0.3, and 0.4 at 1). 1.6 and 0.5 make `signal` the drift's root mean square in standard deviations of an hour. At
+signal 0 volatility is predictable and direction is not. Values near 0.3, which a few thousand bars suffice to find, are far
+above any real market.
 
-Then come the ways in which real bars are imperfect: prices on a tick, opens that often lie a little off the previous
-close, a few hours missing about every 1000 in all assets at once, and 100 missing hours in the second asset.
+The price is pulled back to its start, too weakly to trade on; this keeps prices in range for a century of hours, up to a signal
+of 0.3. At signal 1 they can fall to one tick, and never below. Pull and drift are spread evenly over the steps of the hour. High
+and Low are the extremes of the steps and the Open.
+
+Imperfections of real bars are added. Prices are on a tick, and opens often lie a little off the previous close. About every 1000
+hours a few are missing in all assets at once, and the second asset lacks 100 hours.
 """
 
 import sys
 
 sys.path.insert(0, __file__.rpartition("/")[0])  # python -P and PYTHONSAFEPATH leave it out
-import guard
+import core.startup
 
 import datetime
 import io
@@ -53,17 +55,21 @@ import pandas as pd
 from numpy.random import Generator, SeedSequence, default_rng
 from pydantic import BeforeValidator, Field
 
-import stage
-from core.errors import CampaignError, few
+from core.errors import CampaignError, join_first
+from core.files import write_bytes, write_json
+from core.params import Settings, read_section
+from core.run import run
 
 OUT = Path("data/simulated")
-STEPS = 12  # steps an hour: High and Low are extremes of a path
-OUTAGE_EVERY, OUTAGE_LONGEST = 1000, 11  # hours
-HALTED, HALT = 1, 100  # which asset, hours
+STEPS = 12  # an hour
+OUTAGE_SPACING = 1000  # hours; one outage of all assets in each
+MAX_OUTAGE = 11  # hours
+HALTED_ASSET = 1  # its number
+HALT = 100  # hours
 
 
 def iso_date(value: object) -> object:
-    """Text, not a YAML date: the same value for DVC, for JSON and for a reader."""
+    """Check a date in ISO 8601, as text: DVC, JSON and people see the same value, unlike of a YAML date."""
     try:
         if isinstance(value, str) and str(datetime.date.fromisoformat(value)) == value and "1970" <= value < "2100":
             return value
@@ -72,7 +78,7 @@ def iso_date(value: object) -> object:
     raise ValueError('a date from 1970 to 2099 in quotes, such as "2022-01-03"')
 
 
-class Market(stage.Settings):
+class Market(Settings):
     seed: int = Field(ge=0, le=2**32 - 1)
     assets: int = Field(ge=1, le=99)
     bars: int = Field(ge=300, le=1_000_000)
@@ -81,42 +87,54 @@ class Market(stage.Settings):
 
 
 class Shocks(NamedTuple):
+    """Random shocks with volatility clustering: a (A for the market) and h (H) of the equations."""
+
     steps: np.ndarray  # (bars, STEPS), variance 1 / STEPS each
     variance: np.ndarray  # (bars,), mean about 1, known before the hour
 
 
-def recursion(factor: np.ndarray | float, term: np.ndarray, first: float = 0.0) -> np.ndarray:
-    """y[t] = factor[t] y[t-1] + term[t], (bars,), with y[-1] = `first`: plain floats, the same bits everywhere."""
+def linear_recursion(factor: np.ndarray | float, term: np.ndarray, first: float = 0.0) -> np.ndarray:
+    """Compute y[t] = factor[t] y[t-1] + term[t], (bars,), from y[-1] = `first`.
+
+    Python's floats are used, whose sums and products have the same bits on every machine.
+    """
     factors = np.broadcast_to(factor, term.shape).tolist()
     values = accumulate(zip(factors, term.tolist(), strict=True), lambda y, at: at[0] * y + at[1], initial=first)
     next(values)
     return np.fromiter(values, float, len(term))
 
 
-def lagged(values: np.ndarray, first: float = 0.0) -> np.ndarray:
+def lag(values: np.ndarray, first: float = 0.0) -> np.ndarray:
+    """Shift `values`, (bars,), by one bar; `first` comes before them."""
     return np.concatenate([[first], values[:-1]])
 
 
 def draw_shocks(rng: Generator, bars: int) -> Shocks:
+    """Draw Student's t with jumps, and the GARCH(1, 1) variance that it leads to."""
     steps = rng.standard_normal((bars, STEPS))
     steps *= np.sqrt(4 / rng.chisquare(6, bars) / STEPS)[:, None]
     jumps = np.flatnonzero(rng.random(bars) < 1 / 400)
     steps[jumps, rng.integers(STEPS, size=len(jumps))] += 4 * rng.standard_normal(len(jumps))
-    square = lagged(steps.sum(axis=1), first=1.0) ** 2
-    return Shocks(steps, recursion(0.12 * square + 0.85, np.full(bars, 0.03), first=1.0))
+    square = lag(steps.sum(axis=1), first=1.0) ** 2
+    return Shocks(steps, linear_recursion(0.12 * square + 0.85, np.full(bars, 0.03), first=1.0))
 
 
-def wave(hours: np.ndarray, peak: float, period: float = 24.0) -> np.ndarray:
+def cycle(hours: np.ndarray, peak: float, period: float = 24.0) -> np.ndarray:
+    """Compute a cosine of the hour with its maximum at `peak`, (bars,)."""
     return np.cos(2 * np.pi * (hours - peak) / period)
 
 
-def spread(index: int, low: float, high: float, turn: float) -> float:
-    """A value for asset `index`: however many assets there are, theirs lie evenly between `low` and `high`."""
-    return low + (high - low) * ((index + 1) * turn % 1.0)
+def spread_evenly(index: int, low: float, high: float, step: float) -> float:
+    """Choose asset `index`'s value between `low` and `high`, so that those of any number of assets are spaced evenly.
+
+    Args:
+        step: irrational share by which the value of the next asset is higher, modulo the range (Weyl's sequence).
+    """
+    return low + (high - low) * ((index + 1) * step % 1.0)
 
 
 def simulate(*, seed: int, assets: int, bars: int, start: str, signal: float) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield symbol and bars, one asset at a time.
+    """Simulate the market, one asset at a time.
 
     Args:
         bars: Hours in the calendar; outages take a few away.
@@ -130,27 +148,21 @@ def simulate(*, seed: int, assets: int, bars: int, start: str, signal: float) ->
     rng = default_rng(SeedSequence(seed, spawn_key=(0,)))
     market = draw_shocks(rng, bars)
     open_for_all = np.ones(bars, dtype=bool)
-    for block in range(0, bars, OUTAGE_EVERY):
-        first = block + rng.integers(1, OUTAGE_EVERY - OUTAGE_LONGEST)
-        open_for_all[first : first + rng.integers(1, OUTAGE_LONGEST, endpoint=True)] = False
+    for block in range(0, bars, OUTAGE_SPACING):
+        first = block + rng.integers(1, OUTAGE_SPACING - MAX_OUTAGE)
+        open_for_all[first : first + rng.integers(1, MAX_OUTAGE, endpoint=True)] = False
     for index in range(assets):
         rng = default_rng(SeedSequence(seed, spawn_key=(1 + index,)))
         traded = open_for_all.copy()
-        if index == HALTED:
+        if index == HALTED_ASSET:
             traded[bars * 2 // 5 :][:HALT] = False
-        yield (
-            f"SIM{1 + index:02}",
-            simulate_asset(rng, index, hours, market, signal)[traded],
-        )
+        yield f"SIM{1 + index:02}", simulate_asset(rng, index, hours, market, signal)[traded]
 
 
 def simulate_asset(rng: Generator, index: int, hours: pd.DatetimeIndex, market: Shocks, signal: float) -> pd.DataFrame:
-    """The bars of asset `index` for all `hours`; see the top of this file for the equations."""
+    """Simulate the bars of asset `index` in all `hours`, by the equations at the top of this file."""
     bars = len(hours)
-    level, share = (
-        spread(index, 0.007, 0.016, turn=0.618),
-        spread(index, 0.35, 0.75, turn=0.414),
-    )
+    level, share = spread_evenly(index, 0.007, 0.016, step=0.618), spread_evenly(index, 0.35, 0.75, step=0.414)
     hour, weekend = hours.hour.to_numpy(), hours.day_of_week.to_numpy() >= 5
 
     own = draw_shocks(rng, bars)
@@ -158,24 +170,24 @@ def simulate_asset(rng: Generator, index: int, hours: pd.DatetimeIndex, market: 
     steps = np.sqrt(share * market.variance / variance)[:, None] * market.steps
     steps += np.sqrt((1 - share) * own.variance / variance)[:, None] * own.steps
     shock = steps.sum(axis=1)
-    rhythm = np.exp(0.12 * wave(hour, 15) + 0.08 * wave(hour, 1, 12) - 0.13 * weekend)
+    rhythm = np.exp(0.12 * cycle(hour, 15) + 0.08 * cycle(hour, 1, 12) - 0.13 * weekend)
     sigma = level * rhythm * np.sqrt(variance)
 
-    volume = 0.5 * np.log(np.abs(shock) + 0.1) + 0.8 * np.log(sigma / level) + 0.3 * wave(hour, 15) - 0.3 * weekend
-    volume += recursion(0.9, 0.3 * rng.standard_normal(bars))
-    surprise = np.tanh(volume - recursion(1 - 1 / 24, volume / 24, first=volume[0]) - 0.9)
+    volume = 0.5 * np.log(np.abs(shock) + 0.1) + 0.8 * np.log(sigma / level) + 0.3 * cycle(hour, 15) - 0.3 * weekend
+    volume += linear_recursion(0.9, 0.3 * rng.standard_normal(bars))
+    surprise = np.tanh(volume - linear_recursion(1 - 1 / 24, volume / 24, first=volume[0]) - 0.9)
 
-    trend = lagged(recursion(0.9, 0.7 * surprise * shock))
-    drift = signal * sigma * (1.6 * np.tanh(trend) + 0.5 * wave(hour, 21))
-    close = recursion(1 - 1 / 5000, sigma * shock + drift)
-    before = lagged(close)
-    drift = close - before - sigma * shock
+    trend = lag(linear_recursion(0.9, 0.7 * surprise * shock))
+    drift = signal * sigma * (1.6 * np.tanh(trend) + 0.5 * cycle(hour, 21))
+    close = linear_recursion(1 - 1 / 5000, sigma * shock + drift)
+    previous = lag(close)
+    drift_and_pull = close - previous - sigma * shock
 
     steps *= sigma[:, None]
-    steps += (drift / STEPS)[:, None]
+    steps += (drift_and_pull / STEPS)[:, None]
     path = np.cumsum(steps, axis=1, out=steps)
-    path += before[:, None]
-    opening = before + 0.02 * sigma * rng.standard_normal(bars) * (rng.random(bars) < 0.7)
+    path += previous[:, None]
+    opening = previous + 0.02 * sigma * rng.standard_normal(bars) * (rng.random(bars) < 0.7)
     logs = {
         "Open": opening,
         "High": np.maximum(opening, path.max(axis=1)),
@@ -192,35 +204,42 @@ def simulate_asset(rng: Generator, index: int, hours: pd.DatetimeIndex, market: 
     return frame
 
 
-def foreign(directory: Path) -> list[str]:
-    """Names of what lies in `directory` and this stage does not make, which DVC would record as part of its out; sorted."""
-    made = re.compile(r"SIMULATED\.json|SIM\d\d(/1Hour(/data\.parquet)?)?")
-    found: list[str] = []
+def find_foreign(directory: Path) -> list[str]:
+    """List the files in `directory` that this stage does not make, sorted. DVC would record them as part of the out."""
+    made_here = re.compile(r"SIMULATED\.json|SIM\d\d(/1Hour(/data\.parquet)?)?")
+    foreign: list[str] = []
     for path in sorted(directory.rglob("*")) if directory.is_dir() else ():
         name = path.relative_to(directory).as_posix()
-        own = made.fullmatch(name.removesuffix(".tmp")) and not path.is_symlink()  # .tmp: half a file of a killed process
-        if not own and not (found and name.startswith(f"{found[-1]}/")):
-            found.append(name)
-    return found
+        is_own = made_here.fullmatch(name.removesuffix(".tmp")) and not path.is_symlink()  # .tmp: of a killed process
+        if not is_own and not (foreign and name.startswith(f"{foreign[-1]}/")):
+            foreign.append(name)
+    return foreign
+
+
+def check_directory(directory: Path) -> None:
+    """Raise CampaignError where `directory` holds anything that this stage does not make."""
+    if foreign := find_foreign(directory):
+        raise CampaignError(
+            f"{directory} holds {join_first(foreign)}, not of this market; DVC would take it for a part of it, and clear it away "
+            "with it; move it, bars of your own to data/historical for example"
+        )
 
 
 def main() -> None:
-    settings = stage.read_section("market", Market).model_dump()
-    if found := foreign(OUT):
-        said = f"{OUT} holds {few(found)}, not of this market; DVC would take it for a part of it, and clear it away with it"
-        raise CampaignError(f"{said}; move it, bars of your own to data/historical for example")
-    written = set()
-    for symbol, frame in simulate(**settings):
+    settings = read_section("market", Market)
+    check_directory(OUT)
+    symbols = set()
+    for symbol, frame in simulate(**settings.model_dump()):
         content = io.BytesIO()
         frame.to_parquet(content, compression="zstd")
-        stage.write_bytes(OUT / symbol / "1Hour" / "data.parquet", content.getvalue())
-        written.add(OUT / symbol)
-    for path in OUT.iterdir():  # assets of a larger market before, by this stage's own hand; DVC clears them away itself
-        if path.is_dir() and path not in written:
+        write_bytes(OUT / symbol / "1Hour" / "data.parquet", content.getvalue())
+        symbols.add(symbol)
+    for path in OUT.iterdir():  # assets of an earlier, larger market; `dvc repro` has removed them before it starts this
+        if path.is_dir() and path.name not in symbols:
             shutil.rmtree(path)
     note = "Simulated bars, made by simulate_market: prices of nothing, and no result on them is evidence."
-    stage.write_json(OUT / "SIMULATED.json", {"simulated": True, "note": note, "market": settings})
+    write_json(OUT / "SIMULATED.json", {"simulated": True, "note": note, "market": settings.model_dump()})
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    run(main)

@@ -3,7 +3,7 @@
 import sys
 
 sys.path.insert(0, __file__.rpartition("/")[0])  # python -P and PYTHONSAFEPATH leave it out
-import guard
+import core.startup
 
 from itertools import pairwise
 from typing import Annotated
@@ -12,12 +12,12 @@ import torch
 from pydantic import Field
 from torch import nn
 
-import stage
-import training
-from core.layers import AssetEmbedding, Attention, Dropout, RecurrentStack, TimeConvolution
+from core.run import run
+from learn.architecture import Architecture, NetworkSettings
+from learn.layers import AssetEmbedding, Attention, Dropout, RecurrentStack, TimeConvolution
 
 
-class Settings(training.Architecture):
+class Settings(NetworkSettings):
     channels: list[Annotated[int, Field(ge=1, le=8192)]] = Field(min_length=1, max_length=20)
     kernel_size: int = Field(ge=1, le=99)
     hidden_size: int = Field(ge=1, le=8192)
@@ -71,5 +71,9 @@ class CNNLSTM(nn.Module):
         return self.head(self.dropout(self.attention(h))).squeeze(1)
 
 
+ARCHITECTURE = Architecture("cnn_lstm", "CNN-LSTM", CNNLSTM, Settings)
+
 if __name__ == "__main__":
-    stage.run(lambda: training.train("cnn_lstm", CNNLSTM, Settings))
+    from learn.train_stage import train
+
+    run(lambda: train(ARCHITECTURE))

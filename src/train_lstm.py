@@ -3,18 +3,18 @@
 import sys
 
 sys.path.insert(0, __file__.rpartition("/")[0])  # python -P and PYTHONSAFEPATH leave it out
-import guard
+import core.startup
 
 import torch
 from pydantic import Field
 from torch import nn
 
-import stage
-import training
-from core.layers import AssetEmbedding, Attention, Dropout, RecurrentStack
+from core.run import run
+from learn.architecture import Architecture, NetworkSettings
+from learn.layers import AssetEmbedding, Attention, Dropout, RecurrentStack
 
 
-class Settings(training.Architecture):
+class Settings(NetworkSettings):
     hidden_size: int = Field(ge=1, le=8192)
     layers: int = Field(ge=1, le=20)
     attention_size: int = Field(ge=1, le=8192)
@@ -58,5 +58,9 @@ class LSTMAttention(nn.Module):
         return self.head(self.dropout(self.attention(h))).squeeze(1)
 
 
+ARCHITECTURE = Architecture("lstm", "LSTM + attention", LSTMAttention, Settings)
+
 if __name__ == "__main__":
-    stage.run(lambda: training.train("lstm", LSTMAttention, Settings))
+    from learn.train_stage import train
+
+    run(lambda: train(ARCHITECTURE))

@@ -3,7 +3,7 @@
 import sys
 
 sys.path.insert(0, __file__.rpartition("/")[0])  # python -P and PYTHONSAFEPATH leave it out
-import guard
+import core.startup
 
 from itertools import pairwise
 from typing import Annotated
@@ -12,12 +12,12 @@ import torch
 from pydantic import Field
 from torch import nn
 
-import stage
-import training
-from core.layers import Dropout
+from core.run import run
+from learn.architecture import Architecture, NetworkSettings
+from learn.layers import Dropout
 
 
-class Settings(training.Architecture):
+class Settings(NetworkSettings):
     hidden_sizes: list[Annotated[int, Field(ge=1, le=8192)]] = Field(min_length=1, max_length=20)
 
 
@@ -56,5 +56,9 @@ class MLP(nn.Module):
         return self.head(self.hidden(first)).squeeze(1)
 
 
+ARCHITECTURE = Architecture("mlp", "MLP", MLP, Settings)
+
 if __name__ == "__main__":
-    stage.run(lambda: training.train("mlp", MLP, Settings))
+    from learn.train_stage import train
+
+    run(lambda: train(ARCHITECTURE))

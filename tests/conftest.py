@@ -9,7 +9,7 @@ import hypothesis
 import pytest
 import torch
 
-from core.fit import avoid_unusable_amx
+from learn.device import avoid_unusable_amx
 from scaffold import REAL_BARS, write_params
 
 hypothesis.settings.register_profile("reproducible", deadline=None, derandomize=True)

@@ -18,8 +18,8 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-import stage
-from core.bars import Bars
+from bars.reading import Bars
+from core.run import run
 
 PROJECT = Path(__file__).parent.parent
 PATIENCE = 600  # seconds for one command
@@ -73,7 +73,7 @@ def write_params(directory: Path, **sections: dict) -> dict:
 def refusal(main: Callable[[], object]) -> str:
     """Run a stage that must end with one line; anything but that is an error of the test."""
     with pytest.raises(SystemExit) as stop:
-        stage.run(main)
+        run(main)
     message = stop.value.code
     assert isinstance(message, str), "exit code 1 with a line"
     assert "\n" not in message

@@ -1,119 +1,107 @@
-"""Judging one model: figures against scikit-learn, groups, means over seeds."""
+"""The stage evaluate: which models it refuses, and what it draws."""
+
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from sklearn import metrics as reference
+import torch
 
 import evaluate
-from core.calibration import at_temperature
-from core.metrics import expected_calibration_error
-from core.money import Trades
-from evaluate import by_group, confusion_png, curves_of, judge, leaderboard_row, over_seeds
+from core.errors import CampaignError
+from core.files import read_json, write_array
+from evaluate import check_reported_f1, confusion_png, predict_network, read_reference, write_curves, write_model
+from judge.scores import Curves, Predictions
+from learn.dataset import Split
+
+LABELS = np.array([1.0, 0, 0, 1])
+CONTENT = {"seed": 3, "threshold": 0.5, "val_f1_score_positive_class": 0.5}  # as a model file with F1 1/2 holds
 
 
-@pytest.fixture
-def trades() -> Trades:
-    rng = np.random.default_rng(0)
-    size = 600
-    y = (rng.random(size) < 0.25).astype(np.int8)
-    return Trades.of(
-        {
-            "y": y,
-            "returns": np.where(y, 0.05, -0.01).astype(np.float32),
-            "held": np.minimum(rng.integers(1, 9, size), np.arange(size)[::-1]).astype(np.int16),
-            "asset_ids": np.repeat([0, 1], 300),
-            "timestamps": np.datetime64("2024-01-20", "s") + np.tile(np.arange(300), 2) * np.timedelta64(3600, "s"),
-        }
+def test_a_model_that_scores_another_f1_than_its_training_reported_is_refused():
+    half_right, right = np.array([0.9, 0.9, 0.1, 0.1]), np.array([0.9, 0.1, 0.1, 0.9])
+    check_reported_f1(Path("models/gru/seed_3.pt"), CONTENT, LABELS, half_right)
+    with pytest.raises(CampaignError) as refusal:
+        check_reported_f1(Path("models/gru/seed_3.pt"), CONTENT, LABELS, right)
+    assert str(refusal.value) == (
+        "models/gru/seed_3.pt scores validation F1 1.0000, training reported 0.5000: model and data do not belong together; "
+        "run dvc repro --force train_gru"
     )
 
 
-@pytest.fixture
-def scores(trades: Trades) -> np.ndarray:
-    return np.clip(np.random.default_rng(1).normal(0.3 + 0.2 * trades.y, 0.15), 0.01, 0.99)
+def test_rounding_of_another_machine_is_tolerated():
+    scores = np.array([0.9, 0.9, 0.1, 0.1])
+    check_reported_f1(Path("models/gru/seed_3.pt"), CONTENT | {"val_f1_score_positive_class": 0.5009}, LABELS, scores)
+    with pytest.raises(CampaignError, match="training reported 0.5011"):
+        check_reported_f1(Path("models/gru/seed_3.pt"), CONTENT | {"val_f1_score_positive_class": 0.5011}, LABELS, scores)
 
 
-def test_figures_agree_with_scikit_learn(trades, scores):
-    row, called = judge(trades, scores, 0.4, 1.5, 0.003), scores >= 0.4
-    assert row["f1_score_positive_class"] == pytest.approx(reference.f1_score(trades.y, called))
-    assert row["precision"] == pytest.approx(reference.precision_score(trades.y, called))
-    assert row["pr_auc"] == pytest.approx(reference.average_precision_score(trades.y, scores))
-    assert row["log_loss"] == pytest.approx(reference.log_loss(trades.y, scores))
-    assert row["f1_at_0.5"] == pytest.approx(reference.f1_score(trades.y, scores >= 0.5))
-    assert row["tp"] + row["fp"] + row["fn"] + row["tn"] == 600
-    assert row["positive_share"] == pytest.approx(trades.y.mean())
-    assert row["money"]["trades"] <= called.sum()
+def test_an_architecture_without_a_trained_seed_is_refused(desk):
+    with pytest.raises(CampaignError, match="models/gru holds no trained seed; run dvc repro train_gru"):
+        predict_network("gru", {}, LABELS)
 
 
-def test_a_temperature_changes_the_scaled_calibration_error_alone(trades, scores):
-    as_is, scaled = (judge(trades, scores, 0.4, temperature, 0.003) for temperature in (1.0, 3.0))
-    assert scaled.pop("expected_calibration_error_scaled") == expected_calibration_error(trades.y, at_temperature(scores, 3.0))
-    assert as_is.pop("expected_calibration_error_scaled") == pytest.approx(as_is["expected_calibration_error"])
-    assert scaled == as_is
+def test_seeds_are_predicted_in_order_of_their_numbers(desk, monkeypatch):
+    """Ten comes after nine, and each seed has its own threshold and scores."""
+    for seed in (10, 9):
+        (desk / f"models/gru/seed_{seed}.pt").parent.mkdir(parents=True, exist_ok=True)
+        (desk / f"models/gru/seed_{seed}.pt").touch()
+    ends = torch.arange(4)
+    split = Split(X=torch.zeros(4, 1), y=torch.as_tensor(LABELS), asset_ids=torch.zeros(4), ends=ends, lookback=1)
+
+    def load(path: Path) -> tuple[torch.nn.Module, dict]:
+        seed = int(path.stem.removeprefix("seed_"))
+        return torch.nn.Identity(), {"seed": seed, "threshold": seed / 20, "val_f1_score_positive_class": 2 / 3}
+
+    monkeypatch.setattr(evaluate, "load_model", load)
+    monkeypatch.setattr(evaluate, "predict", lambda model, split: np.full(len(split), 30.0))
+    found = predict_network("gru", {"val": split, "test": split}, LABELS)
+    assert (found.seeds, found.thresholds) == ([9, 10], [0.45, 0.5])
+    assert found.val == pytest.approx(np.ones((2, 4)))
+    assert found.test == pytest.approx(np.ones((2, 4)))
 
 
-def test_the_confusion_picture_has_the_truth_down_and_the_calls_across(monkeypatch):
+def test_the_threshold_of_a_reference_is_the_best_on_validation(desk):
+    write_array(Path("models/references/prior_val.npy"), np.array([0.8, 0.4, 0.2, 0.7]))
+    write_array(Path("models/references/prior_test.npy"), np.array([0.3, 0.1]))
+    found = read_reference("prior", LABELS)
+    assert (found.seeds, found.thresholds) == ([None], [pytest.approx((0.7 + 0.4) / 2)])
+    assert (found.val.shape, found.test.tolist()) == ((1, 4), [[0.3, 0.1]])
+
+
+def test_the_confusion_matrix_has_true_classes_in_rows_and_predictions_in_columns(monkeypatch):
     monkeypatch.setattr(evaluate, "to_png", lambda figure: figure)
-    (panel,) = confusion_png("mlp", {"tn": 60, "fp": 20, "fn": 3, "tp": 7}).axes
+    (panel,) = confusion_png("MLP", SimpleNamespace(tn=60, fp=20, fn=3, tp=7)).axes
+    assert panel.get_title(loc="left") == "MLP, test"
     assert (panel.get_xlabel(), panel.get_ylabel()) == ("called", "true")
     names = [[label.get_text() for label in axis.get_ticklabels()] for axis in (panel.xaxis, panel.yaxis)]
     assert names == [["no trade", "trade"], ["no profit", "profit"]]
-    written = {text.get_position(): text.get_text() for text in panel.texts}  # (across, down)
-    assert written == {(0, 0): "60\n75%", (1, 0): "20\n25%", (0, 1): "3\n30%", (1, 1): "7\n70%"}
+    texts = {text.get_position(): text.get_text() for text in panel.texts}  # by (column, row)
+    assert texts == {(0, 0): "60\n75%", (1, 0): "20\n25%", (0, 1): "3\n30%", (1, 1): "7\n70%"}
     (image,) = panel.images
     assert image.get_array().tolist() == [[0.75, 0.25], [0.3, 0.7]]
 
 
-def test_groups_are_judged_with_the_same_threshold(trades, scores):
-    table = by_group(trades, scores, 0.4, np.array(["AAA", "BBB"])[trades.asset_ids])
-    assert list(table) == ["AAA", "BBB"]
-    own = trades.asset_ids == 1
-    assert table["BBB"]["f1"] == pytest.approx(reference.f1_score(trades.y[own], scores[own] >= 0.4))
-    assert table["BBB"]["roc_auc"] == pytest.approx(reference.roc_auc_score(trades.y[own], scores[own]))
+def test_a_models_files_have_all_seeds_and_the_picture_of_the_best(desk, monkeypatch):
+    monkeypatch.setattr(evaluate, "confusion_png", lambda label, metrics: f"{label}: {metrics}".encode())
+    monkeypatch.setattr(evaluate, "leaderboard_row", lambda judged: {"test_f1_score_positive_class": 0.3, "test_pr_auc": 0.2})
+    predictions = Predictions(seeds=[1, 2], thresholds=[0.4, 0.5], val=np.full((2, 3), 0.25), test=np.full((2, 5), 0.75))
+    write_model("net", "Net", predictions, SimpleNamespace(seeds=[1, 2], best=1, test=["first", "second"]))
+    assert Path("plots/confusion/net.png").read_text() == "Net: second"
+    assert read_json(Path("metrics/test/net.json")) == {"test_f1_score_positive_class": 0.3, "test_pr_auc": 0.2}
+    assert np.load("data/predictions/net_val.npy").tolist() == predictions.val.tolist()
+    assert np.load("data/predictions/net_test.npy").tolist() == predictions.test.tolist()
 
 
-def test_a_group_without_positives_has_no_f1(trades, scores):
-    table = by_group(trades, scores, 0.4, np.where(trades.y > 0, "some", "none"))
-    assert table["none"] == {"samples": int((trades.y == 0).sum()), "positive_share": 0.0, "f1": None, "roc_auc": None}
-    assert table["some"]["roc_auc"] is None
-
-
-def test_a_model_is_the_mean_of_its_seeds_not_the_best(trades, scores):
-    seeds = [judge(trades, scores, threshold, 1.0, 0.003) for threshold in (0.3, 0.4, 0.5)]
-    row = leaderboard_row({"val": seeds, "test": seeds})
-    f1 = [seed["f1_score_positive_class"] for seed in seeds]
-    assert row["test_f1_score_positive_class"] == pytest.approx(np.mean(f1))
-    assert row["test_f1_std_over_seeds"] == pytest.approx(np.std(f1, ddof=1))
-    above = [seed["money"]["hit_rate"] - seed["money"]["break_even_hit_rate"] for seed in seeds]
-    assert row["test_hit_rate_above_break_even"] == pytest.approx(np.mean(above))
-
-
-def test_the_leaderboard_keeps_validation_and_test_apart(trades, scores):
-    val, test = (judge(trades, own, 0.4, 1.0, 0.003) for own in (scores, 1 - scores))
-    row = leaderboard_row({"val": [val], "test": [test]})
-    money = test["money"]
-    assert row == {
-        "val_f1_score_positive_class": val["f1_score_positive_class"],
-        "test_f1_score_positive_class": test["f1_score_positive_class"],
-        "test_f1_std_over_seeds": None,
-        "val_pr_auc": val["pr_auc"],
-        **{f"test_{key}": test[key] for key in ("pr_auc", "roc_auc", "precision", "recall", "brier_score", "f1_at_0.5")},
-        **{f"test_{key}": money[key] for key in ("trades", "mean_return_net")},
-        "test_hit_rate_above_break_even": money["hit_rate"] - money["break_even_hit_rate"],
-    }
-    assert all(val[key] != test[key] for key in ("f1_score_positive_class", "pr_auc", "precision", "recall"))
-
-
-def test_a_figure_that_a_seed_lacks_has_no_mean(trades, scores):
-    silent = judge(trades, scores, 2.0, 1.0, 0.003)
-    assert silent["money"]["mean_return_net"] is None
-    assert over_seeds([silent["money"]], "mean_return_net") == (None, None)
-    row = leaderboard_row({"val": [silent], "test": [silent]})
-    assert row["test_mean_return_net"] is row["test_hit_rate_above_break_even"] is None
-
-
-def test_curves_end_where_everything_is_called(trades, scores):
-    curves = curves_of(trades, scores, 0.003)
-    assert curves["pr"][-1]["recall"] == 1
-    assert (curves["roc"][0], curves["roc"][-1]) == ({"fpr": 0.0, "tpr": 0.0}, {"fpr": 1.0, "tpr": 1.0})
-    assert sum(point["samples"] for point in curves["calibration"]) == 600
-    assert curves["threshold"][-1]["precision"] == pytest.approx(trades.y.mean())
+def test_curves_of_all_models_stand_in_one_file_a_kind(desk):
+    point = {"recall": 0.5, "precision": 0.25}
+    roc, calibration = {"fpr": 0.0, "tpr": 1.0}, {"predicted": 0.1, "observed": 0.2, "samples": 7}
+    curves = Curves(pr=[point, point], roc=[roc], calibration=[calibration], threshold=[{"share_called": 1.0}])
+    write_curves({"One": curves, "Other, too": curves})
+    assert Path("plots/pr_curves.csv").read_text().splitlines() == [
+        "model,recall,precision", "One,0.5,0.25", "One,0.5,0.25", '"Other, too",0.5,0.25', '"Other, too",0.5,0.25',
+    ]  # fmt: skip
+    assert Path("plots/calibration_curves.csv").read_text().splitlines()[1] == "One,0.1,0.2,7"
+    assert {file.name for file in Path("plots").iterdir()} == {
+        "pr_curves.csv", "roc_curves.csv", "calibration_curves.csv", "threshold_curves.csv",
+    }  # fmt: skip

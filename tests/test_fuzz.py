@@ -1,4 +1,4 @@
-"""Whatever bytes the bars and the parameters hold: success, or one line and no damage."""
+"""Bars and parameters of any content: success, or one line and earlier results untouched."""
 
 import io
 import os
@@ -11,16 +11,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import generate_data
-import stage
+from core.params import read_section
+from core.run import run
+from learn.train_stage import Train
 from scaffold import PROJECT, make_frame, write_params, write_symbol
-from training import Train
 
 FRAME = make_frame(800, seed=4, volatility=0.015)
 FEATURES = ["return_1", "rsi_14", "volume_sma_20"]
 
 
 def examples(number: int) -> settings:
-    """All cases share the directory that the fixture made."""
+    """Settings for tests whose examples share the directory of a fixture."""
     return settings(max_examples=number, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -36,7 +37,7 @@ SCHEMAS = {"data": generate_data.Data, "train": Train}
 
 @st.composite
 def mutated(draw: st.DrawFn, original: bytes) -> bytes:
-    """A few bytes changed, cut out, doubled or put in."""
+    """Change, cut out, double or insert a few bytes."""
     content = bytearray(original)
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, max(len(content) - 1, 0)))
@@ -66,7 +67,7 @@ VALUES = st.one_of(st.floats(), st.integers(-10, 10**12), st.none(), st.text(max
 
 @st.composite
 def odd_frame(draw: st.DrawFn) -> pd.DataFrame:
-    """Bars with a column of another type, odd values, other names, another index or odd timestamps."""
+    """Draw bars with a column of another type, odd values, other names, another index or odd timestamps."""
     frame = FRAME.copy()
     for _ in range(draw(st.integers(1, 3))):
         kind = draw(st.sampled_from(["type", "value", "rename", "drop", "index", "shift", "rows", "nested"]))
@@ -110,11 +111,11 @@ def outputs(directory: Path) -> dict[str, bytes]:
     }
 
 
-def survives(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Success, or one line and the earlier results untouched; whatever came, the good input gives them again."""
+def check_stage_survives(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Run the stage: it succeeds, or ends with one line and leaves earlier results. Restores these after a success."""
     before = outputs(place)
     try:
-        stage.run(generate_data.main)
+        run(generate_data.main)
     except SystemExit as stop:
         assert isinstance(stop.code, str)
         assert "\n" not in stop.code
@@ -132,7 +133,7 @@ def survives(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @given(content=mutated(GOOD))
 def test_bars_of_any_bytes(place, capsys, content):
     (place / "bars/AAA/1Hour/data.parquet").write_bytes(content)
-    survives(place, capsys)
+    check_stage_survives(place, capsys)
 
 
 @examples(120)
@@ -143,17 +144,17 @@ def test_bars_of_any_columns(place, capsys, frame):
     except Exception:  # what cannot be written need not be read
         return
     (place / "bars/AAA/1Hour/data.parquet").write_bytes(content)
-    survives(place, capsys)
+    check_stage_survives(place, capsys)
 
 
 @examples(150)
 @given(content=mutated((PROJECT / "params.yaml").read_bytes()))
 def test_parameters_of_any_bytes(place, capsys, content):
     (place / "params.yaml").write_bytes(content.replace(b"data/simulated", b"bars"))
-    survives(place, capsys)
+    check_stage_survives(place, capsys)
     for name, schema in SCHEMAS.items():
         try:
-            stage.run(lambda name=name, schema=schema: stage.read_section(name, schema))
+            run(lambda name=name, schema=schema: read_section(name, schema))
         except SystemExit as stop:
             assert isinstance(stop.code, str)
             assert "\n" not in stop.code
@@ -177,10 +178,10 @@ def test_parameters_of_any_value(place, capsys, key, value):
     sections[section][name] = value
     write_params(place, **sections)
     if section == "data":
-        survives(place, capsys)
+        check_stage_survives(place, capsys)
     else:
         try:
-            stage.run(lambda: stage.read_section("train", Train))
+            run(lambda: read_section("train", Train))
         except SystemExit as stop:
             assert key in str(stop.code)
             assert "\n" not in str(stop.code)

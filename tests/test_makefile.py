@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+import campaign
 from scaffold import PROJECT
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="no make on PATH")
@@ -52,24 +53,46 @@ def test_setup_keeps_the_cpu_build_of_torch(packages):
     assert [found.name.endswith("+cpu.dist-info") for found in packages.glob("torch-*")] == [True]
 
 
-def test_the_leaderboard_and_the_experiments_are_printed_alone(tmp_path):
-    """Without the command that make runs, so that they can be piped."""
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project that is set up, and whose campaign.py prints its arguments."""
     shutil.copy(PROJECT / "Makefile", tmp_path)
     (tmp_path / "src").mkdir()
-    (tmp_path / "src/leaderboard.py").write_text("import sys; print(*sys.argv[1:], 'asked')")
+    (tmp_path / "src/campaign.py").write_text("import sys; print(sys.argv[1:])")
     (tmp_path / ".venv").mkdir()
     for name in ("requirements.txt", "constraints.txt", ".venv/ready"):
         (tmp_path / name).touch()
-    tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    assert make(tmp_path, "leaderboard", PATH=tools) == "asked\n"
-    assert make(tmp_path, "experiments", PATH=tools) == "experiments asked\n"
+    return tmp_path
+
+
+TOOLS = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize("command", [function.__name__ for function in campaign.COMMANDS])
+def test_every_command_has_a_target_that_prints_its_output_alone(project, command):
+    """Without the command line that make runs, so that it can be piped."""
+    assert make(project, command, PATH=TOOLS) == f"{[command]}\n"
+
+
+def test_leaks_are_also_called_audit(project):
+    assert make(project, "audit", PATH=TOOLS) == "['leaks']\n"
+
+
+def test_a_root_of_bars_can_have_spaces_and_quotes(project):
+    assert make(project, "bars", PATH=TOOLS, ROOT="it's my/bars") == "['bars', \"it's my/bars\"]\n"
+
+
+def test_help_lists_every_target():
+    printed = subprocess.check_output(["make", "help"], cwd=PROJECT, text=True)
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", (PROJECT / "Makefile").read_text().replace("\\\n", ""), re.MULTILINE)
+    assert {line.split()[1] for line in printed.splitlines()} == set(phony.split()) - {"audit"}
 
 
 def test_the_loops_tests_run_again_under_a_lowered_instruction_set():
     printed = subprocess.check_output(["make", "--dry-run", "test"], cwd=PROJECT, text=True).replace("\\\n", " ")
     again = re.findall(r"ONEDNN_MAX_CPU_ISA=\w+ ATEN_CPU_CAPABILITY=\w+ pytest ([\w/. ]+);", printed)
     assert len(again) == 2
-    assert "tests/core/test_fit.py" in again[0]
+    assert "tests/learn/test_fit.py" in again[0]
     assert all((PROJECT / path).is_file() for paths in again for path in paths.split())
 
 
@@ -88,5 +111,5 @@ def test_a_pull_request_runs_the_tests_and_compares_the_metrics():
 
 def test_quick_leaves_out_the_slow_tests_alone():
     printed = subprocess.check_output(["make", "--dry-run", "quick"], cwd=PROJECT, text=True)
-    assert re.search(r"^pytest -n 2 -m 'not slow'$", printed, re.MULTILINE)
+    assert re.search(r"^pytest -n 2 --ignore tests/slow -m 'not slow'$", printed, re.MULTILINE)
     assert "ruff check ." in printed

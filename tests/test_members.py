@@ -16,7 +16,7 @@ import torch
 from torch import nn
 sys.path[:0] = ["benchmarks", "src"]
 import members
-from core.loss import focal_loss
+from learn.loss import focal_loss
 from train_cnn_lstm import CNNLSTM
 from train_gru import GRUAttention
 from train_lstm import LSTMAttention

@@ -1,21 +1,39 @@
-"""dvc.yaml, dvc.lock and params.yaml against the code."""
+"""dvc.yaml, dvc.lock and params.yaml against the code, and the code's folders against each other."""
 
 import hashlib
+import subprocess
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
+import yaml
 
-from closure import SOURCE, closure
-from core.names import NETWORKS, REFERENCES
-from evaluate import ARCHITECTURES
+from closure import SOURCE, circles, closure, imported
+from core.pipeline import read_architectures
+from learn.architecture import find_architecture
 from scaffold import PROJECT, read_params
 
-STAGES = YAML(typ="safe").load((PROJECT / "dvc.yaml").read_text())["stages"]
-LOCK = YAML(typ="safe").load((PROJECT / "dvc.lock").read_text())["stages"]
+STAGES = yaml.load((PROJECT / "dvc.yaml").read_text(), yaml.CSafeLoader)["stages"]
+LOCK = yaml.load((PROJECT / "dvc.lock").read_text(), yaml.CSafeLoader)["stages"]
+ARCHITECTURES = read_architectures()
+SECTIONS = {"simulate_market": ["market"], "generate_data": ["data"], "fit_references": ["references"]}
+SECTIONS |= {f"train_{name}": ["train", name] for name in ARCHITECTURES}
+SECTIONS |= {name: [name] for name in ("evaluate", "compare")}
+
+COMPARES = ("calls", "comparison", "gates", "pairs", "recommendation", "seed_means", "train_record", "uncertainty", "verdict")
+SURPLUS = {  # files of the folders that a stage depends on and does not import: an edit of them runs it again all the same
+    "simulate_market": {"core/machine.py", "core/metrics.py", "core/png.py", "core/splits.py"},
+    "generate_data": {"core/metrics.py", "core/png.py", "core/splits.py"},
+    "fit_references": {"core/machine.py", "core/png.py"},
+    "evaluate": {  # the layers are imported by the networks' files, which `learn.architecture` finds by name
+        *(f"judge/{name}.py" for name in COMPARES),
+        *(f"learn/{name}.py" for name in ("gru", "layers", "train_stage", "trainings")),
+    },
+    "compare": {"core/machine.py", "core/png.py"},
+}
 
 
 def md5(path: Path) -> str:
+    """Hash a file as DVC does; a folder by its files, without what .dvcignore leaves out."""
     return hashlib.md5(path.read_bytes()).hexdigest()
 
 
@@ -23,37 +41,102 @@ def out_names(stage: dict, key: str) -> list[str]:
     return [entry if isinstance(entry, str) else next(iter(entry)) for entry in stage.get(key, [])]
 
 
+def code_of(stage: str) -> set[str]:
+    """Files under src that dvc.yaml has `stage` depend on."""
+    declared = [PROJECT / dep for dep in STAGES[stage]["deps"] if dep.startswith("src/")]
+    files = {file for dep in declared for file in ([dep] if dep.is_file() else dep.rglob("*.py"))}
+    return {str(file.relative_to(SOURCE)) for file in files}
+
+
+def names_of(files: set[Path]) -> set[str]:
+    return {str(file.relative_to(SOURCE)) for file in files}
+
+
 def test_the_stages_stand_in_running_order_and_are_the_scripts():
-    assert list(STAGES) == [
-        "simulate_market", "generate_data", *(f"train_{name}" for name in ARCHITECTURES), "fit_references", "evaluate", "compare",
-    ]  # fmt: skip
-    made: set[str] = {"src", "${data.bars}"}
+    trained = [f"train_{name}" for name in ARCHITECTURES]
+    assert list(STAGES) == ["simulate_market", "generate_data", *trained, "fit_references", "evaluate", "compare"]
+    scripts = {path.stem for path in SOURCE.glob("*.py")}
+    assert scripts == {*STAGES, "campaign"}, "each script under src is a stage of dvc.yaml, but for the door"
+    outs: set[str] = {"${data.bars}"}
     for name, stage in STAGES.items():
         assert stage["cmd"] == f"python src/{name}.py"
         assert list(stage) == [key for key in ("cmd", "deps", "params", "outs", "metrics") if key in stage]
         for dep in stage["deps"]:
-            assert dep in made or dep.startswith("src/"), f"{name} needs {dep}, which no earlier stage makes"
-        made |= {*out_names(stage, "outs"), *out_names(stage, "metrics")}
+            made = dep in outs or any(out.startswith(f"{dep}/") for out in outs)
+            assert made or (PROJECT / dep).exists(), f"{name} needs {dep}, which no earlier stage makes"
+        outs |= {*out_names(stage, "outs"), *out_names(stage, "metrics")}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_part_of_an_architecture_is_there(name):
+    """Script, section and stage; docs/architectures.md names the three."""
+    architecture = find_architecture(name)
+    assert name in read_params(), f"params.yaml lacks the section {name}, which stage train_{name} needs"
+    architecture.settings.model_validate(read_params()[name])
+    stage, other = STAGES[f"train_{name}"], STAGES[f"train_{ARCHITECTURES[0]}"]
+
+    def renamed(text: str) -> str:
+        return text.replace(ARCHITECTURES[0], name)
+
+    assert stage["deps"] == [renamed(dep) for dep in other["deps"]], f"deps of train_{name}"
+    assert stage["outs"] == [renamed(out) for out in other["outs"]], f"outs of train_{name}"
+
+
+def test_every_section_of_the_parameters_belongs_to_a_stage():
+    assert set(read_params()) == {section for sections in SECTIONS.values() for section in sections}
+    for name, stage in STAGES.items():
+        assert stage["params"] == SECTIONS[name], name
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_the_code_a_stage_depends_on_is_its_import_closure(name):
-    declared = [dep for dep in STAGES[name]["deps"] if dep.endswith(".py")]
-    needed = {f"src/{file.relative_to(SOURCE)}" for file in closure(SOURCE / f"{name}.py")}
-    assert declared == sorted(needed)
+    declared, needed = code_of(name), names_of(closure(SOURCE / f"{name}.py"))
+    assert not needed - declared, "dvc.yaml lacks what the script imports"
+    assert declared - needed == SURPLUS.get(name, set())
 
 
-def test_every_stage_depends_on_just_its_own_section():
-    for name, stage in STAGES.items():
-        section = {"simulate_market": "market", "generate_data": "data", "fit_references": "references"}.get(name, name)
-        expected = ["train", name.removeprefix("train_")] if name.startswith("train_") else [section]
-        assert stage["params"] == expected
+@pytest.mark.parametrize("name", [name for name in STAGES if name.startswith(("train_", "fit_", "generate_", "simulate_"))])
+def test_an_expensive_stage_depends_on_nothing_that_judges_or_shows(name):
+    assert not [file for file in code_of(name) if file.startswith(("judge/", "report/", "watch/", "tools/"))]
 
 
-def test_every_model_has_its_metrics_file_and_a_name():
-    files = out_names(STAGES["evaluate"], "metrics")
-    assert files == [f"metrics/test/{name}.json" for name in (*ARCHITECTURES, *REFERENCES)]
-    assert list(NETWORKS) == list(ARCHITECTURES)
+def test_no_import_goes_in_circles():
+    assert circles() == []
+
+
+def test_imports_point_downwards():
+    allowed = {
+        "core": {"core"},
+        "bars": {"core", "bars"},
+        "learn": {"core", "learn", "watch"},
+        "judge": {"core", "judge"},
+        "report": {"core", "judge", "report"},
+        "watch": {"core", "judge", "learn", "watch"},
+    }
+    for folder, others in allowed.items():
+        for file in (SOURCE / folder).glob("*.py"):
+            used = {name.partition("/")[0] for name in names_of(imported(file))}
+            assert used <= others, f"{file.relative_to(SOURCE)} imports from {used - others}"
+    assert names_of({f for f in (SOURCE / "learn").glob("*.py") if any("watch/" in name for name in names_of(imported(f)))}) == {
+        "learn/train_stage.py"
+    }
+
+
+def test_a_networks_file_imports_the_trainer_only_when_it_runs():
+    for name in ARCHITECTURES:
+        source = (SOURCE / f"train_{name}.py").read_text()
+        head, main = source.split('if __name__ == "__main__":')
+        assert "learn.train_stage" in main
+        assert "learn.train_stage" not in head
+        assert "trainings" not in head
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_no_file_but_its_script_names_an_architecture(name):
+    """Else a fifth one would have to be added there."""
+    grep = ["git", "grep", "-lE", "--untracked", rf"[\"'`/]{name}[\"'`/.]|train_{name}", "--", "src", ".dvc"]
+    found = subprocess.run(grep, cwd=PROJECT, capture_output=True, text=True)
+    assert found.stdout.split() == [f"src/train_{name}.py"]
 
 
 def test_the_lock_belongs_to_the_committed_code_and_parameters():
@@ -65,31 +148,42 @@ def test_the_lock_belongs_to_the_committed_code_and_parameters():
         assert locked["cmd"] == stage["cmd"]
         declared = [dep.replace("${data.bars}", params["data"]["bars"]) for dep in stage["deps"]]
         assert sorted(dep["path"] for dep in locked["deps"]) == sorted(declared)
-        stale = [
-            dep["path"] for dep in locked["deps"] if dep["path"].endswith(".py") and dep["md5"] != md5(PROJECT / dep["path"])
-        ]
-        assert not stale, f"{name}: {stale} changed since the campaign ran; run dvc repro and commit dvc.lock"
         assert locked["params"]["params.yaml"] == {section: params[section] for section in stage["params"]}, name
         outs = {*out_names(stage, "outs"), *out_names(stage, "metrics")}
         assert {out["path"] for out in locked["outs"]} == outs
 
 
+def test_the_lock_has_the_code_that_is_here():
+    """By DVC's own hashes, since code deps are folders."""
+    from dvc.repo import Repo
+
+    with Repo(str(PROJECT)) as repo:
+        stale = {
+            f"{stage.name}: {dep.def_path}"
+            for stage in repo.index.stages
+            for dep in stage.deps
+            if dep.def_path.startswith("src/") and dep.changed_checksum()
+        }
+    assert not stale, f"{sorted(stale)} changed since the campaign ran; run dvc repro and commit dvc.lock"
+
+
 def test_committed_results_are_those_of_the_lock():
-    made = {out["path"]: out["md5"] for stage in LOCK.values() for out in stage["outs"]}
-    committed = [
-        "metrics/compare.json",
-        "reports/comparison.md",
-        "reports/decisions.md",
-        *out_names(STAGES["evaluate"], "metrics"),
-    ]
-    assert {name: md5(PROJECT / name) for name in committed} == {name: made[name] for name in committed}
+    outs = {out["path"]: out["md5"] for stage in LOCK.values() for out in stage["outs"]}
+    for name in ("metrics/compare.json", "reports/comparison.md", "reports/decisions.md"):
+        assert md5(PROJECT / name) == outs[name], name
+    listing = [
+        {"md5": md5(file), "relpath": file.name} for file in sorted((PROJECT / "metrics/test").glob("*.json"))
+    ]  # as DVC hashes a folder
+    import json
+
+    assert hashlib.md5(json.dumps(listing, sort_keys=True).encode()).hexdigest() + ".dir" == outs["metrics/test"]
 
 
 def test_a_stage_reads_what_the_stage_before_wrote():
-    made = {out["path"]: out["md5"] for stage in LOCK.values() for out in stage["outs"]}
+    outs = {out["path"]: out["md5"] for stage in LOCK.values() for out in stage["outs"]}
     for name, stage in LOCK.items():
         for dep in stage["deps"]:
-            assert made.get(dep["path"], dep["md5"]) == dep["md5"], f"{name} ran on an older {dep['path']}; run dvc repro"
+            assert outs.get(dep["path"], dep["md5"]) == dep["md5"], f"{name} ran on an older {dep['path']}; run dvc repro"
 
 
 def test_the_default_bars_are_simulated():

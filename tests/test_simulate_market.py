@@ -1,4 +1,4 @@
-"""The simulated market against what its docstring promises, measured on the bars alone."""
+"""The simulated market has what its docstring promises, measured on the bars alone."""
 
 import inspect
 import json
@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 import simulate_market
-import stage
 from core.errors import CampaignError
-from simulate_market import HALT, OUTAGE_LONGEST, Market, simulate
+from core.params import check_section
+from simulate_market import HALT, MAX_OUTAGE, Market, simulate
 
 DEFAULTS = {"seed": 9, "assets": 6, "bars": 4000, "start": "2022-01-03", "signal": 0.3}
 LARGE = DEFAULTS | {"assets": 4, "bars": 40_000}
@@ -37,12 +37,12 @@ def pairs_with_no_signal(
 
 
 def returns(frame: pd.DataFrame) -> pd.Series:
-    """Hourly log returns; NaN across a gap, which pairs every return with its own calendar hour."""
+    """Compute hourly log returns; NaN across a gap, so that every return keeps its calendar hour."""
     return np.log(frame["Close"]).asfreq("h").diff()
 
 
 def positives(frame: pd.DataFrame) -> pd.Series:
-    """Whether +5 % comes before -2 % within 8 bars, one bar at a time: slow and plain on purpose."""
+    """Find the bars where +5 % comes before -2 % within 8 bars; slow and plain on purpose."""
     close, high, low = (frame[name].tolist() for name in ("Close", "High", "Low"))
     labels = []
     for row in range(len(frame) - 8):
@@ -58,20 +58,20 @@ def positives(frame: pd.DataFrame) -> pd.Series:
 
 
 def normalised(frame: pd.DataFrame) -> pd.Series:
-    """Returns in units of the volatility known before the hour."""
+    """Divide returns by the volatility known before the hour."""
     move = returns(frame)
     return move / (move**2).ewm(span=48).mean().shift() ** 0.5
 
 
 def trend_of_bars(frame: pd.DataFrame) -> pd.Series:
-    """The docstring's D, estimated from bars alone."""
+    """Estimate D of the module's docstring from bars alone."""
     volume = np.log(frame["Volume"]).asfreq("h")
     surprise = np.tanh(volume - volume.ewm(alpha=1 / 24).mean() - 0.9)
     return (0.7 * surprise * normalised(frame)).ewm(alpha=0.1).mean() * 10
 
 
 def t_value(one: pd.Series, other: pd.Series) -> float:
-    """t value of the correlation, over the hours where both are known."""
+    """Compute the t value of the correlation, over the hours where both are known."""
     both = pd.concat([one, other], axis=1).dropna()
     r = both.corr().iloc[0, 1]
     return r * np.sqrt((len(both) - 2) / (1 - r**2))
@@ -100,7 +100,7 @@ def test_main_writes_the_same_bytes_twice_and_others_for_another_seed(tmp_path, 
     assert all(once[name] != other[name] for name in once)
 
 
-def test_what_is_read_back_is_what_was_simulated(tmp_path, monkeypatch):
+def test_files_hold_the_simulated_bars(tmp_path, monkeypatch):
     run_main(tmp_path / "a", monkeypatch)
     for symbol, frame in simulate(**DEFAULTS | {"bars": 400, "assets": 2}):
         pd.testing.assert_frame_equal(pd.read_parquet(f"data/simulated/{symbol}/1Hour/data.parquet"), frame)
@@ -111,7 +111,7 @@ def test_what_is_read_back_is_what_was_simulated(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "name", ["BTC/1Hour/data.parquet", "SIM02/1Hour/notes.txt", "SIM100/x", "README", "SIM01/1Day/data.parquet"]
 )
-def test_what_another_put_beside_its_bars_is_named_and_left_there(tmp_path, monkeypatch, name):
+def test_foreign_files_beside_the_bars_are_named_and_left_alone(tmp_path, monkeypatch, name):
     before = run_main(tmp_path / "a", monkeypatch)
     strange = Path("data/simulated") / name
     strange.parent.mkdir(parents=True, exist_ok=True)
@@ -129,7 +129,7 @@ def test_what_another_put_beside_its_bars_is_named_and_left_there(tmp_path, monk
     simulate_market.main()
 
 
-def test_what_an_earlier_run_of_its_own_left_goes(tmp_path, monkeypatch):
+def test_leftovers_of_an_earlier_run_are_removed(tmp_path, monkeypatch):
     run_main(tmp_path / "a", monkeypatch, assets=3)
     Path("data/simulated/SIM03/1Hour/data.parquet.tmp").touch()
     Path("data/simulated/SIMULATED.json.tmp").touch()
@@ -160,7 +160,7 @@ def test_what_an_earlier_run_of_its_own_left_goes(tmp_path, monkeypatch):
 )
 def test_bad_settings_are_refused_by_name(change, message):
     with pytest.raises(CampaignError) as caught:
-        stage.check("market", DEFAULTS | change, Market)
+        check_section("market", DEFAULTS | change, Market)
     assert message in str(caught.value)
 
 
@@ -168,7 +168,7 @@ def test_the_schema_and_simulate_name_the_same_settings():
     assert list(Market.model_fields) == list(inspect.signature(simulate).parameters)
 
 
-def test_an_asset_more_changes_no_other(default):
+def test_an_additional_asset_changes_no_other(default):
     more = dict(simulate(**DEFAULTS | {"assets": 7}))
     assert list(more) == [f"SIM{number:02}" for number in range(1, 8)]
     for symbol, frame in default.items():
@@ -185,13 +185,13 @@ def test_bars_are_coherent(large):
         assert (above > 0).mean() > 0.6 and (below > 0).mean() > 0.6, "extremes of a path, not of its ends"
 
 
-def test_the_strongest_signal_never_makes_a_price_nothing():
-    """Rounded to a tick, this one would fall to zero, and be refused as bars of no market."""
+def test_prices_stay_above_zero_at_the_strongest_signal():
+    """Without the floor of one tick this price would be rounded to zero, and the bars refused."""
     ((_, frame),) = simulate(**DEFAULTS | {"seed": 5, "assets": 1, "bars": 200_000, "signal": 1.0})
     assert frame["Low"].min() == 0.001
 
 
-def test_opens_are_near_the_close_before_and_sometimes_equal(default):
+def test_opens_are_near_the_previous_close_and_sometimes_equal(default):
     for frame in default.values():
         step = frame.index.to_series().diff() == HOUR
         jump = np.log(frame["Open"] / frame["Close"].shift())[step]
@@ -212,7 +212,7 @@ def test_outages_are_short_and_shared_and_one_asset_halts_for_long(default):
     missing = {symbol: calendar.difference(frame.index) for symbol, frame in default.items()}
     shared = missing["SIM01"]
     runs = shared.to_series().groupby((shared.to_series().diff() != HOUR).cumsum()).size()
-    assert 2 <= len(runs) <= 5 and runs.max() <= OUTAGE_LONGEST
+    assert 2 <= len(runs) <= 5 and runs.max() <= MAX_OUTAGE
     for symbol, gap in missing.items():
         if symbol == "SIM02":
             assert shared.isin(gap).all() and len(gap.difference(shared)) <= HALT
@@ -253,7 +253,7 @@ def test_volume_rises_with_the_size_of_the_move(large):
         assert np.log(frame["Volume"]).autocorr() > 0.6
 
 
-def test_the_signal_is_there_when_asked_for_and_only_then(large):
+def test_the_signal_can_be_found_unless_it_is_zero(large):
     for frame, none in pairs_with_no_signal(large):
         for bars, present in ((frame, True), (none, False)):
             ahead = normalised(bars).shift(-1)
@@ -265,7 +265,7 @@ def test_the_signal_is_there_when_asked_for_and_only_then(large):
             assert (min(by_trend, by_hour) > 8) if present else (max(abs(by_trend), abs(by_hour)) < 4)
 
 
-def test_moves_go_on_after_high_volume_only(large):
+def test_moves_continue_after_high_volume_only(large):
     for frame in large.values():
         move, volume = normalised(frame), np.log(frame["Volume"]).asfreq("h")
         high = volume > volume.ewm(alpha=1 / 24).mean() + 0.9

@@ -1,1 +1,1 @@
-"""Imported, never run: knows no DVC, no MLflow and no params file."""
+"""Plumbing that knows no trading: settings, files, errors and exit codes, this machine, the pipeline, splits on disk."""

@@ -1,43 +1,84 @@
-"""Errors that a user can cause, and how what was found is shown in one."""
+"""Errors that a user can cause, and the formatting of values in their texts."""
 
+import contextlib
 import datetime
 import itertools
+import sys
 from collections.abc import Collection, Iterable, Mapping
 
-LONGEST, MOST = 80, 5  # characters of a value, entries of a list
+MAX_CHARACTERS = 80  # of one value
+MAX_ENTRIES = 5  # of one list
 
 
 class CampaignError(Exception):
-    """What a user can cause; its text is one line: what was found, where, what to do."""
+    """An error that a user can cause. Its text is one line: what was found, where, what to do."""
 
 
-def shown(value: object, depth: int = 2) -> str:
-    """A value of a user's as params.yaml would have it, in few characters, however long, deep or cyclic it is."""
+def format_value(value: object, depth: int = 2) -> str:
+    """Format a value as params.yaml would have it, in few characters.
+
+    Args:
+        value: anything; long, deeply nested and cyclic values are cut off with an ellipsis.
+        depth: levels of lists and mappings that are shown.
+    """
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, int) and value.bit_length() > 8 * LONGEST:
+    if isinstance(value, int) and value.bit_length() > 8 * MAX_CHARACTERS:
         return f"a whole number of {value.bit_length()} bits"
     if isinstance(value, str):
-        return repr(value) if len(value) <= LONGEST else f"{value[:LONGEST]!r}… ({len(value):,} characters)"
+        return repr(value) if len(value) <= MAX_CHARACTERS else f"{value[:MAX_CHARACTERS]!r}… ({len(value):,} characters)"
     if isinstance(value, Mapping | list | tuple | set):
-        left, right = "{}" if isinstance(value, Mapping | set) else "[]"
-        first = list(itertools.islice(value, MOST)) if depth else []
-        pairs = isinstance(value, Mapping)
-        parts = [f"{shown(one, depth - 1)}: {shown(value[one], depth - 1)}" if pairs else shown(one, depth - 1) for one in first]
-        more = f"… ({len(value):,} in all)" if depth else "…"
-        return left + ", ".join(parts + [more] * (len(value) > len(first))) + right
-    return shortened(value if isinstance(value, datetime.date) else repr(value))
+        return _format_collection(value, depth)
+    return shorten(value if isinstance(value, datetime.date) else repr(value))
 
 
-def shortened(text: object, longest: int = LONGEST) -> str:
-    """One printable line of at most about `longest` characters."""
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(str(text)[: 10 * longest].split()))
-    return line if len(line) <= longest else line[:longest].rstrip() + "…"
+def _format_collection(value: Mapping | list | tuple | set, depth: int) -> str:
+    left, right = "{}" if isinstance(value, Mapping | set) else "[]"
+    entries = list(itertools.islice(value, MAX_ENTRIES)) if depth else []
+    texts = [format_value(entry, depth - 1) for entry in entries]
+    if isinstance(value, Mapping):
+        texts = [f"{text}: {format_value(value[key], depth - 1)}" for text, key in zip(texts, entries, strict=True)]
+    if len(value) > len(entries):
+        texts.append(f"… ({len(value):,} in all)" if depth else "…")
+    return left + ", ".join(texts) + right
 
 
-def few(entries: Iterable[object], *, most: int = MOST, longest: int = LONGEST, between: str = ", ", rest: str = "") -> str:
-    """The first `most` entries and how many more there are; `rest` says where to find those."""
+def shorten(text: object, max_characters: int = MAX_CHARACTERS) -> str:
+    """Cut `text` to one printable line of about `max_characters`, an ellipsis at the end."""
+    line = to_one_line(str(text)[: 10 * max_characters])
+    return line if len(line) <= max_characters else line[:max_characters].rstrip() + "…"
+
+
+def join_first(
+    entries: Iterable[object],
+    *,
+    max_entries: int = MAX_ENTRIES,
+    max_characters: int = MAX_CHARACTERS,
+    separator: str = ", ",
+    rest: str = "",
+) -> str:
+    """Join the first entries, each shortened, and count the others: ``A, B and 3 more``.
+
+    Args:
+        entries: shown by `str`.
+        max_entries: that are shown.
+        max_characters: of each entry.
+        separator: between entries.
+        rest: added to the count, to say where the others can be found.
+    """
     entries = entries if isinstance(entries, Collection) else list(entries)
-    first = [shortened(entry, longest) for entry in itertools.islice(entries, most)]
+    first = [shorten(entry, max_characters) for entry in itertools.islice(entries, max_entries)]
     more = len(entries) - len(first)
-    return between.join(first) + (f"{between if between != ', ' else ' '}and {more:,} more{rest}" if more else "")
+    return separator.join(first) + (f"{separator if separator != ', ' else ' '}and {more:,} more{rest}" if more else "")
+
+
+def to_one_line(text: object) -> str:
+    """Fold white space into single blanks, and escape characters that cannot be printed."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(str(text).split()))
+
+
+def print_stderr(text: str) -> None:
+    """Print a line on standard error, where it never mixes with results. Does nothing where that is closed or full."""
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stderr is not None:  # print(file=None) would write to standard output
+            print(text, file=sys.stderr, flush=True)

@@ -1,91 +1,114 @@
-"""Read a YAML file that a person wrote: quickly and in one line on what is wrong, whatever it holds."""
+"""Read sections of params.yaml, each checked against its schema."""
 
-import stat
+import contextlib
+import typing
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from ruamel.yaml import YAML
-from ruamel.yaml.composer import Composer, ComposerError
-from ruamel.yaml.constructor import ConstructorError, SafeConstructor
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent
-from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+import pydantic
 
-from core.errors import CampaignError, shortened, shown
+from core.errors import CampaignError, format_value, join_first, shorten
 
-MOST_BYTES = 1_000_000
-DEEPEST = 20  # mappings and lists in each other
-MOST_VALUES = 100_000  # where each alias counts as all that it stands for
-UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)  # ruamel's, for scalars that name no value
+PARAMS = Path("params.yaml")
 
 
-class _Bounded(Composer):
-    """Refuses what would recurse too deep or, by aliases of aliases, be too much."""
+class Settings(pydantic.BaseModel):
+    """A section of params.yaml: no unknown key, no missing key, no silent conversion."""
 
-    def __init__(self, loader: Any = None):
-        super().__init__(loader=loader)
-        self.warn_double_anchors = False  # of a name given anew, which YAML allows
-        self.level = 0
-        self.values: dict[Node | None, int] = {}  # how many each node comes to
-
-    def compose_node(self, parent: Node | None, index: Any) -> Node | None:
-        event = self.parser.peek_event()
-        self.level += 1
-        if self.level > DEEPEST:
-            raise ComposerError(None, None, f"more than {DEEPEST} lists and mappings in each other", event.start_mark)
-        node = super().compose_node(parent, index)
-        self.level -= 1
-        if isinstance(event, AliasEvent):
-            if node not in self.values:
-                raise ComposerError(None, None, f"{shown(event.anchor)} contains itself", event.start_mark)
-        else:
-            self.values[node] = 1 + sum(self.values[child] for child in _children(node))
-        if self.values[node] > MOST_VALUES:
-            raise ComposerError(None, None, f"more than {MOST_VALUES:,} values", event.start_mark)
-        return node
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-def _children(node: Node | None) -> list[Node]:
-    if isinstance(node, MappingNode):
-        return [child for pair in node.value for child in pair]
-    return node.value if isinstance(node, SequenceNode) else []
+Section = TypeVar("Section", bound=Settings)
+_used_sections: dict[str, Any] = {}
 
 
-class _Told(SafeConstructor):
-    """Tells where a scalar stands that looks like a date, a number or the like and is none."""
-
-    def construct_object(self, node: Node, deep: bool = False) -> Any:
-        try:
-            return super().construct_object(node, deep)
-        except UNREADABLE as error:
-            said = "no such value" if isinstance(error, LookupError) else shortened(str(error).partition(";")[0])
-            raise ConstructorError(None, None, f"{shown(node.value)} cannot be read: {said}", node.start_mark) from None
+def used_sections() -> dict[str, Any]:
+    """Return the sections that `read_section` has read, by name, as params.yaml had them then."""
+    return dict(_used_sections)
 
 
-def read(path: Path) -> Any:
-    """What `path` holds, in YAML 1.2 as DVC reads it: ``1e-4`` is a number, ``"1e-4"`` is text.
+def forget_used_sections() -> None:
+    """Begin anew with what `used_sections` returns."""
+    _used_sections.clear()
+
+
+def read_params() -> Any:
+    """Read params.yaml in the working directory.
 
     Raises:
-        CampaignError: it is not YAML, or more than settings can be.
-        OSError: it cannot be read.
+        CampaignError: the file is missing or not YAML.
     """
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
-        raise CampaignError(f"{path} is no file; put one there")
-    if found.st_size > MOST_BYTES:
-        raise CampaignError(f"{path} has {found.st_size:,} bytes, more than {MOST_BYTES:,}; settings take a few thousand")
-    yaml = YAML(typ="safe", pure=True)
-    yaml.Composer, yaml.Constructor = _Bounded, _Told
+    from core import yaml_file  # lazy: workers and benchmarks never read YAML
+
     try:
-        return yaml.load(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise CampaignError(
-            f"{path} is not valid YAML: no UTF-8 text ({error.reason} at byte {error.start}); save it as such"
-        ) from None
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        said = ": ".join(shortened(part, 160) for part in (error.context, error.problem) if part)
-        raise CampaignError(f"{path} is not valid YAML{where}: {said}; correct it") from None
-    except (YAMLError, *UNREADABLE) as error:
-        raise CampaignError(f"{path} is not valid YAML: {shortened(error, 160)}; correct it") from None
+        return yaml_file.read_yaml(PARAMS)
+    except FileNotFoundError:
+        raise CampaignError(f"{PARAMS} not found in {Path.cwd().name}/: start in the project's root") from None
+
+
+def read_section(name: str, schema: type[Section]) -> Section:
+    """Read one section of params.yaml.
+
+    Raises:
+        CampaignError: the file or section is missing or not YAML, or values break the schema; names every such key.
+    """
+    document = read_params()
+    if not isinstance(document, dict) or not isinstance(document.get(name), dict):
+        found = "nothing" if not isinstance(document, dict) or document.get(name) is None else "no mapping"
+        raise CampaignError(f"{PARAMS}: section '{name}' expected, {found} found; add '{name}:' with its keys")
+    _used_sections.setdefault(name, document[name])
+    return check_section(name, document[name], schema)
+
+
+def check_section(name: str, values: Mapping[str, Any], schema: type[Section]) -> Section:
+    """Check plain `values` against `schema`.
+
+    Args:
+        name: of the section, for errors.
+
+    Raises:
+        CampaignError: values break the schema; names every such key.
+    """
+    try:
+        return schema.model_validate(values)
+    except pydantic.ValidationError as error:
+        problems = [_describe_problem(name, problem, schema) for problem in error.errors(include_url=False)]
+        raise CampaignError(f"{PARAMS}: {join_first(problems, max_characters=400, separator='; ')}") from None
+
+
+ALLOWED_BY_TYPE = {  # for types of error whose text by pydantic does not say which values are allowed
+    "string_type": "text",
+    "string_too_short": "text that is not empty",
+    "list_type": "a list",
+    "too_short": "a list of at least {min_length}",
+    "too_long": "a list of at most {max_length}",
+}
+
+
+def _describe_problem(section: str, problem: Any, schema: type[Settings]) -> str:
+    """Say which key has which value, and what it must be, of one of pydantic's errors."""
+    keys = [shorten(part) for part in problem["loc"]]
+    if not keys:
+        return f"{section}: {problem['msg'].removeprefix('Value error, ')}"
+    field = schema.model_fields.get(keys[0])
+    key = ".".join([section, *keys])
+    if len(problem["loc"]) == 2 and isinstance(problem["loc"][1], int):
+        key = f"item {problem['loc'][1] + 1} of {section}.{keys[0]}"
+    if problem["type"] == "missing":
+        return f"{key} is missing; add it"
+    if field is None:
+        return f"{key} is unknown; remove it (known: {', '.join(schema.model_fields)})"
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    allowed = ALLOWED_BY_TYPE.get(problem["type"], message).format(**problem.get("ctx", {}))
+    if len(keys) == 1 and type(None) in typing.get_args(field.annotation):
+        allowed += ", or null"
+    value = problem["input"]
+    hint = ", not text in quotes" if isinstance(value, str) and allowed.startswith("a valid") and _is_number(value) else ""
+    return f"{key} is {format_value(value)}; it must be {allowed}{hint}"
+
+
+def _is_number(text: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return bool(text) and float(text) is not None
+    return False

@@ -4,24 +4,36 @@ GitHub shows a table in a column of about 830 pixels: wide ones are split, long 
 """
 
 import copy
+import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from core.names import NAMES, NETWORKS
+from judge.comparison import Comparison
+from judge.gates import Gate
+from judge.names import Roster
+from judge.pairs import Pair
+from judge.recommendation import Recommendation
+from judge.verdict import listing
+from report.committed import described
 
 
 def percent(value: float | None, digits: int = 2) -> str:
+    """Write a share with its sign; a dash where it is None."""
     return "–" if value is None else f"{value:+.{digits}%}"
 
 
 def literal(value: Any) -> Any:
-    """`value` with the texts in it such that Markdown shows them as they are: names of symbols and columns are users' own."""
+    """Escape every text in `value`, keys too, so that Markdown shows it as it is: users name symbols and columns."""
+    if dataclasses.is_dataclass(value):
+        return dataclasses.replace(
+            value, **{field.name: literal(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        )
     if isinstance(value, dict):
-        made = copy.copy(value)  # its kind knows which file lacks a key
-        made.clear()
-        made.update({literal(key): literal(entry) for key, entry in value.items()})
-        return made
+        escaped = copy.copy(value)  # of the same class, which may know which file lacks a key
+        escaped.clear()
+        escaped.update({literal(key): literal(entry) for key, entry in value.items()})
+        return escaped
     if isinstance(value, list | tuple):
         return type(value)(map(literal, value))
     if isinstance(value, str):
@@ -30,12 +42,13 @@ def literal(value: Any) -> Any:
 
 
 def code(text: str) -> str:
+    """Quote a text as code, with a fence longer than any in it."""
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence}{text}{fence}" if len(fence) == 1 else f"{fence} {text} {fence}"
 
 
 def table(head: list[str], rows: list[list[str]], *, numbers: bool = True) -> str:
-    """A Markdown table; the first column is text, the others are `numbers` or text, too."""
+    """Write a table; the first column is text, the others are `numbers`, aligned right, or text, too."""
     lines = ["| " + " | ".join(head) + " |", "|---" + ("|---:" if numbers else "|---") * (len(head) - 1) + "|"]
     return "\n".join(lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows])
 
@@ -45,22 +58,19 @@ def folded(summary: str, content: str) -> str:
     return f"<details><summary>{summary}</summary>\n\n{content}\n\n</details>"
 
 
-def listing(names: list[str]) -> str:
-    return ", ".join(NAMES[name] for name in names) or "none"
-
-
-def with_interval(f1: dict[str, Any]) -> str:
+def with_interval(f1: Mapping[str, Any]) -> str:
+    """Write a mean F1 with its interval."""
     low, high = f1["interval"]
     return f"{f1['mean']:.3f} [{low:.3f}, {high:.3f}]"
 
 
-FLATTERED = (
+OPTIMISM = (
     "Validation F1 is optimistic, because epoch and threshold were chosen on it: even scores without information exceed "
     "always-positive there. That also narrows the gap to train, and may narrow the spread over seeds. The shift test measures "
     "how much the choice is worth: labels are shifted in time, and the same scores get the threshold that is best for them. Use "
     "validation to decide what to search, and test to judge what was learnt."
 )
-BEYOND_CHANCE = (
+PASSED_BY_CHANCE = (
     'A gate "beyond chance" can fail although its value is above the threshold: then chance is enough to explain the difference.'
 )
 REGIMES = "they tell the sampling error of days like these, and nothing of a change of regime."
@@ -76,295 +86,306 @@ CALIBRATION = {
 UNDEFINED = {"always_positive": ("log_loss", "expected_calibration_error_scaled", "temperature")}
 
 
-def on_test(result: Mapping[str, Any], name: str, key: str) -> float | None:
+def figure_on_test(result: Comparison, name: str, key: str) -> float | None:
     """Return a model's figure on test; None where it has no meaning for that model."""
-    test = result["models"][name]["test"]
+    test = result.models[name].test
     if key in UNDEFINED.get(name, ()) or (key == "ensemble_f1" and test["f1"]["std"] is None):
         return None
     return test[key]
 
 
 def fixed(value: float | None, form: str = ".3f") -> str:
+    """Write a number; a dash where it is None."""
     return "–" if value is None else f"{value:{form}}"
 
 
-def simplest(result: Mapping[str, Any]) -> str:
-    """Explain the two references whose names do not."""
+def explain_references(one_column: str) -> str:
+    """Explain the two references whose names do not; `one_column`: the feature of the first."""
     return (
-        f"One column: a logistic regression on {result['one_column']} of the last bar, the column that ranks the labels of train "
+        f"One column: a logistic regression on {one_column} of the last bar, the column that ranks the labels of train "
         "best. Asset prior: each asset's share of positives in train, whatever its bars show. A network that does no better than "
         "these has learnt nothing more."
     )
 
 
-def assets_of_test(result: Mapping[str, Any]) -> int:
+def count_test_assets(result: Comparison) -> int:
     """Count the assets that have samples on test."""
-    return len(next(iter(result["models"].values()))["test"]["by_asset"])
+    return len(next(iter(result.models.values())).test["by_asset"])
 
 
-def stakes(result: Mapping[str, Any]) -> str:
+def explain_stakes(result: Comparison) -> str:
     """Explain how trades are counted."""
-    assets = assets_of_test(result)
+    assets = count_test_assets(result)
     stake = f"1/{assets} of the initial capital" if assets > 1 else "all of the initial capital"
     return (
-        f"Trades are taken at the threshold chosen on validation and cost {result['cost_per_trade']:.2%} a round trip; figures "
+        f"Trades are taken at the threshold chosen on validation and cost {result.cost_per_trade:.2%} a round trip; figures "
         "are means over seeds. An asset holds one position at a time: of overlapping signals only the first is traded, so the "
         f"hit rate is not the precision. Each trade stakes {stake}, whatever was won or lost before; at a total of −100% the "
         "capital is gone. Drawdowns are those of closed trades."
     )
 
 
-def break_even(result: Mapping[str, Any]) -> str:
+def explain_break_even(break_even_precision: float) -> str:
     """Explain what the hit rates have to reach."""
     return (
         "Break-even is the hit rate at which these trades would return nothing after costs, given what hits and misses returned "
-        f"on average. It is {result['break_even_precision']:.1%} if every trade ends at a barrier; trades that time out move it."
+        f"on average. It is {break_even_precision:.1%} if every trade ends at a barrier; trades that time out move it."
     )
 
 
-DECIDE = "What decides the search, on validation"
-TOLD = "What else to know before a search or a trade; none of these decides"
+DECIDING = "What decides the search, on validation"
+INFORMING = "What else to know before a search or a trade; none of these decides"
 
 
-def value_of_gate(gate: dict[str, Any], key: str) -> str:
-    """Write the `value` or the `threshold` of a gate."""
-    value = gate[key]
-    if value is None:
+def gate_text(figure: float | list[int] | None, gate: Gate) -> str:
+    """Write the value or the threshold of a gate."""
+    if figure is None:
         return "unknown"
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
-    return f"{value:.1%}" if gate["percent"] else f"{value:.3f}"
+    if isinstance(figure, list):
+        return ", ".join(map(str, figure)) or "none"
+    return f"{figure:.1%}" if gate.percent else f"{figure:.3f}"
 
 
-def rows_of_gates(gates: dict[str, list[dict[str, Any]]]) -> Iterator[tuple[str, list[list[dict[str, Any]]]]]:
-    """Yield the two kinds of gates with their captions: for each gate the findings on every architecture, in order."""
-    every = [list(same) for same in zip(*gates.values(), strict=True)]
-    for caption, decides in ((DECIDE, True), (TOLD, False)):
-        yield caption, [same for same in every if same[0]["decides"] == decides]
+def gate_rows(gates: Mapping[str, list[Gate]]) -> Iterator[tuple[str, list[list[Gate]]]]:
+    """Yield the two kinds of gates, each with its caption: for every gate the findings on all architectures, in order."""
+    rows = [list(row) for row in zip(*gates.values(), strict=True)]
+    for caption, decides in ((DECIDING, True), (INFORMING, False)):
+        yield caption, [row for row in rows if row[0].decides == decides]
 
 
-def common_threshold(same: list[dict[str, Any]]) -> str | None:
+def common_threshold(row: Iterable[Gate]) -> str | None:
     """Write the threshold of a gate; None where the architectures have different ones."""
-    found = {value_of_gate(gate, "threshold") for gate in same}
-    return found.pop() if len(found) == 1 else None
+    thresholds = {gate_text(gate.threshold, gate) for gate in row}
+    return thresholds.pop() if len(thresholds) == 1 else None
 
 
-def leaderboard(result: dict[str, Any]) -> list[str]:
-    """Tables of F1, of ranking and of calibration, ordered by validation, so that test stays unseen by the order."""
-    level = f"{result['confidence']:.0%}"
+def leaderboard(result: Comparison, labels: Mapping[str, str]) -> list[str]:
+    """Write the tables of F1, of ranking and of calibration, ordered by validation, so that test stays unseen by the order."""
+    level = f"{result.confidence:.0%}"
     f1 = []
-    for name in result["ranking"]:
-        val, test = result["models"][name]["val"]["f1"], result["models"][name]["test"]["f1"]
-        figures = (test["std"], on_test(result, name, "ensemble_f1"))
-        f1.append([NAMES[name], with_interval(val), with_interval(test), *map(fixed, figures)])
+    for name in result.ranking:
+        val, test = result.models[name].val["f1"], result.models[name].test["f1"]
+        figures = (test["std"], figure_on_test(result, name, "ensemble_f1"))
+        f1.append([labels[name], with_interval(val), with_interval(test), *map(fixed, figures)])
 
-    def on_test_of(heads: dict[str, str]) -> str:
-        rows = [[NAMES[name], *(fixed(on_test(result, name, key)) for key in heads)] for name in result["ranking"]]
+    def table_on_test(heads: Mapping[str, str]) -> str:
+        rows = [[labels[name], *(fixed(figure_on_test(result, name, key)) for key in heads)] for name in result.ranking]
         return table(["model", *heads.values()], rows)
 
     ranking = {"pr_auc": "PR AUC", "roc_auc": "ROC AUC", "precision": "precision", "recall": "recall", "f1_at_0.5": "F1 at 0.5"}
     return [
         table(["model", f"validation F1 [{level}]", f"test F1 [{level}]", "seed std", "ensemble F1"], f1),
-        on_test_of(ranking),
-        on_test_of(CALIBRATION),
+        table_on_test(ranking),
+        table_on_test(CALIBRATION),
     ]
 
 
-def gates(result: dict[str, Any]) -> str:
+def gate_tables(gates: Mapping[str, list[Gate]], labels: Mapping[str, str]) -> str:
+    """Write a table of the gates that decide and one of the others, a column an architecture."""
     parts = ["✓ passed, ✗ failed; beside it the value, in brackets the threshold: the gate's, or each network's own."]
-    head = ["gate", *(NAMES[name] for name in result["gates"])]
-    for caption, every in rows_of_gates(result["gates"]):
-        rows = []
-        for same in every:
-            common = common_threshold(same)
-            own = ["" if common else f" ({value_of_gate(gate, 'threshold')})" for gate in same]
+    head = ["gate", *(labels[name] for name in gates)]
+    for caption, rows in gate_rows(gates):
+        cells = []
+        for row in rows:
+            common = common_threshold(row)
             marks = [
-                f"{'✓' if gate['passed'] else '**✗**'} {value_of_gate(gate, 'value')}{threshold}"
-                for gate, threshold in zip(same, own, strict=True)
+                f"{'✓' if gate.passed else '**✗**'} {gate_text(gate.value, gate)}"
+                + ("" if common else f" ({gate_text(gate.threshold, gate)})")
+                for gate in row
             ]
-            rows.append([same[0]["gate"] + (f" ({common})" if common else ""), *marks])
-        parts += [f"{caption}:", table(head, rows)]
+            cells.append([row[0].gate + (f" ({common})" if common else ""), *marks])
+        parts += [f"{caption}:", table(head, cells)]
     return "\n\n".join(parts)
 
 
-def training(result: dict[str, Any]) -> str:
+def training_table(result: Comparison, labels: Mapping[str, str]) -> str:
+    """Write how each network converged."""
     rows = []
-    for name, model in result["models"].items():
-        if found := model.get("training"):
-            seeds = [" · ".join(map(str, found[key])) for key in ("best_epochs", "epochs")]
-            gap = found["train_f1"] - found["val_f1"]
-            figures = (found["train_f1"], found["val_f1"], gap, found["val_f1_range_last_10_epochs"])
-            rows.append([NAMES[name], *seeds, *(f"{figure:.3f}" for figure in figures)])
+    for name, model in result.models.items():
+        if training := model.training:
+            seeds = [" · ".join(map(str, training[key])) for key in ("best_epochs", "epochs")]
+            gap = training["train_f1"] - training["val_f1"]
+            figures = (training["train_f1"], training["val_f1"], gap, training["val_f1_range_last_10_epochs"])
+            rows.append([labels[name], *seeds, *(f"{figure:.3f}" for figure in figures)])
     head = ["model", "best epochs", "epochs run", "train F1", "validation F1", "gap", "range at the end"]
     return table(head, rows)
 
 
-def money(result: dict[str, Any]) -> list[str]:
-    """Two tables: the trades, and what they make of the capital."""
+def money_tables(result: Comparison, labels: Mapping[str, str]) -> list[str]:
+    """Write two tables: the trades, and what they make of the capital."""
     trades, capital = [], []
-    for name in result["ranking"]:
-        paid = result["models"][name]["test"]["money"]
-        low, high = paid["return_per_day_interval"]
+    for name in result.ranking:
+        money = result.models[name].test["money"]
+        low, high = money["return_per_day_interval"]
         trades.append(
-            [NAMES[name], f"{paid['trades']:,.0f}"]
-            + [fixed(paid[key], ".1%") for key in ("hit_rate", "break_even_hit_rate")]
-            + [percent(paid[key]) for key in ("mean_return", "mean_return_net")]
+            [labels[name], f"{money['trades']:,.0f}"]
+            + [fixed(money[key], ".1%") for key in ("hit_rate", "break_even_hit_rate")]
+            + [percent(money[key]) for key in ("mean_return", "mean_return_net")]
         )
         capital.append(
             [
-                NAMES[name],
-                *(percent(paid[key], 1) for key in ("total_return", "total_return_net")),
-                f"{percent(paid['return_per_day_net'])} [{percent(low)}, {percent(high)}]",
-                f"{paid['max_drawdown']:.1%}",
+                labels[name],
+                *(percent(money[key], 1) for key in ("total_return", "total_return_net")),
+                f"{percent(money['return_per_day_net'])} [{percent(low)}, {percent(high)}]",
+                f"{money['max_drawdown']:.1%}",
             ]
         )
     capital.append(["no trade", "+0.0%", "+0.0%", "+0.00%", "0.0%"])
-    level = f"{result['confidence']:.0%}"
-    head = ["model", "trades", "hit rate", "break-even", "mean trade, gross", "mean trade, net"]
-    of_capital = ["model", "total, gross", "total, net", f"a day, net [{level}]", "largest drawdown"]
-    return [table(head, trades), table(of_capital, capital)]
+    level = f"{result.confidence:.0%}"
+    trades_head = ["model", "trades", "hit rate", "break-even", "mean trade, gross", "mean trade, net"]
+    capital_head = ["model", "total, gross", "total, net", f"a day, net [{level}]", "largest drawdown"]
+    return [table(trades_head, trades), table(capital_head, capital)]
 
 
-def by_group(result: dict[str, Any], kind: str) -> str:
-    """Test F1 of every model on each asset or month, the references folded; `kind` is by_asset or by_month."""
-    of = kind.removeprefix("by_")
-    models = {name: result["models"][name]["test"][kind] for name in result["ranking"]}
-    networks, references = [], []
-    for group, first in next(iter(models.values())).items():
-        scores = {name: fixed(found[group]["f1"]) for name, found in models.items()}
+def group_tables(result: Comparison, roster: Roster, kind: str) -> str:
+    """Write the test F1 of every model on each asset or month, the references folded; `kind` is by_asset or by_month."""
+    group_name, labels = kind.removeprefix("by_"), roster.labels
+    networks = [name for name in result.ranking if name in roster.networks]
+    references = [name for name in result.ranking if name not in roster.networks]
+    figures = {name: result.models[name].test[kind] for name in result.ranking}
+    of_networks, of_references = [], []
+    for group, first in figures[result.ranking[0]].items():
+        f1 = {name: fixed(groups[group]["f1"]) for name, groups in figures.items()}
         counts = [group, f"{first['samples']:,.0f}", f"{first['positive_share']:.1%}"]
-        networks.append([*counts, *(f1 for name, f1 in scores.items() if name in NETWORKS)])
-        references.append([group, *(f1 for name, f1 in scores.items() if name not in NETWORKS)])
-    head = [of, "samples", "positive", *(NAMES[name] for name in models if name in NETWORKS)]
-    simple = [of, *(NAMES[name] for name in models if name not in NETWORKS)]
-    return table(head, networks) + "\n\n" + folded(f"The references by {of}", table(simple, references))
+        of_networks.append([*counts, *(f1[name] for name in networks)])
+        of_references.append([group, *(f1[name] for name in references)])
+    head = [group_name, "samples", "positive", *(labels[name] for name in networks)]
+    folded_table = table([group_name, *(labels[name] for name in references)], of_references)
+    return table(head, of_networks) + "\n\n" + folded(f"The references by {group_name}", folded_table)
 
 
 def setting(value: Any) -> str:
+    """Write the value of a setting, texts of a list in quotes."""
     texts = isinstance(value, list) and any(isinstance(entry, str) for entry in value)
     return "[" + ", ".join(f"'{entry}'" for entry in value) + "]" if texts else str(value)
 
 
-def settings(result: dict[str, Any]) -> str:
-    return "\n".join(
-        f"- {section}: " + ", ".join(f"{key} {setting(value)}" for key, value in values.items())
-        for section, values in result["settings"].items()
-    )
+def settings_list(settings: Mapping[str, Mapping[str, Any]], trained_with: str) -> str:
+    """List the settings by section, those of `train` with what the networks were trained with."""
+    lines = []
+    for section, values in settings.items():
+        texts = [f"{key} {setting(value)}" for key, value in values.items()]
+        if section == "train":
+            texts.append(f"trained with {trained_with}")
+        lines.append(f"- {section}: {', '.join(texts)}")
+    return "\n".join(lines)
 
 
-def leaks(metadata: dict[str, Any]) -> str:
+def leak_figures(metadata: dict[str, Any]) -> str:
     """Write the figures in which a leak would show."""
     return "; ".join(f"{name.replace('_', ' ')}: {value:g}" for name, value in metadata["leak_audit"].items())
 
 
-def would_have_lost(result: dict[str, Any]) -> str:
-    """Name the models that look good and lose."""
-    if not result["losing"]:
+def losing_models(losing: list[str], labels: Mapping[str, str]) -> str:
+    """Name the models with a good F1 that lose money."""
+    if not losing:
         return "No model with a test F1 above always-positive lost money after costs."
-    return f"Test F1 above always-positive, and money lost after costs all the same: {listing(result['losing'])}."
+    return f"Test F1 above always-positive, and money lost after costs all the same: {listing(losing, labels)}."
 
 
-def search(result: dict[str, Any]) -> str:
-    found = result["search_first"]
-    groups = {"primary": [found["primary"]] if found["primary"] else [], "secondary": found["secondary"]}
-    groups["set aside"] = found["set_aside"]
-    rows = [[NAMES[name], kind, found["reasons"][name]] for kind, names in groups.items() for name in names]
+def search_table(recommended: Recommendation, labels: Mapping[str, str]) -> str:
+    """Write what to search in which order, with the reasons."""
+    kinds = dict.fromkeys(recommended.secondary, "secondary") | dict.fromkeys(recommended.set_aside, "set aside")
+    if recommended.primary:
+        kinds = {recommended.primary: "primary"} | kinds
+    rows = [[labels[name], kind, recommended.reasons[name]] for name, kind in kinds.items()]
     return table(["model", "order", "reason"], rows, numbers=False)
 
 
-def sorted_pairs(result: Mapping[str, Any], split: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the pairs that differ beyond chance and the ties, the greatest difference first."""
-    pairs = sorted(result["pairs"][split], key=lambda pair: -pair["difference"])
-    return [pair for pair in pairs if pair["clear"]], [pair for pair in pairs if not pair["clear"]]
+def clear_and_tied(pairs: Iterable[Pair]) -> tuple[list[Pair], list[Pair]]:
+    """Part the pairs that differ beyond chance from the ties, each with the greatest difference first."""
+    ordered = sorted(pairs, key=lambda pair: -pair.difference)
+    return [pair for pair in ordered if pair.clear], [pair for pair in ordered if not pair.clear]
 
 
-def count_of_pairs(clear: list[Any], ties: list[Any]) -> str:
+def count_pairs(clear: int, ties: int) -> str:
     """Say how many pairs differ."""
-    every = len(clear) + len(ties)
-    return f"{len(clear) or 'None'} of {every} pairs of models differ{'s' * (len(clear) <= 1)} in test F1 beyond chance."
+    return f"{clear or 'None'} of {clear + ties} pairs of models differ{'s' * (clear <= 1)} in test F1 beyond chance."
 
 
-def differences(result: dict[str, Any], split: str) -> str:
-    """The pairs that differ; the ties folded."""
+def pair_tables(pairs: Iterable[Pair], labels: Mapping[str, str]) -> str:
+    """Write the pairs that differ, and the ties folded."""
     clear, ties = (
         [
             [
-                f"{NAMES[pair['better']]} over {NAMES[pair['worse']]}",
-                f"{pair['difference']:.3f}",
-                f"[{pair['interval'][0]:.3f}, {pair['interval'][1]:.3f}]",
-                f"{pair['p_holm']:.3f}",
+                f"{labels[pair.better]} over {labels[pair.worse]}",
+                f"{pair.difference:.3f}",
+                f"[{pair.interval[0]:.3f}, {pair.interval[1]:.3f}]",
+                f"{pair.p_holm:.3f}",
             ]
-            for pair in pairs
+            for pair in some
         ]
-        for pairs in sorted_pairs(result, split)
+        for some in clear_and_tied(pairs)
     )
     head = ["pair", "difference", "corrected interval", "corrected p"]
-    parts = [count_of_pairs(clear, ties), table(head, clear) if clear else ""]
+    parts = [count_pairs(len(clear), len(ties)), table(head, clear) if clear else ""]
     parts.append(folded(f"{len(ties)} ties", table(head, ties)) if ties else "")
     return "\n\n".join(part for part in parts if part)
 
 
-def comparison(result: dict[str, Any], metadata: dict[str, Any]) -> str:
+def comparison(result: Comparison, metadata: dict[str, Any], roster: Roster, settings: Mapping[str, Mapping[str, Any]]) -> str:
     """Write the whole report.
 
     Args:
-        result: what compare found (metrics/compare.json), and the settings by section.
         metadata: data/training_data/metadata.json.
+        settings: sections of params.yaml that the networks were trained with.
     """
-    source, result, metadata = code(metadata["source"]), literal(result), literal(metadata)
+    source, trained_with, labels = code(metadata["source"]), literal(described(result.trained_with)), roster.labels
+    result, metadata, settings = literal(result), literal(metadata), literal(settings)
     parts = ["# Comparison"]
-    if result["simulated"]:
+    if result.simulated:
         parts.append("**SIMULATED market: these figures show that the campaign works, not that a model makes money.**")
     data = [
         [split, f"{part['first_bar'][:10]} to {part['last_bar'][:10]}", f"{part['samples']:,}", f"{part['positive_share']:.1%}"]
         for split, part in metadata["splits"].items()
     ]
-    days, blocks, level = result["days"]["test"], result["block_days"]["test"], f"{result['confidence']:.0%}"
-    leads, advice, *others = result["verdict"]
-    scores, ranking, calibration = leaderboard(result)
-    trades, capital = money(result)
+    days, blocks, level = result.days["test"], result.block_days["test"], f"{result.confidence:.0%}"
+    leader, advice, *others = result.verdict
+    f1, ranking, calibration = leaderboard(result, labels)
+    trades, capital = money_tables(result, labels)
+    chance = result.models[result.ranking[0]].test["pr_auc_chance"]
     parts += [
         f"**{advice}**",
         "## Verdict",
-        "\n".join(f"- {sentence}" for sentence in (leads, *others)),
+        "\n".join(f"- {sentence}" for sentence in (leader, *others)),
         "## What to search first",
-        search(result),
+        search_table(result.search_first, labels),
         "Chosen on validation, so that test stays unseen.",
         "## Gates",
-        gates(result),
-        BEYOND_CHANCE,
-        FLATTERED,
+        gate_tables(result.gates, labels),
+        PASSED_BY_CHANCE,
+        OPTIMISM,
         "## Leaderboard",
-        scores,
+        f1,
         "Ranking on test, and what is called at the threshold:",
         ranking,
         folded("Calibration on test", calibration + "\n\n" + NO_LOG_LOSS),
         "Models are ordered by validation F1; every other column is on test. F1 is that of the positive class at the threshold "
         f"chosen on validation, a mean over seeds; {ENSEMBLE} Intervals: {level}, bootstrap "
         f"over blocks of {blocks} days ({days} days of test), with the spread over seeds; {REGIMES} Chance level of PR AUC: "
-        f"{result['models'][result['ranking'][0]]['test']['pr_auc_chance']:.3f}. {simplest(result)}",
+        f"{chance:.3f}. {explain_references(result.one_column)}",
         "## Training",
-        training(result),
+        training_table(result, labels),
         "F1 and its range are means over seeds, each F1 at the threshold that is best for it. The range is that of validation F1 "
         "over the last 10 epochs, or over all where there were fewer.",
         "## Money",
         trades,
         "What they make of the capital; net is after costs:",
         capital,
-        would_have_lost(result),
-        f"{stakes(result)} {break_even(result)}",
+        losing_models(result.losing, labels),
+        f"{explain_stakes(result)} {explain_break_even(result.break_even_precision)}",
         "## Differences in test F1",
-        differences(result, "test"),
+        pair_tables(result.pairs["test"], labels),
         "Intervals and p are corrected for the number of pairs (Holm).",
         "## Test F1 by asset",
-        by_group(result, "by_asset"),
+        group_tables(result, roster, "by_asset"),
         "## Test F1 by month",
-        by_group(result, "by_month"),
+        group_tables(result, roster, "by_month"),
         "## Data and settings",
         f"{len(metadata['assets'])} assets from {source}: {', '.join(metadata['assets'])}. A trade wins at "
         f"+{metadata['profit']:.1%} before −{metadata['stop']:.1%} within {metadata['horizon']} bars.",
         table(["split", "bars", "samples", "positive"], data),
-        f"Leak audit: {leaks(metadata)}.",
-        settings(result),
+        f"Leak audit: {leak_figures(metadata)}.",
+        settings_list(settings, trained_with),
     ]
     return "\n\n".join(parts) + "\n"

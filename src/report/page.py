@@ -8,53 +8,73 @@ from typing import Any
 
 import networkx
 
-from core.names import COLOURS, NAMES, NO_CURVE
+from judge.comparison import Comparison, ModelResult
+from judge.gates import Gate
+from judge.names import NO_CURVE, Roster
+from judge.pairs import Pair
+from judge.recommendation import Recommendation
+from judge.verdict import listing
+from report.committed import described
 from report.markdown import (
-    BEYOND_CHANCE,
     CALIBRATION,
     ENSEMBLE,
-    FLATTERED,
     NO_LOG_LOSS,
+    OPTIMISM,
+    PASSED_BY_CHANCE,
     REGIMES,
-    assets_of_test,
-    break_even,
+    clear_and_tied,
     common_threshold,
-    count_of_pairs,
-    listing,
-    on_test,
-    rows_of_gates,
-    simplest,
-    sorted_pairs,
-    stakes,
-    value_of_gate,
+    count_pairs,
+    count_test_assets,
+    explain_break_even,
+    explain_references,
+    explain_stakes,
+    figure_on_test,
+    gate_rows,
+    gate_text,
 )
 from report.style import STYLE
 from report.svg import Axis, Guide, Line, Row, confusion_matrix, critical_difference, heat_map, interval_plot, line_chart, swatch
 
-DASHES = ("", "7 3", "2 2.5", "9 3 2 3", "13 3", "4 3", "1 4", "1 2")  # beside colour, in the order of NAMES
+DASHES = (
+    "",
+    "7 3",
+    "2 2.5",
+    "9 3 2 3",
+    "13 3",
+    "4 3",
+    "1 4",
+    "1 2",
+)  # beside colour, by the position of the model, or of the seed
 LEAST_SHARE = 0.01  # of samples called: below, a curve is a handful of trades
 LEAST_RECALL = 0.02  # likewise; .dvc/plots/curves_by_model.json has the same
 
+Rows = list[dict[str, Any]]  # of a CSV file
+Sections = Mapping[str, Mapping[str, Any]]  # of params.yaml
 
-def _dash(name: str) -> str:
-    return DASHES[list(NAMES).index(name) % len(DASHES)]
+
+def _dash(name: str, roster: Roster) -> str:
+    """Return the dash of a model's line."""
+    return DASHES[list(roster.labels).index(name) % len(DASHES)]
 
 
 def _minus(number: str) -> str:
+    """Write a real minus sign."""
     return number.replace("-", "−")
 
 
 def _fixed(value: float | None, form: str = ",.3f") -> str:
+    """Write a number; a dash where it is None."""
     return "–" if value is None else _minus(f"{value:{form}}")
 
 
 def _between(interval: Sequence[float], form: str = ".3f") -> str:
-    """An interval as small text."""
+    """Write an interval as small text."""
     return f"<small>[{', '.join(_fixed(end, form) for end in interval)}]</small>"
 
 
 def _plain(value: Any) -> str:
-    """A setting as text."""
+    """Write the value of a setting."""
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
@@ -64,9 +84,11 @@ def _paragraphs(*sentences: str, kind: str = "") -> str:
 
 
 def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
-    """A table in a container that scrolls by itself, whole on one printed page where it fits.
+    """Write a table in a container that scrolls by itself, whole on one printed page where it fits.
 
-    Cells are HTML. The first cell of a row is its header; one alone is that of the rows below.
+    Args:
+        rows: cells of HTML; the first of a row is its header, and one alone is the header of the rows below.
+        kind: class of the table.
     """
     top = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     body = ""
@@ -80,7 +102,7 @@ def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], kin
 
 
 def _keep(*parts: str) -> str:
-    """Parts that stand on one printed page."""
+    """Keep parts together on one printed page."""
     return f'<div class="keep">{"".join(parts)}</div>'
 
 
@@ -89,74 +111,80 @@ def _grid(figures: Iterable[str], kind: str = "") -> str:
 
 
 def _legend(entries: Iterable[tuple[str, str, str]]) -> str:
-    """Entries: text, colour, dash."""
+    """Write a legend; an entry is a text, the colour and the dash of its line."""
     return '<ul class="legend">' + "".join(f"<li>{swatch(c, dash)}{escape(t)}</li>" for t, c, dash in entries) + "</ul>"
 
 
-def _model_legend(names: Iterable[str]) -> str:
-    return _legend((NAMES[name], COLOURS[name], _dash(name)) for name in names)
+def _model_legend(names: Iterable[str], roster: Roster) -> str:
+    """Write a legend of models."""
+    labels, colours = roster.labels, roster.colours
+    return _legend((labels[name], colours[name], _dash(name, roster)) for name in names)
 
 
-def _curves(rows: Iterable[Mapping[str, Any]], x: str, y: str, least: float = 0.0) -> dict[str, list[tuple[float, float]]]:
-    """Points of each model that has a curve, from the x `least` on."""
-    key_of = {shown: name for name, shown in NAMES.items()}
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in NAMES}
+def _curves(
+    rows: Iterable[Mapping[str, Any]], x: str, y: str, roster: Roster, least: float = 0.0
+) -> dict[str, list[tuple[float, float]]]:
+    """Collect the points (x, y) of each model that has a curve, from the x `least` on."""
+    names = {label: name for name, label in roster.labels.items()}
+    curves: dict[str, list[tuple[float, float]]] = {name: [] for name in roster.labels}
     for row in rows:
         if float(row[x]) >= least:
-            found[key_of[row["model"]]].append((float(row[x]), float(row[y])))
-    return {name: points for name, points in found.items() if points}
+            curves[names[row["model"]]].append((float(row[x]), float(row[y])))
+    return {name: points for name, points in curves.items() if points}
 
 
-def _lines(curves: Mapping[str, list[tuple[float, float]]], models: Mapping[str, Any]) -> list[Line]:
-    """A line a model, the references thinner."""
-    widths = {name: 1.9 if models[name]["kind"] == "network" else 1.4 for name in curves}
-    return [Line(points, COLOURS[name], _dash(name), widths[name]) for name, points in curves.items()]
+def _lines(curves: Mapping[str, list[tuple[float, float]]], roster: Roster) -> list[Line]:
+    """Draw a line a model, the references thinner."""
+    widths = {name: 1.9 if name in roster.networks else 1.4 for name in curves}
+    colours = roster.colours
+    return [Line(points, colours[name], _dash(name, roster), widths[name]) for name, points in curves.items()]
 
 
-def _spoken(models: Mapping[str, Any], names: Iterable[str], key: str) -> str:
-    """A test score of each model, for those who do not see the chart."""
-    return "; ".join(f"{NAMES[name]} {_fixed(models[name]['test'][key])}" for name in names) + "."
+def _spoken(models: Mapping[str, ModelResult], names: Iterable[str], key: str, labels: Mapping[str, str]) -> str:
+    """Tell each model's score on test, for those who do not see the chart."""
+    return "; ".join(f"{labels[name]} {_fixed(models[name].test[key])}" for name in names) + "."
 
 
-def _gates(gates: dict[str, list[dict[str, Any]]]) -> str:
+def _gates(gates: Mapping[str, list[Gate]], labels: Mapping[str, str]) -> str:
+    """Write the table of gates, those that decide first."""
     rows: list[list[str]] = []
-    for caption, every in rows_of_gates(gates):
-        rows.append([escape(caption)])
-        for same in every:
-            cells = []
-            for gate in same:
-                mark = '<span class="pass">✓ pass</span>' if gate["passed"] else '<span class="fail">✗ fail</span>'
-                own = "" if common_threshold(same) else f" ({value_of_gate(gate, 'threshold')})"
-                cells.append(f"{mark}<br><small>{escape(_minus(value_of_gate(gate, 'value') + own))}</small>")
-            rows.append([escape(same[0]["gate"]), *cells, escape(_minus(common_threshold(same) or "in brackets"))])
+    for kind, kind_rows in gate_rows(gates):
+        rows.append([escape(kind)])
+        for row in kind_rows:
+            common, cells = common_threshold(row), []
+            for gate in row:
+                mark = '<span class="pass">✓ pass</span>' if gate.passed else '<span class="fail">✗ fail</span>'
+                threshold = "" if common else f" ({gate_text(gate.threshold, gate)})"
+                cells.append(f"{mark}<br><small>{escape(_minus(gate_text(gate.value, gate) + threshold))}</small>")
+            rows.append([escape(row[0].gate), *cells, escape(_minus(common or "in brackets"))])
     caption = "Below each mark the network's value, in brackets its threshold where each has its own"
-    table = _table(caption, ["gate", *map(NAMES.get, gates), "threshold"], rows, "gates")
-    return table + _paragraphs(BEYOND_CHANCE, FLATTERED, kind="note")
+    table = _table(caption, ["gate", *(labels[name] for name in gates), "threshold"], rows, "gates")
+    return table + _paragraphs(PASSED_BY_CHANCE, OPTIMISM, kind="note")
 
 
-def _leaderboard(result: Mapping[str, Any]) -> str:
-    models, level = result["models"], f"{result['confidence']:.0%}"
+def _leaderboard(result: Comparison, roster: Roster) -> str:
+    """Show F1 with its intervals, and the table of scores."""
+    models, level = result.models, f"{result.confidence:.0%}"
+    labels, colours = roster.labels, roster.colours
     rows, board = [], []
-    for name in result["ranking"]:
-        val, test = models[name]["val"]["f1"], models[name]["test"]["f1"]
+    for name in result.ranking:
+        val, test = models[name].val["f1"], models[name].test["f1"]
         singles = test["by_seed"] if len(test["by_seed"]) > 1 else []
-        texts = (NAMES[name], COLOURS[name], test["mean"], test["interval"], _fixed(test["mean"]))
+        texts = (labels[name], colours[name], test["mean"], test["interval"], _fixed(test["mean"]))
         rows.append(Row(*texts, pale=val["mean"], pale_interval=val["interval"], singles=singles))
-    for name in result["ranking"]:
-        test = models[name]["test"]
-        f1s = [f"{_fixed(f1['mean'])} {_between(f1['interval'])}" for f1 in (models[name]["val"]["f1"], test["f1"])]
+        f1s = [f"{_fixed(f1['mean'])} {_between(f1['interval'])}" for f1 in (val, test)]
         keys = ("ensemble_f1", "pr_auc", "roc_auc", "precision", "recall", "f1_at_0.5")
-        others = [on_test(result, name, key) for key in keys]
-        board.append([NAMES[name], *f1s, *map(_fixed, [test["f1"]["std"], *others])])
-    always = models["always_positive"]["test"]
+        others = [figure_on_test(result, name, key) for key in keys]
+        board.append([labels[name], *f1s, *map(_fixed, [test["std"], *others])])
+    always = models["always_positive"].test
     spoken = "; ".join(f"{row.label} {row.text}" for row in rows)
     head = ["model", "validation F1", "test F1", "std over seeds", "ensemble F1", "PR AUC", "ROC AUC", "precision", "recall"]
-    days, blocks = result["days"]["test"], result["block_days"]["test"]
+    days, blocks = result.days["test"], result.block_days["test"]
     explained = (
         f"F1 is the mean over seeds, each at the threshold that is best on validation; {ENSEMBLE} "
-        f"Intervals: {level}, {result['draws']:,} bootstrap draws of blocks of {blocks} days; test has {days} days. "
+        f"Intervals: {level}, {result.draws:,} bootstrap draws of blocks of {blocks} days; test has {days} days. "
         f"Intervals count the spread over seeds; {REGIMES} "
-        f"PR AUC by chance: {_fixed(always['pr_auc_chance'])}. {simplest(result)}"
+        f"PR AUC by chance: {_fixed(always['pr_auc_chance'])}. {explain_references(result.one_column)}"
     )
     guide = always["f1"]["mean"], "always positive, test"
     plot = interval_plot(f"F1 with {level} intervals", f"Test F1: {spoken}.", rows, Axis("F1 of the positive class"), guide)
@@ -168,29 +196,30 @@ def _leaderboard(result: Mapping[str, Any]) -> str:
     )
 
 
-def _convergence(models: Mapping[str, Any]) -> str:
+def _convergence(models: Mapping[str, ModelResult], labels: Mapping[str, str]) -> str:
+    """Write how each network converged."""
     rows = []
     for name, model in models.items():
-        if found := model.get("training"):
-            seeds = [" · ".join(map(str, found[key])) for key in ("best_epochs", "epochs")]
-            train, val, moved = (found[key] for key in ("train_f1", "val_f1", "val_f1_range_last_10_epochs"))
-            rows.append([NAMES[name], *seeds, *map(_fixed, (train, val, train - val, moved))])
+        if training := model.training:
+            seeds = [" · ".join(map(str, training[key])) for key in ("best_epochs", "epochs")]
+            train, val, moved = (training[key] for key in ("train_f1", "val_f1", "val_f1_range_last_10_epochs"))
+            rows.append([labels[name], *seeds, *map(_fixed, (train, val, train - val, moved))])
     head = ["model", "best epoch of each seed", "epochs run", "train F1", "validation F1", "gap"]
     head += ["range over the last 10 epochs, or all"]
     return _table("Convergence: F1 as means over seeds, the range is that of validation F1", head, rows)
 
 
-def _learning(rows: list[dict[str, Any]]) -> str:
-    """For each architecture validation F1 and, below it, the losses; every seed its own dash, its best epoch a dot."""
-    colours = {shown: COLOURS[name] for name, shown in NAMES.items()}
+def _learning(rows: Iterable[Mapping[str, Any]], roster: Roster) -> str:
+    """Chart each network's validation F1 and, below it, the losses; every seed has its own dash, its best epoch a dot."""
+    colours = {label: roster.colours[name] for name, label in roster.networks.items()}
     runs: dict[str, dict[str, dict[str, list[float]]]] = {}
     for row in rows:
         run = runs.setdefault(row["model"], {}).setdefault(str(row["seed"]), {})
         for key in ("epoch", "val_f1", "train_loss", "val_loss"):
             run.setdefault(key, []).append(float(row[key]))
     every = [run for seeds in runs.values() for run in seeds.values()]
-    longest = max(len(run["epoch"]) for run in every)
-    epochs = Axis("epoch", (min(1.0, longest - 0.5), float(longest)), whole=True)
+    last = max(len(run["epoch"]) for run in every)
+    epochs = Axis("epoch", (min(1.0, last - 0.5), float(last)), whole=True)
     f1_axis = Axis("validation F1", (0.0, max(max(run["val_f1"]) for run in every) * 1.05))
     figures = []
     for name, seeds in runs.items():
@@ -206,39 +235,42 @@ def _learning(rows: list[dict[str, Any]]) -> str:
         upper = line_chart(f"{name}, F1", seen, f1, epochs, f1_axis, size=(250, 190))
         lower = line_chart(f"{name}, losses", seen, losses, epochs, Axis("loss"), size=(250, 180))
         figures.append(f"<div>{upper}{lower}</div>")
-    seeds = dict.fromkeys(seed for by_seed in runs.values() for seed in by_seed)
-    legend = _legend((f"seed {seed}", "currentColor", dash) for seed, dash in zip(seeds, DASHES * len(seeds), strict=False))
+    numbers = dict.fromkeys(seed for seeds in runs.values() for seed in seeds)
+    legend = _legend((f"seed {seed}", "currentColor", dash) for seed, dash in zip(numbers, DASHES * len(numbers), strict=False))
     note = "A dot marks each seed's best epoch. F1 axes are the same for all, loss axes are not."
     return _keep(_paragraphs(note, kind="note"), legend, _grid(figures, "four"))
 
 
-def _ranking_and_calibration(result: Mapping[str, Any], curves: Mapping[str, list[dict[str, Any]]]) -> str:
-    models, chance = result["models"], result["models"]["always_positive"]["test"]["pr_auc_chance"]
-    pr, roc = _curves(curves["pr"], "recall", "precision", LEAST_RECALL), _curves(curves["roc"], "fpr", "tpr")
-    observed, samples = (_curves(curves["calibration"], "predicted", key) for key in ("observed", "samples"))
+def _ranking_and_calibration(result: Comparison, curves: Mapping[str, Rows], roster: Roster) -> str:
+    """Chart PR, ROC and calibration curves and the confusion matrices."""
+    models, labels = result.models, roster.labels
+    chance = models["always_positive"].test["pr_auc_chance"]
+    pr = _curves(curves["pr"], "recall", "precision", roster, LEAST_RECALL)
+    roc = _curves(curves["roc"], "fpr", "tpr", roster)
+    observed, samples = (_curves(curves["calibration"], "predicted", key, roster) for key in ("observed", "samples"))
     most = max(n for points in samples.values() for _, n in points)
     sizes = {name: [1.2 + 3 * math.sqrt(n / most) for _, n in points] for name, points in samples.items()}
-    bins = [replace(line, dots=sizes[name]) for name, line in zip(observed, _lines(observed, models), strict=True)]
+    bins = [replace(line, dots=sizes[name]) for name, line in zip(observed, _lines(observed, roster), strict=True)]
     top = max(v for points in observed.values() for point in points for v in point)
-    flat = listing([name for name in NAMES if name in NO_CURVE])
+    flat = listing(NO_CURVE, labels)
     by_chance = [Guide((1, chance), (0, chance), f"chance {chance:.3f}")]
-    seen = [f"Area: {_spoken(models, pr, 'pr_auc')}", f"Area: {_spoken(models, roc, 'roc_auc')}"]
-    seen += [f"Expected calibration error: {_spoken(models, observed, 'expected_calibration_error')}"]
+    seen = [f"Area: {_spoken(models, pr, 'pr_auc', labels)}", f"Area: {_spoken(models, roc, 'roc_auc', labels)}"]
+    seen += [f"Expected calibration error: {_spoken(models, observed, 'expected_calibration_error', labels)}"]
     unit, square = (0.0, 1.0), (0.0, top)
     called, precision = Axis("recall, share of profits called", unit), Axis("precision")
     rates = Axis("false positive rate", unit), Axis("true positive rate", unit)
     score = Axis("mean score of the bin", square), Axis("share of profits", square)
     charts = [
-        line_chart("Precision and recall", seen[0], _lines(pr, models), called, precision, by_chance),
-        line_chart("ROC", seen[1], _lines(roc, models), *rates, [Guide((0, 0), (1, 1), "")]),
+        line_chart("Precision and recall", seen[0], _lines(pr, roster), called, precision, by_chance),
+        line_chart("ROC", seen[1], _lines(roc, roster), *rates, [Guide((0, 0), (1, 1), "")]),
         line_chart("Calibration", seen[2], bins, *score, [Guide((0, 0), (top, top), "")]),
     ]
     matrices = []
-    for name in result["ranking"]:
-        counts = models[name]["test"]["confusion"]
+    for name in result.ranking:
+        counts = models[name].test["confusion"]
         said = f"{counts['tp']:,} of {counts['tp'] + counts['fn']:,} profits called, {counts['fp']:,} calls without profit."
-        matrices.append(confusion_matrix(NAMES[name], said, **counts))
-    rows = [[NAMES[name], *(_fixed(on_test(result, name, key)) for key in CALIBRATION)] for name in result["ranking"]]
+        matrices.append(confusion_matrix(labels[name], said, **counts))
+    rows = [[labels[name], *(_fixed(figure_on_test(result, name, key)) for key in CALIBRATION)] for name in result.ranking]
     head = ["model", *CALIBRATION.values()]
     note = (
         f"Precision is drawn from recall {LEAST_RECALL:g} on. On the dashed diagonal a model ranks by chance (ROC), or its score "
@@ -247,83 +279,90 @@ def _ranking_and_calibration(result: Mapping[str, Any], curves: Mapping[str, lis
     )
     of_matrices = "Best validation seed. Rows: what was true, with shares of it; columns: what was called."
     return (
-        _keep(_paragraphs(note, kind="note"), _model_legend(pr | roc | observed), _grid(charts))
+        _keep(_paragraphs(note, kind="note"), _model_legend(pr | roc | observed, roster), _grid(charts))
         + _keep("<h3>Confusion matrices</h3>", _paragraphs(of_matrices, kind="note"), _grid(matrices, "small"))
         + _table("Calibration on test: expected error before and after the temperature scaling", head, rows)
         + _paragraphs(NO_LOG_LOSS, kind="note")
     )
 
 
-def tie_groups(pairs: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Largest groups of models of which every pair is a tie; a model that ties with none is in no group."""
-    ties = networkx.Graph((pair["better"], pair["worse"]) for pair in pairs if not pair["clear"])
+def tie_groups(pairs: Iterable[Pair]) -> list[list[str]]:
+    """List the largest groups of models of which every pair is a tie; a model that ties with none is in no group."""
+    ties = networkx.Graph((pair.better, pair.worse) for pair in pairs if not pair.clear)
     return sorted(sorted(group) for group in networkx.find_cliques(ties))
 
 
-def _differences(result: Mapping[str, Any]) -> str:
-    """Who is tied with whom, the pairs that differ, and the ties folded."""
-    judged = result["test_verdict"]
-    clear, ties = sorted_pairs(result, "test")
-    said = f"{NAMES[judged['first']]} leads on test; tied with it: {listing(judged['ties'])}."
-    if judged["winner"]:
-        said = f"{NAMES[judged['winner']]} is better on test than every other model, beyond chance."
-    f1 = {name: result["models"][name]["test"]["f1"]["mean"] for name in result["ranking"]}
-    values, colours = {NAMES[name]: value for name, value in f1.items()}, {NAMES[name]: COLOURS[name] for name in f1}
+def _differences(result: Comparison, roster: Roster) -> str:
+    """Show who is tied with whom, the pairs that differ, and the ties folded."""
+    standing, labels, colours = result.test_verdict, roster.labels, roster.colours
+    clear, ties = clear_and_tied(result.pairs["test"])
+    said = f"{labels[standing.first]} leads on test; tied with it: {listing(standing.ties, labels)}."
+    if standing.winner:
+        said = f"{labels[standing.winner]} is better on test than every other model, beyond chance."
+    f1 = {name: result.models[name].test["f1"]["mean"] for name in result.ranking}
     groups = sorted(tie_groups(ties), key=lambda group: [-max(f1[name] for name in group), *group])
-    bars = [[NAMES[name] for name in group] for group in groups]
+    bars = [[labels[name] for name in group] for group in groups]
     seen = " ".join(f"Tied: {', '.join(bar)}." for bar in bars) or "No ties."
     head = ["pair", "difference in F1", "corrected interval", "p", "p, Holm"]
 
-    def rows(pairs: list[dict[str, Any]]) -> Iterable[list[str]]:
+    def rows(pairs: Iterable[Pair]) -> Iterable[list[str]]:
         for pair in pairs:
-            numbers = [_fixed(pair["difference"]), _between(pair["interval"]), _fixed(pair["p_value"]), _fixed(pair["p_holm"])]
-            yield [f"{NAMES[pair['better']]} over {NAMES[pair['worse']]}", *numbers]
+            numbers = [_fixed(pair.difference), _between(pair.interval), _fixed(pair.p_value), _fixed(pair.p_holm)]
+            yield [f"{labels[pair.better]} over {labels[pair.worse]}", *numbers]
 
     corrected = "intervals and Holm's p are corrected for the number of pairs"
     differ = _table(f"Pairs that differ in test F1 beyond chance; {corrected}", head, rows(clear)) if clear else ""
     table = _table(f"Ties in test F1; {corrected}", head, rows(ties))
     folded = f"<details><summary>{len(ties)} ties</summary>{table}</details>" if ties else ""
     note = "A bar joins models that are tied, every one with every other of the bar; knots are its members."
-    chart = critical_difference("Who is tied with whom on test", seen, values, colours, bars, Axis("test F1"))
+    chart = critical_difference(
+        "Who is tied with whom on test",
+        seen,
+        values={labels[name]: value for name, value in f1.items()},
+        colours={labels[name]: colours[name] for name in f1},
+        groups=bars,
+        axis=Axis("test F1"),
+    )
     return (
-        _paragraphs(f"{said[0].upper()}{said[1:]} {count_of_pairs(clear, ties)}")
+        _paragraphs(f"{said[0].upper()}{said[1:]} {count_pairs(len(clear), len(ties))}")
         + _keep(_paragraphs(note, kind="note"), chart)
         + differ
         + folded
     )
 
 
-def _losing(result: Mapping[str, Any]) -> str:
+def _losing_models(result: Comparison, labels: Mapping[str, str]) -> str:
     """Name the models that are above always-positive and would have lost money, with what they would have lost."""
-    if not result["losing"]:
+    if not result.losing:
         return ""
-    models = result["models"]
-    lost = {name: -models[name]["test"]["money"]["total_return_net"] for name in result["losing"]}
-    amounts = ", ".join(f"{NAMES[name]} {f'{share:.1%}' if share < 1 else 'all'}" for name, share in lost.items())
-    floor = models["always_positive"]["test"]["f1"]["mean"]
+    models = result.models
+    lost = {name: -models[name].test["money"]["total_return_net"] for name in result.losing}
+    amounts = ", ".join(f"{labels[name]} {f'{share:.1%}' if share < 1 else 'all'}" for name, share in lost.items())
+    floor = models["always_positive"].test["f1"]["mean"]
     return f"Test F1 above always-positive ({floor:.3f}), and capital lost after costs all the same: {amounts}."
 
 
-def _money(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> str:
-    models, level, even = result["models"], f"{result['confidence']:.0%}", result["break_even_precision"]
-    money = {name: models[name]["test"]["money"] for name in result["ranking"]}
-    returns, precision = (_curves(rows, "share_called", key, LEAST_SHARE) for key in ("mean_return_net", "precision"))
+def _money(result: Comparison, rows: Rows, roster: Roster) -> str:
+    """Show what trades return: by threshold, by day, and the table; `rows`: of plots/threshold_curves.csv."""
+    labels, level, even = roster.labels, f"{result.confidence:.0%}", result.break_even_precision
+    money = {name: result.models[name].test["money"] for name in result.ranking}
+    returns, precision = (_curves(rows, "share_called", key, roster, LEAST_SHARE) for key in ("mean_return_net", "precision"))
     start = min(at for points in returns.values() for at, _ in points)
     called = Axis("share of samples called, log", (start, 1.0), percent=True, log=True)
     at_barriers = [Guide((start, even), (1, even), f"break-even at the barriers {even:.3f}")]
     no_gain = [Guide((start, 0), (1, 0), "no gain")]
     days = []
-    for name in result["ranking"]:
-        day = money[name]["return_per_day_net"]
-        if money[name]["trades"]:
-            days.append(Row(NAMES[name], COLOURS[name], day, money[name]["return_per_day_interval"], _fixed(day, "+.2%")))
+    for name, row in money.items():
+        day = row["return_per_day_net"]
+        if row["trades"]:
+            days.append(Row(labels[name], roster.colours[name], day, row["return_per_day_interval"], _fixed(day, "+.2%")))
     seen = ["Mean return a trade after costs", f"Precision, break-even at the barriers {_fixed(even)}"]
     seen = [f"{what}, against the share of samples called positive." for what in seen]
     per_trade, per_day = Axis("mean net return a trade", percent=True), Axis("net return a day", percent=True)
     spoken = "; ".join(f"{row.label} {row.text}" for row in days)
     charts = [
-        line_chart("Stricter thresholds: net return", seen[0], _lines(returns, models), called, per_trade, no_gain),
-        line_chart("Stricter thresholds: precision", seen[1], _lines(precision, models), called, Axis("precision"), at_barriers),
+        line_chart("Stricter thresholds: net return", seen[0], _lines(returns, roster), called, per_trade, no_gain),
+        line_chart("Stricter thresholds: precision", seen[1], _lines(precision, roster), called, Axis("precision"), at_barriers),
         interval_plot(f"Net return a day, {level} intervals", f"{spoken}.", days, per_day, (0.0, "no trade")),
     ]
     every = money["always_positive"]["total_return_net"]
@@ -335,7 +374,7 @@ def _money(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> str:
         cells += [_fixed(amount, "+.1%") for amount in (row["total_return"], total, total - every)]
         cells += [_fixed(row["return_per_day_net"], "+.2%"), _between(row["return_per_day_interval"], "+.2%")]
         cells += [_fixed(row["max_drawdown"], ".1%")]
-        board.append([NAMES[name], *cells])
+        board.append([labels[name], *cells])
     caption = "Trades on test at the tuned threshold: means in shares of the entry price, totals and days of the capital"
     nothing = _fixed(-every, "+.1%")
     board.append(["no trade", "0", "–", "–", "–", "–", "0.0%", "0.0%", nothing, "0.00%", "", "0.0%"])
@@ -344,36 +383,38 @@ def _money(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> str:
     head += ["total after costs", "against always positive", "a day", f"{level} interval", "largest drawdown"]
     return (
         _paragraphs(
-            stakes(result),
-            break_even(result),
-            _losing(result),
+            explain_stakes(result),
+            explain_break_even(even),
+            _losing_models(result, labels),
         )
-        + _keep(_paragraphs(stricter, kind="note"), _model_legend(returns | precision), _grid(charts))
+        + _keep(_paragraphs(stricter, kind="note"), _model_legend(returns | precision, roster), _grid(charts))
         + _table(caption, head, board)
     )
 
 
-def _heat(result: Mapping[str, Any], key: str, title: str) -> str:
-    """Test F1 of every model in every group of `key`, shaded; before it the share of profits."""
-    names = result["ranking"]
-    tables = [result["models"][name]["test"][key] for name in names]
+def _heat(result: Comparison, key: str, title: str, labels: Mapping[str, str]) -> str:
+    """Shade the test F1 of every model in every group of `key`; before it stands the share of profits."""
+    names = result.ranking
+    tables = [result.models[name].test[key] for name in names]
     groups = list(tables[0])
     values = [[table[group]["f1"] for table in tables] for group in groups]
     notes = [_fixed(tables[0][group]["positive_share"], ".0%") for group in groups]
     seen = "A column a model; a stronger colour is higher. The first column is the share of samples with a profit."
-    return heat_map(title, seen, [NAMES[name] for name in names], groups, values, notes=notes, notes_label="profits")
+    return heat_map(title, seen, [labels[name] for name in names], groups, values, notes=notes, notes_label="profits")
 
 
-def _search(search: Mapping[str, Any]) -> str:
-    order = [("primary", name) for name in (search["primary"],) if name]
-    order += [(kind, name) for kind in ("secondary", "set_aside") for name in search[kind]]
-    rows = [[NAMES[name], f"<strong>{kind.replace('_', ' ')}</strong>", escape(search["reasons"][name])] for kind, name in order]
-    none = "" if search["primary"] else "No architecture is shown to be worth a hyperparameter search."
+def _search(recommended: Recommendation, labels: Mapping[str, str]) -> str:
+    """Write what to search in which order, with the reasons."""
+    order = [("primary", name) for name in (recommended.primary,) if name]
+    order += [("secondary", name) for name in recommended.secondary] + [("set aside", name) for name in recommended.set_aside]
+    rows = [[labels[name], f"<strong>{kind}</strong>", escape(recommended.reasons[name])] for kind, name in order]
+    none = "" if recommended.primary else "No architecture is shown to be worth a hyperparameter search."
     table = _table("Chosen on validation, so that test stays unseen", ["model", "order", "reason"], rows, "words")
     return _paragraphs(none) + table
 
 
-def _data(metadata: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+def _data(metadata: Mapping[str, Any], settings: Sections, trained_with: str) -> str:
+    """Describe bars, splits, leak audit and settings, those of `train` with what the networks were trained with."""
     rows = []
     for split, part in metadata["splits"].items():
         numbers = [escape(part["first_bar"][:10]), escape(part["last_bar"][:10]), f"{part['samples']:,}"]
@@ -386,6 +427,8 @@ def _data(metadata: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     tables = []
     for section, values in settings.items():
         cells = [[escape(key), escape(_plain(value))] for key, value in values.items()]
+        if section == "train":
+            cells.append(["trained with", escape(trained_with)])
         tables.append(f"<div>{_table(section, ['setting', 'value'], cells, 'words')}</div>")
     splits = _table("Splits, by time", ["split", "first bar", "last bar", "samples", "profits"], rows)
     measured = [[escape(name.replace("_", " ")), f"{value:g}"] for name, value in metadata["leak_audit"].items()]
@@ -394,33 +437,34 @@ def _data(metadata: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     return _paragraphs(said) + splits + leaks + f"<h3>Settings</h3>{_grid(tables)}"
 
 
-def page(result: dict[str, Any], metadata: dict[str, Any], curves: dict[str, list[dict[str, Any]]]) -> str:
+def page(result: Comparison, metadata: Mapping[str, Any], roster: Roster, settings: Sections, curves: Mapping[str, Rows]) -> str:
     """Write the whole report: one HTML document without scripts or anything to load; the same input, the same text.
 
     Args:
-        result: what compare found (metrics/compare.json).
         metadata: data/training_data/metadata.json.
+        settings: sections of params.yaml that the networks were trained with.
         curves: rows of learning, pr, roc, calibration and threshold, as plots/*.csv have them; numbers may be text.
     """
-    leads, advice, *others = result["verdict"]
-    heat = _grid([_heat(result, "by_asset", "Test F1 by asset"), _heat(result, "by_month", "Test F1 by month")], "two")
+    labels = roster.labels
+    leader, advice, *others = result.verdict
+    heats = [_heat(result, f"by_{group}", f"Test F1 by {group}", labels) for group in ("asset", "month")]
     note = "A stronger colour is a higher F1. Where profits are frequent it is higher for any model: compare along a row."
     sections = [
-        ("verdict", "Verdict", _paragraphs(leads, *others)),
-        ("search", "What to search first", _search(result["search_first"])),
-        ("gates", "Gates", _gates(result["gates"])),
-        ("leaderboard", "Leaderboard", _leaderboard(result)),
-        ("learning", "Learning curves", _learning(curves["learning"]) + _convergence(result["models"])),
-        ("curves", "Ranking and calibration on test", _ranking_and_calibration(result, curves)),
-        ("differences", "Differences", _differences(result)),
-        ("money", "Money", _money(result, curves["threshold"])),
-        ("stability", "Assets and months", _keep(_paragraphs(note, kind="note"), heat)),
-        ("data", "Data and settings", _data(metadata, result["settings"])),
+        ("verdict", "Verdict", _paragraphs(leader, *others)),
+        ("search", "What to search first", _search(result.search_first, labels)),
+        ("gates", "Gates", _gates(result.gates, labels)),
+        ("leaderboard", "Leaderboard", _leaderboard(result, roster)),
+        ("learning", "Learning curves", _learning(curves["learning"], roster) + _convergence(result.models, labels)),
+        ("curves", "Ranking and calibration on test", _ranking_and_calibration(result, curves, roster)),
+        ("differences", "Differences", _differences(result, roster)),
+        ("money", "Money", _money(result, curves["threshold"], roster)),
+        ("stability", "Assets and months", _keep(_paragraphs(note, kind="note"), _grid(heats, "two"))),
+        ("data", "Data and settings", _data(metadata, settings, described(result.trained_with))),
     ]
     test = metadata["splits"]["test"]
-    assets, every = assets_of_test(result), len(metadata["assets"])
+    assets, every = count_test_assets(result), len(metadata["assets"])
     of = f"{assets} asset{'s' * (assets > 1)}" if assets == every else f"{assets} of {every} assets (the others have none there)"
-    sub = f"{len(result['models'])} models, judged on {test['samples']:,} samples of {of}, "
+    sub = f"{len(result.models)} models, judged on {test['samples']:,} samples of {of}, "
     sub += f"{test['first_bar'][:10]} to {test['last_bar'][:10]}"
     warning = "SIMULATED market: these figures show that the campaign works, not that a model makes money."
     links = "".join(f'<a href="#{anchor}">{escape(title)}</a>' for anchor, title, _ in sections)
@@ -430,6 +474,6 @@ def page(result: dict[str, Any], metadata: dict[str, Any], curves: dict[str, lis
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
         f"<title>Comparison of trading classifiers</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
         f"<header><h1>Comparison of trading classifiers</h1>{_paragraphs(sub, kind='sub')}"
-        f"{_paragraphs(advice, kind='choice')}{_paragraphs(warning, kind='banner') if result['simulated'] else ''}</header>\n"
+        f"{_paragraphs(advice, kind='choice')}{_paragraphs(warning, kind='banner') if result.simulated else ''}</header>\n"
         f'<nav aria-label="Sections">{links}</nav>\n<main>\n{body}</main>\n</body>\n</html>\n'
     )

@@ -16,7 +16,7 @@ CHARACTER = 6.7  # width of a letter at 11 px, on the safe side
 
 @dataclass(frozen=True)
 class Line:
-    """A polyline. `dots`: radius at each point. `label` is written beside its right end."""
+    """A polyline; `dots` has the radius at each point, and `label` is written beside its right end."""
 
     points: Sequence[Point]
     colour: str
@@ -28,7 +28,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Guide:
-    """A grey straight line to read the others against, its name at its end."""
+    """A straight grey line to read the others against, with its name at its end."""
 
     start: tuple[float, float]
     end: tuple[float, float]
@@ -37,9 +37,9 @@ class Guide:
 
 @dataclass(frozen=True)
 class Axis:
-    """What is written beside an axis, with its unit, and its range; None fits what is drawn.
+    """An axis: its text, with the unit, and its range; None fits what is drawn.
 
-    Values on a log axis are above 0; a `whole` axis counts something, and has no ticks between.
+    Values on a `log` axis are above 0. A `whole` axis counts something and has no ticks between whole numbers.
     """
 
     label: str
@@ -51,7 +51,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of an interval plot: a value with its interval, and optionally a paler one above it and single values below."""
+    """A row of an interval plot: a value with its interval; optionally a paler one above it, and single values below."""
 
     label: str
     colour: str
@@ -65,7 +65,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Scale:
-    """Maps low..high to the pixels start..end."""
+    """A map from low..high to the pixels start..end."""
 
     low: float
     high: float
@@ -80,7 +80,7 @@ class Scale:
         return self.start + (at - low) / (high - low) * (self.end - self.start)
 
     def ticks(self, apart: float) -> list[tuple[float, str]]:
-        """Round values within the scale, about `apart` pixels or more from each other, and how they are written."""
+        """Return round values within the scale with their text, about `apart` pixels or more from each other."""
         if self.log:
             span = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
             steps = (1, 2, 5) if len(span) < 5 else (1,)
@@ -98,7 +98,7 @@ class Scale:
 
 
 def bounds(values: Iterable[float], margin: float = 0.05) -> tuple[float, float]:
-    """Least and greatest of `values`, with `margin` of their distance on both sides; never equal."""
+    """Return the least and the greatest of `values`, moved apart by `margin` of their distance; never equal."""
     known = list(values)
     low, high = min(known), max(known)
     pad = (high - low) * margin if high > low else abs(low) * 0.1 or 0.5
@@ -120,13 +120,13 @@ def circle(x: float, y: float, radius: float, attributes: str) -> str:
 
 
 def swatch(colour: str, dash: str) -> str:
-    """A sample of a line, for legends."""
+    """Draw a sample of a line, for legends."""
     line = stroke(1, 5, 27, 5, f'stroke="{colour}" stroke-width="2.2" stroke-dasharray="{dash}"')
     return f'<svg class="swatch" viewBox="0 0 28 10" aria-hidden="true">{line}</svg>'
 
 
 def drawing(title: str, description: str, width: float, height: float, parts: Iterable[str]) -> str:
-    """A figure with its caption. The description is for those who do not see the picture."""
+    """Write a figure with its caption; the description is for those who do not see the picture."""
     name = escape(title)
     return (
         f'<figure><figcaption>{name}</figcaption><svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{name}">'
@@ -146,7 +146,7 @@ def _axes(x: Scale, y: Scale, x_label: str, y_label: str) -> list[str]:
 
 
 def _columns(x: Scale, bottom: float, label: str) -> list[str]:
-    """Vertical grid lines down to `bottom` with their numbers below, for plots of a row a model."""
+    """Draw vertical grid lines down to `bottom` with their numbers below, for plots with a row a model."""
     parts = [text(x.end, bottom + 32, label, "end", "quiet")]
     for value, written in x.ticks(42):
         parts.append(stroke(x(value), 16, x(value), bottom, 'class="grid"'))
@@ -173,7 +173,7 @@ def line_chart(
     guides: Sequence[Guide] = (),
     size: tuple[float, float] = (320, 220),
 ) -> str:
-    """Lines over two axes. A range that is not given fits the points and the guides."""
+    """Draw lines over two axes; a range that is not given fits the points and the guides."""
     points = [point for line in lines for point in line.points]
     ends = [end for guide in guides for end in (guide.start, guide.end)]
     x_range = x_axis.range or bounds([at for at, _ in points], 0)
@@ -197,7 +197,7 @@ def line_chart(
 
 
 def interval_plot(title: str, description: str, rows: Sequence[Row], axis: Axis, guide: tuple[float, str]) -> str:
-    """A row a model: dot and interval, the paler ones above, single values as ticks below, `text` at the right."""
+    """Draw a row a model: dot and interval, the paler ones above, single values as ticks below, `text` at the right."""
     known = [v for row in rows for v in (row.value, row.pale, *row.interval, *row.pale_interval, *row.singles)]
     left = max(len(row.label) for row in rows) * CHARACTER + 8
     right = max(len(row.text) for row in rows) * CHARACTER + 12
@@ -231,7 +231,7 @@ def heat_map(
     notes: Sequence[str],
     notes_label: str,
 ) -> str:
-    """Values of rows x columns, printed, and shaded from the least to the greatest; before them `notes`, a text a row."""
+    """Print values of rows x columns, shaded from the least to the greatest; `notes`, a text a row, stand before them."""
     known = [value for row in values for value in row if value is not None]
     low, high = bounds(known)
     left = min(max(map(len, rows)), 12) * 8 + 4
@@ -253,7 +253,7 @@ def heat_map(
 
 
 def confusion_matrix(title: str, description: str, *, tp: float, fp: float, fn: float, tn: float) -> str:
-    """Counts, and their share of the true class; a row is what was true, a column what was called."""
+    """Print counts and their share of the true class; a row is what was true, a column what was called."""
     parts = [text(47, 10, "no trade", "middle", "small quiet"), text(109, 10, "trade", "middle", "small quiet")]
     for i, (name, pair) in enumerate((("no profit", (tn, fp)), ("profit", (fn, tp)))):
         y = 15 + 50 * i
@@ -274,7 +274,7 @@ def critical_difference(
     groups: Sequence[Sequence[str]],
     axis: Axis,
 ) -> str:
-    """Models from best to worst on one axis; at the right a bar joins each group that is tied, with a knot at each member."""
+    """Draw models from best to worst on one axis; at the right a bar joins each tied group, with a knot at each member."""
     order = sorted(values, key=lambda name: (-values[name], name))
     height = {name: 34 + 24 * number for number, name in enumerate(order)}
     left, bottom = max(map(len, order)) * CHARACTER + 8, 24 + 24 * len(order)

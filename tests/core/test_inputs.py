@@ -1,4 +1,4 @@
-"""What changed while a stage ran is named; what only looks changed is not."""
+"""Changes while a stage runs are named; files that only look changed are not."""
 
 import os
 import pickle
@@ -13,7 +13,8 @@ from ruamel.yaml import YAML
 
 from core import inputs
 from core.errors import CampaignError
-from core.inputs import Inputs, changed_settings, declared
+from core.inputs import Inputs, changed_settings
+from core.pipeline import read_deps
 from scaffold import PROJECT, read_params
 
 SYMBOL = Path("bars/A/1Hour/data.parquet")
@@ -66,7 +67,7 @@ def swap_the_directory() -> None:
     ],
 )
 def test_changed_bars_are_named(bars, change, named):
-    noted = Inputs.of(("bars",))
+    noted = Inputs.note(("bars",))
     assert noted.changes() == []
     change()
     assert noted.changes() == [named]
@@ -97,15 +98,15 @@ SAME = [SYMBOL.touch, rewrite, leave_bytecode, leave_half_a_file, change_and_und
 
 
 @pytest.mark.parametrize("same", SAME)
-def test_the_same_content_is_no_change(bars, same):
-    noted = Inputs.of(("bars",))
+def test_unchanged_content_is_no_change(bars, same):
+    noted = Inputs.note(("bars",))
     same()
     assert noted.changes() == []
 
 
-def test_a_large_file_is_known_by_its_stat_and_never_read(bars, monkeypatch):
-    monkeypatch.setattr(inputs, "READ_AGAIN", 1500)  # enough for one of the two
-    noted = Inputs.of(("bars",))
+def test_a_large_file_is_compared_by_size_and_times_alone(bars, monkeypatch):
+    monkeypatch.setattr(inputs, "MAX_HASHED_BYTES", 1500)  # enough for one of the two
+    noted = Inputs.note(("bars",))
     (large,) = [name for name, mark in noted.files.items() if mark.digest is None]
     os.link(large, "link")
     assert noted.changes() == [], "a link to DVC's cache changes ctime"
@@ -120,19 +121,19 @@ def test_links_are_followed_and_a_loop_ends(bars):
     os.rename("bars", "elsewhere")
     os.symlink("elsewhere", "bars")
     os.symlink("..", "elsewhere/A/loop")
-    noted = Inputs.of(("bars",))
+    noted = Inputs.note(("bars",))
     assert len(noted.files) == 2
     Path("elsewhere/A/1Hour/data.parquet").write_bytes(b"other")
     assert noted.changes() == [str(SYMBOL)]
 
 
-def test_a_pipe_among_the_bars_is_not_waited_for(bars):
+def test_a_pipe_among_the_bars_does_not_block(bars):
     os.mkfifo("bars/pipe")
-    assert Inputs.of(("bars", "missing")).changes() == []
+    assert Inputs.note(("bars", "missing")).changes() == []
 
 
-def test_marks_of_another_machine_are_not_compared(bars, monkeypatch):
-    noted = Inputs.of(("bars",))
+def test_states_noted_on_another_machine_are_not_compared(bars, monkeypatch):
+    noted = Inputs.note(("bars",))
     SYMBOL.write_bytes(b"new")
     monkeypatch.setattr(inputs.platform, "node", lambda: "another")
     assert noted.changes() == []
@@ -152,24 +153,25 @@ def test_settings_are_compared_as_dvc_records_them(section, named):
     assert changed_settings({"s": {"a": 1, "b": [1, 2]}}, {"s": section, "other": 1}) == named
 
 
-def test_every_stage_has_its_deps_noted(monkeypatch):
+def test_the_deps_of_every_stage_are_noted(monkeypatch):
     monkeypatch.chdir(PROJECT)
     for name, stage in YAML(typ="safe").load(Path("dvc.yaml").read_text())["stages"].items():
         expected = [dep.replace("${data.bars}", "data/simulated") for dep in stage["deps"]]
-        assert list(declared(name, read_params)) == expected
-        code = {dep.removeprefix("src/") for dep in expected if dep.startswith("src/")}
-        assert code <= set(inputs.CODE)
-        assert (PROJECT / f"src/{name}.py").read_text().rstrip().splitlines()[-1].startswith("    stage.run(")
-    assert declared("audit", read_params) == ()
+        assert list(read_deps(name, read_params)) == expected
+        for dep in expected:
+            if dep.startswith("src/"):
+                assert any(Path("src", file).is_relative_to(dep) for file in inputs.CODE_DIGESTS), dep
+        assert (PROJECT / f"src/{name}.py").read_text().rstrip().splitlines()[-1].startswith("    run(")
+    assert read_deps("campaign", read_params) == ()
 
 
-def test_a_pipeline_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+def test_a_dvc_yaml_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert declared("a", dict) == ()
+    assert read_deps("a", dict) == ()
     for text in ("stages: {\n a: [", "stages:\n  a:\n    deps: 3", "stages: 3 # a:"):
         Path("dvc.yaml").write_text(text)
         with pytest.raises(CampaignError, match=r"dvc.yaml cannot be read \(.*\); mend it"):
-            declared("a", dict)
+            read_deps("a", dict)
 
 
 # --- code: scripts that need the standard library alone --------------------------------------------------------------
@@ -177,15 +179,15 @@ def test_a_pipeline_that_cannot_be_read_is_named(tmp_path, monkeypatch):
 
 @pytest.fixture
 def script(tmp_path: Path) -> Callable[..., str]:
-    """Write and run src/script.py, which says what has changed since it began; returns what it printed."""
-    for name in ("guard.py", "core/__init__.py", "core/inputs.py", "core/errors.py"):
+    """Return a function that runs a script, which prints what changed since it began, and returns that."""
+    for name in ("core/__init__.py", "core/startup.py", "core/inputs.py", "core/errors.py"):
         (tmp_path / "src" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PROJECT / "src" / name, tmp_path / "src" / name)
 
     def run(before: str = "", after: str = "") -> str:
         (tmp_path / "src/script.py").write_text(
-            f"import os, pathlib, sys\n{before}\nimport guard\nimport other\n{after}\nfrom core.inputs import Inputs\n"
-            "print(other.VALUE, Inputs.of(('src/script.py', 'src/other.py')).changes())\n"
+            f"import os, pathlib, sys\n{before}\nimport core.startup\nimport other\n{after}\nfrom core.inputs import Inputs\n"
+            "print(other.VALUE, Inputs.note(('src/script.py', 'src/other.py')).changes())\n"
         )
         done = subprocess.run([sys.executable, "src/script.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
         return done.stdout.strip()
@@ -194,7 +196,7 @@ def script(tmp_path: Path) -> Callable[..., str]:
     return run
 
 
-def test_code_is_noted_before_it_is_imported(script):
+def test_code_is_hashed_before_it_is_imported(script):
     write = "pathlib.Path('src/other.py').write_text('VALUE = 2')"
     assert script() == "1 []"
     assert script(after=write) == "1 ['src/other.py']"
@@ -206,7 +208,7 @@ def test_a_script_that_was_edited_after_python_read_it_is_noticed(script):
     assert script(before=edit) == "1 ['src/script.py']"
 
 
-def test_bytecode_of_a_version_before_an_edit_that_kept_size_and_mtime_does_not_run(script, tmp_path):
+def test_stale_bytecode_does_not_run_after_an_edit_that_kept_size_and_mtime(script, tmp_path):
     assert script() == "1 []"
     file = tmp_path / "src/other.py"
     status = file.stat()
@@ -215,7 +217,7 @@ def test_bytecode_of_a_version_before_an_edit_that_kept_size_and_mtime_does_not_
     assert script() == "2 []"
 
 
-def test_marks_travel_to_a_seeds_process(bars):
-    noted = pickle.loads(pickle.dumps(Inputs.of(("bars",))))
+def test_inputs_can_be_pickled_for_workers(bars):
+    noted = pickle.loads(pickle.dumps(Inputs.note(("bars",))))
     SYMBOL.write_bytes(b"new")
     assert noted.changes() == [str(SYMBOL)]

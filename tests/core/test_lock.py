@@ -1,4 +1,4 @@
-"""One process at a time, whoever else tries."""
+"""A directory is locked for one process at a time."""
 
 import contextlib
 import os
@@ -16,23 +16,23 @@ import pytest
 
 from core import lock
 from core.errors import CampaignError
-from core.lock import claim
+from core.lock import lock_directory
 
 SOURCE = Path(__file__).parents[2] / "src"
 
 
 @pytest.fixture(autouse=True)
 def _little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "PATIENCE", 0.3)
+    monkeypatch.setattr(lock, "MAX_WAIT", 0.3)
 
 
 @contextlib.contextmanager
 def holder(path: Path, working_directory: Path, *, orphan: bool = False) -> Iterator[int]:
-    """Another process that holds `path`; yields its id. An orphan's parent has died."""
+    """Start another process that locks `path`, and yield its id. An orphan's parent has died."""
     code = (
         f"import os, sys, time; sys.path.insert(0, {str(SOURCE)!r}); os.chdir({str(working_directory)!r})\n"
         "from pathlib import Path; from core import lock\n"
-        f"with lock.claim(Path({str(path)!r})) as slot: print(os.getpid(), slot, flush=True); time.sleep(60)"
+        f"with lock.lock_directory(Path({str(path)!r})) as slot: print(os.getpid(), slot, flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", code]
     if orphan:
@@ -53,15 +53,15 @@ def holder(path: Path, working_directory: Path, *, orphan: bool = False) -> Iter
 
 def test_a_second_process_of_the_same_directory_is_refused_until_the_first_dies(tmp_path):
     path = tmp_path / "a"
-    with holder(path, Path.cwd()) as pid, pytest.raises(CampaignError) as refused, claim(path):
+    with holder(path, Path.cwd()) as pid, pytest.raises(CampaignError) as refused, lock_directory(path):
         pass
     assert str(refused.value).startswith(f"this training already runs as process {pid}; wait for its end, or end it (kill {pid})")
-    with claim(path) as slot:
+    with lock_directory(path) as slot:
         assert slot == path
 
 
-def test_a_lock_that_was_cleared_away_before_it_was_taken_is_none(tmp_path, monkeypatch):
-    """Its owner ends between our opening of the file and our locking; another process would lock a new one."""
+def test_a_lock_file_that_is_removed_before_it_is_locked_is_made_again(tmp_path, monkeypatch):
+    """Its owner ends after we opened the file and before we lock it; another process would lock a new file."""
     opened = []
 
     def cleared_once(slot: Path) -> TextIO:
@@ -73,7 +73,11 @@ def test_a_lock_that_was_cleared_away_before_it_was_taken_is_none(tmp_path, monk
 
     open_lock = lock._open_lock
     monkeypatch.setattr(lock, "_open_lock", cleared_once)
-    with claim(tmp_path / "a") as slot, pytest.raises(CampaignError, match="already runs"), claim(tmp_path / "a"):
+    with (
+        lock_directory(tmp_path / "a") as slot,
+        pytest.raises(CampaignError, match="already runs"),
+        lock_directory(tmp_path / "a"),
+    ):
         pass
     assert slot == tmp_path / "a" and len(opened) > 2
 
@@ -82,32 +86,32 @@ def test_an_orphan_is_named_wherever_it_runs(tmp_path):
     with holder(tmp_path / "a", tmp_path, orphan=True) as pid:
         time.sleep(0.2)
         with pytest.raises(CampaignError, match=f"already runs as process {pid}"):
-            claim(tmp_path / "a").__enter__()
+            lock_directory(tmp_path / "a").__enter__()
 
 
 @pytest.mark.parametrize("orphan", [False, True])
-def test_a_process_that_ends_is_waited_for(tmp_path, monkeypatch, orphan):
-    """After a kill of dvc its stage needs a moment."""
-    monkeypatch.setattr(lock, "PATIENCE", 30.0)
+def test_the_end_of_the_holder_is_waited_for(tmp_path, monkeypatch, orphan):
+    """After a kill of dvc the stage needs a moment to end."""
+    monkeypatch.setattr(lock, "MAX_WAIT", 30.0)
     with holder(tmp_path / "a", tmp_path if orphan else Path.cwd(), orphan=orphan) as pid:
         time.sleep(0.2)
         ending = threading.Timer(0.3, os.kill, (pid, signal.SIGTERM))
         ending.start()
-        with claim(tmp_path / "a") as slot:
+        with lock_directory(tmp_path / "a") as slot:
             assert slot == tmp_path / "a"
         ending.join()
 
 
-def test_an_experiment_beside_another_gets_a_directory_of_its_own(tmp_path):
-    with holder(tmp_path / "a", tmp_path), claim(tmp_path / "a") as slot:
+def test_a_second_experiment_gets_a_directory_of_its_own(tmp_path):
+    with holder(tmp_path / "a", tmp_path), lock_directory(tmp_path / "a") as slot:
         assert slot == tmp_path / "a-2"
-    with claim(tmp_path / "a") as slot:
+    with lock_directory(tmp_path / "a") as slot:
         assert slot == tmp_path / "a"
 
 
 @pytest.mark.parametrize("before", ["", "999999999\n1\n/"])
-def test_who_has_locked_and_not_yet_written_is_waited_for(tmp_path, before):
-    """Empty, or still with the words of a process that was killed."""
+def test_a_holder_that_has_not_yet_written_its_id_is_waited_for(tmp_path, before):
+    """The file is empty, or holds the id of a process that was killed."""
     path = tmp_path / "a"
     path.mkdir()
     (path / "lock").write_text(before)
@@ -119,7 +123,7 @@ def test_who_has_locked_and_not_yet_written_is_waited_for(tmp_path, before):
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         process.stdout.readline()
         try:
-            with claim(path) as slot:
+            with lock_directory(path) as slot:
                 assert slot == tmp_path / "a-2"
         finally:
             process.kill()

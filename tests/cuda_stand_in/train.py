@@ -16,9 +16,10 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from core import graph
-from core.dataset import Split
-from core.fit import fit, prepare_process
+from learn import cuda_graph
+from learn.dataset import Split
+from learn.device import prepare_process
+from learn.fit import fit
 
 
 class Watch(TorchDispatchMode):
@@ -36,9 +37,9 @@ class Watch(TorchDispatchMode):
             assert all(tensor.is_cuda for tensor in tensors), f"{operation.name()} touches the host's memory in a step"
         return left
 
-    def record(self, step: graph.Step) -> graph.Step:
+    def record(self, step: cuda_graph.Step) -> cuda_graph.Step:
         """As `core.graph.cuda_graph`, but that a repetition takes the step anew, and is watched."""
-        for _ in range(graph.WARM_UP):
+        for _ in range(cuda_graph.WARM_UP):
             step()
 
         def repeat() -> tuple[torch.Tensor, ...]:
@@ -98,7 +99,7 @@ torch.nn.Module.to = lambda model, device: model  # is there already; without va
 FakeTensor.numpy, FakeTensor.item, FakeTensor.__bool__ = array, value, lambda tensor: bool(value(tensor))
 FakeTensorMode.__deepcopy__ = lambda mode, memo: mode
 watch = Watch()
-graph.RECORDERS["cuda"] = watch.record
+cuda_graph.RECORDERS["cuda"] = watch.record
 with FakeTensorMode(), watch:
     train(NETWORKS[sys.argv[1]], sys.argv[2])
 print(watch.steps, watch.operations)

@@ -1,20 +1,21 @@
 """The page: every section and chart, nothing loaded, the same bytes, and no complaint from a browser."""
 
 import copy
+import dataclasses
 import json
 import re
 from html import escape
 from html.parser import HTMLParser
-from typing import Any
 
 import pytest
 
 from browser import browse, in_a_browser
-from core.names import NAMES
-from report.page import page, tie_groups
+from judge.gates import Gate
+from judge.pairs import Pair
+from report.page import tie_groups
 from report.style import STYLE
 from report.svg import Scale
-from sample import NETWORKS, sample
+from sample import LABELS, ROSTER, sample
 
 SECTIONS = (
     "Verdict", "What to search first", "Gates", "Leaderboard", "Learning curves", "Ranking and calibration on test",
@@ -58,24 +59,25 @@ class Reader(HTMLParser):
 
 
 def test_all_sections_and_charts_stand_in_their_order():
-    text = page(*sample())
+    text = sample().page()
     headings = re.findall(r"<h2>(.*?)</h2>", text)
     assert headings == [escape(title) for title in SECTIONS]
     charts = re.findall(r"<figcaption>(.*?)</figcaption>", text)
-    learning = [f"{NAMES[name]}, {what}" for name in NETWORKS for what in ("F1", "losses")]
-    matrices = [NAMES[name] for name in sample()[0]["ranking"]]
+    learning = [f"{label}, {what}" for label in ROSTER.networks.values() for what in ("F1", "losses")]
+    matrices = [LABELS[name] for name in sample().result.ranking]
     assert charts == [
         "F1 with 95% intervals", *learning, "Precision and recall", "ROC", "Calibration", *matrices,
         "Who is tied with whom on test", "Stricter thresholds: net return", "Stricter thresholds: precision",
         "Net return a day, 95% intervals", "Test F1 by asset", "Test F1 by month",
     ]  # fmt: skip
-    assert "break-even at the barriers 0.329" in text and "chance 0.122" in text and "no gain" in text
+    chance = sample().result.models["always_positive"].test["pr_auc_chance"]
+    assert "break-even at the barriers 0.329" in text and f"chance {chance:.3f}" in text and "no gain" in text
     assert len(re.findall(r'<svg viewBox[^>]* role="img" aria-label', text)) == text.count("<desc>") == len(charts)
     assert "no data" not in text.lower() and "None" not in text and "nan" not in re.sub("<style>.*</style>", "", text, flags=re.S)
 
 
 def tables(text: str) -> dict[str, list[dict[str, str]]]:
-    """Tables by caption, a dict a row; of columns of one name the last counts. Small text is in brackets."""
+    """Read the tables by caption, a dict a row; of columns of one name the last counts. Small text is in brackets."""
     found = {}
     for caption, table in re.findall(r'<p class="note caption">(.*?)</p>.*?(<table.*?</table>)', text):
         cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", table)]
@@ -85,111 +87,128 @@ def tables(text: str) -> dict[str, list[dict[str, str]]]:
 
 
 def test_every_figure_stands_under_its_head():
-    result = sample()[0]
+    result = sample().result
     gates, board, clear, ties, money = (
-        next(rows for caption, rows in tables(page(*sample())).items() if caption.startswith(start))
+        next(rows for caption, rows in tables(sample().page()).items() if caption.startswith(start))
         for start in ("Below each mark", "Ordered by validation F1", "Pairs that differ", "Ties in test F1", "Trades on test")
     )
-    for row, same in zip(gates, zip(*result["gates"].values(), strict=True), strict=True):
-        for name, gate in zip(result["gates"], same, strict=True):
-            assert row["gate"] == gate["gate"]
-            assert row[NAMES[name]].startswith("✓ pass" if gate["passed"] else "✗ fail")
-    for row, paid, name in zip(board, money, result["ranking"], strict=False):
-        model = result["models"][name]
-        assert row["model"] == paid["model"] == NAMES[name]
-        assert row["validation F1"].startswith(f"{model['val']['f1']['mean']:.3f}")
-        assert row["test F1"].startswith(f"{model['test']['f1']['mean']:.3f}")
+    for row, found in zip(gates, zip(*result.gates.values(), strict=True), strict=True):
+        for label, gate in zip(ROSTER.networks.values(), found, strict=True):
+            assert row["gate"] == gate.gate
+            assert row[label].startswith("✓ pass" if gate.passed else "✗ fail")
+    for row, paid, name in zip(board, money, result.ranking, strict=False):
+        model = result.models[name]
+        assert row["model"] == paid["model"] == LABELS[name]
+        assert row["validation F1"].startswith(f"{model.val['f1']['mean']:.3f}")
+        assert row["test F1"].startswith(f"{model.test['f1']['mean']:.3f}")
         kinds = {"hit rate": ("hit_rate", ".1%"), "break-even": ("break_even_hit_rate", ".1%")}
         kinds |= {"mean before costs": ("mean_return", "+.2%"), "mean after costs": ("mean_return_net", "+.2%")}
         kinds |= {"total before costs": ("total_return", "+.1%"), "total after costs": ("total_return_net", "+.1%")}
-        figures = model["test"]["money"]
+        figures = model.test["money"]
         assert {head: paid[head] for head in kinds} == {
             head: f"{figures[key]:{form}}".replace("-", "−") for head, (key, form) in kinds.items()
         }
-    pairs = {f"{NAMES[pair['better']]} over {NAMES[pair['worse']]}": pair["clear"] for pair in result["pairs"]["test"]}
+    pairs = {f"{LABELS[pair.better]} over {LABELS[pair.worse]}": pair.clear for pair in result.pairs["test"]}
     assert {row["pair"]: True for row in clear} | {row["pair"]: False for row in ties} == pairs
     assert len(clear) + len(ties) == 36
 
 
 def test_a_simulated_market_is_said_at_the_top_and_a_real_one_is_not():
-    result, metadata, curves = sample()
-    assert page(result, metadata, curves).index("SIMULATED market") < page(result, metadata, curves).index("Verdict</h2>")
-    assert "SIMULATED" not in page(result | {"simulated": False}, metadata, curves)
+    text = sample().page()
+    assert text.index("SIMULATED market") < text.index("Verdict</h2>")
+    assert "SIMULATED" not in sample().changed(simulated=False).page()
 
 
 def test_nothing_is_loaded_and_every_element_is_closed():
-    read = Reader(page(*sample()))
+    text = sample().page()
+    read = Reader(text)
     assert read.open == []
     assert {link for link in read.loaded if not link.startswith("#")} == {"data:,"}
     assert not {"script", "img", "iframe", "object", "image", "use"} & set(read.tags)
-    assert "url(" not in page(*sample()) and "@import" not in page(*sample()) and "http" not in page(*sample())
+    assert "url(" not in text and "@import" not in text and "http" not in text
 
 
 def test_the_same_input_gives_the_same_page_and_is_left_as_it_was():
     given = sample()
     before = copy.deepcopy(given)
-    assert page(*given) == page(*given) == page(*sample())
+    assert given.page() == given.page() == sample().page()
     assert given == before
 
 
 def test_names_are_escaped():
-    result, metadata, curves = sample(assets=1)
-    for model in result["models"].values():
-        model["test"]["by_asset"] = {"<b>&": next(iter(model["test"]["by_asset"].values()))}
-    metadata["assets"], result["settings"]["<i>"] = ["<b>&"], {"<u>": "</table>"}
-    text = page(result, metadata, curves)
+    found = sample(assets=1)
+    for model in found.result.models.values():
+        model.test["by_asset"] = {"<b>&": next(iter(model.test["by_asset"].values()))}
+    found.metadata["assets"], found.settings["<i>"] = ["<b>&"], {"<u>": "</table>"}
+    text = found.page()
     assert "&lt;b&gt;&amp;" in text and not re.search("<[biu]>", text)
     assert Reader(text).open == []
 
 
 def test_what_is_not_known_is_a_dash():
     """As `compare` leaves it: one seed has no spread, a model without a call no trade, a month without a profit no F1."""
-    result, metadata, curves = sample(seeds=1)
-    result["search_first"] = {"primary": None, "secondary": [], "set_aside": ["mlp"], "reasons": {"mlp": "no"}}
-    silent = result["models"]["mlp"]["test"]
-    silent["f1"]["std"] = None
+    found = sample(seeds=1)
+    search = dataclasses.replace(found.result.search_first, primary=None, secondary=[], set_aside=list(ROSTER.networks))
+    silent = found.result.models["mlp"].test
+    assert silent["f1"]["std"] is None
     silent["money"] |= {"trades": 0} | dict.fromkeys(("hit_rate", "break_even_hit_rate", "mean_return", "mean_return_net"))
     next(iter(silent["by_month"].values()))["f1"] = None
-    result["gates"]["mlp"][4] |= {"value": None, "threshold": None}
-    text = page(result, metadata, curves)
+    gates = found.result.gates
+    assert Gate("stable: spread of validation F1 over seeds", False, None, 0.03) in gates["mlp"]
+    gates["mlp"][7] = Gate("test hit rate above break-even", False, None, None, percent=True)
+    text = found.changed(search_first=search).page()
     assert (
         "<td>–</td>" in text and "No architecture is shown to be worth" in text and "None" not in text and Reader(text).open == []
     )
 
 
 def test_what_a_reference_cannot_have_is_a_dash_and_said_so():
-    text = page(*sample())
+    text = sample().page()
     calibration = next(rows for caption, rows in tables(text).items() if caption.startswith("Calibration on test"))
     undefined = {row["model"]: [head for head, cell in row.items() if cell == "–"] for row in calibration}
-    assert undefined == {name: [] for name in NAMES.values()} | {
+    assert undefined == {label: [] for label in LABELS.values()} | {
         "always positive": ["log loss", "after temperature", "temperature"]
     }
     assert "its log loss is infinite, and a temperature changes nothing" in text
 
 
-def test_models_above_always_positive_that_lose_money_are_said_so():
+def test_models_above_always_positive_that_lose_money_are_listed_with_their_losses():
+    found = sample()
+    totals = {"gru": -0.144, "mlp": -0.3912, "prior": -1.2}
+    for name, total in totals.items():
+        found.result.models[name].test["money"]["total_return_net"] = total
+    floor = found.result.models["always_positive"].test["f1"]["mean"]
     (said,) = re.findall(
-        r"<p>Test F1 above always-positive \(0.222\), and capital lost after costs all the same: (.*?)\.</p>", page(*sample())
+        rf"<p>Test F1 above always-positive \({floor:.3f}\), and capital lost after costs all the same: (.*?)\.</p>",
+        found.changed(losing=list(totals)).page(),
     )
-    assert said == "CNN-LSTM 14.4%, MLP 39.1%, logistic regression 78.3%, one column all, asset prior all"
+    assert said == "GRU + attention 14.4%, MLP 39.1%, asset prior all"
+
+
+def test_what_the_networks_were_trained_with_is_the_last_setting_of_train():
+    rows = tables(sample().page())["train"]
+    assert [row["setting"] for row in rows] == [
+        "seeds", "epochs", "batch_size", "learning_rate", "precision", "trained with",
+    ]  # fmt: skip
+    assert rows[-1]["value"] == "precision float32, torch 2.13.0, processor AVX2"
 
 
 def test_ties_are_folded_with_their_count():
-    result, metadata, curves = sample()
-    text = page(result, metadata, curves)
-    ties = sum(not pair["clear"] for pair in result["pairs"]["test"])
+    found = sample()
+    pairs = found.result.pairs["test"]
+    text = found.page()
+    ties = sum(not pair.clear for pair in pairs)
     folded = re.search(r"<details><summary>(.*?)</summary>(.*?)</details>", text)
     assert folded[1] == f"{ties} ties" and folded[2].count("<tr>") == ties + 1
     assert f"{36 - ties} of 36 pairs of models differ in test F1 beyond chance." in text
-    result["pairs"]["test"] = [pair | {"clear": False} for pair in result["pairs"]["test"]]
-    text = page(result, metadata, curves)
+    text = found.changed(pairs={"test": [dataclasses.replace(pair, clear=False) for pair in pairs]}).page()
     assert (
         "None of 36 pairs of models differs" in text and "<summary>36 ties</summary>" in text and "Pairs that differ" not in text
     )
 
 
 def test_print_keeps_legends_with_charts_and_tables_whole():
-    read = Reader(page(*sample()))
+    read = Reader(sample().page())
     assert re.search(r"@media print \{.*\.keep[^}]*break-inside: avoid", STYLE, re.DOTALL)
     assert re.search(r"@media print \{.*h2, h3[^}]*break-after: avoid", STYLE, re.DOTALL)
     legends, tables_kept, figures = ([kept for kept in read.kept if what in kept] for what in ("legend", "table", "figure"))
@@ -200,7 +219,7 @@ def test_print_keeps_legends_with_charts_and_tables_whole():
 
 def test_two_models_never_share_a_colour():
     """In the charts with a line or a dot a model."""
-    text = page(*sample())
+    text = sample().page()
     charts = dict(re.findall(r"<figcaption>(.*?)</figcaption>(<svg.*?</svg>)", text))
     lines = re.findall(r'<path [^>]*stroke="(.*?)"', charts["Precision and recall"])
     assert len(lines) == len(set(lines)) == 7
@@ -210,8 +229,8 @@ def test_two_models_never_share_a_colour():
 
 
 def test_tie_groups_are_the_largest_ones():
-    def pair(one: str, other: str, clear: bool) -> dict[str, Any]:
-        return {"better": one, "worse": other, "clear": clear}
+    def pair(one: str, other: str, clear: bool) -> Pair:
+        return Pair(one, other, difference=0.1, interval=[0.0, 0.2], p_value=0.02, p_holm=0.04, clear=clear)
 
     pairs = [pair("a", "b", False), pair("b", "c", False), pair("a", "c", True)]
     pairs += [pair(name, "d", True) for name in "abc"]
@@ -238,7 +257,7 @@ def test_ticks_are_round_and_written_as_short_as_they_can(scale, written):
 @in_a_browser
 def test_a_browser_has_nothing_to_complain_about(tmp_path):
     file = tmp_path / "page.html"
-    file.write_text(page(*sample()), encoding="utf-8")
+    file.write_text(sample().page(), encoding="utf-8")
     seen = browse(file, tmp_path / "profile")
     assert "Who is tied with whom" in seen.stdout
     assert "CONSOLE" not in seen.stderr
@@ -264,7 +283,7 @@ onload = () => {
 @in_a_browser
 def test_a_phone_shows_the_choice_at_once_and_that_tables_scroll(tmp_path):
     file = tmp_path / "frame.html"
-    frame = f'<iframe width="360" height="640" srcdoc="{escape(page(*sample(months=20)))}"></iframe>'
+    frame = f'<iframe width="360" height="640" srcdoc="{escape(sample(months=20).page())}"></iframe>'
     file.write_text(f"{frame}<p></p><script>{MEASURE}</script>", encoding="utf-8")
     found = json.loads(re.search(r"<p>(\{.*?\})</p>", browse(file, tmp_path / "profile").stdout)[1])
     assert found["page"] == found["width"] <= 360, "tables scroll, not the page"

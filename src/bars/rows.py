@@ -1,0 +1,390 @@
+"""Turn bars into rows with features and labels, and split them by time."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import joblib
+import numpy as np
+from sklearn.preprocessing import StandardScaler
+
+from bars import features
+from bars.labels import NO_LABEL, triple_barrier
+from bars.reading import HOUR, Bars, bars_path, find_symbols, read_bars, split_at_gaps
+from bars.scaling import check_scaler, fit_scaler
+from core.errors import CampaignError, join_first
+from core.machine import job_pool
+
+ARRAYS = ("X", "y", "asset_ids", "timestamps", "returns", "held")  # one file each and split, in the order they are hashed
+MIN_DAYS = 4  # of validation and of test; as `judge.uncertainty` needs, whose imports take longer than this stage
+NO_DATE = np.datetime64("NaT")
+FIRST_DATE, LAST_DATE = np.datetime64("0001-01-01", "s"), np.datetime64("9999-12-31", "s")  # before and after any bar
+
+
+@dataclasses.dataclass(frozen=True)
+class RowRules:
+    """Say how bars become rows.
+
+    features: F names, each known to `bars.features` or a column of the bars' files.
+    profit, stop: barriers of a trade, shares of the entry price.
+    horizon: bars until a trade is closed.
+    max_gap: hours; no window, warm-up or label crosses a longer step.
+    lookback: bars of a window.
+    """
+
+    features: tuple[str, ...]
+    profit: float
+    stop: float
+    horizon: int
+    max_gap: int
+    lookback: int
+
+
+@dataclasses.dataclass(frozen=True)
+class SequenceRows:
+    """Rows of one sequence of bars, oldest first, without its warm-up; arrays as in `AssetRows`."""
+
+    timestamps: np.ndarray
+    X: np.ndarray
+    y: np.ndarray
+    returns: np.ndarray
+    held: np.ndarray
+    closes_at: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class AssetRows:
+    """Rows of all sequences of one asset, oldest first; R rows.
+
+    timestamps: datetime64[s] (R,), UTC, opening time of the bar.
+    X: float64 (R, F), features before scaling.
+    y: int8 (R,), label, -1 where there is none.
+    returns: float32 (R,), the trade's before costs; NaN without a label.
+    held: int16 (R,), bars until the trade ended; 0 without a label.
+    closes_at: datetime64[s] (R,), when the last bar that the label may look at has closed; NaT without a label.
+    sequence: int64 (R,), number of the sequence.
+    bars, warm_up, gaps, zero_volume: numbers of bars read, rows lost to warm-up, breaks, bars without volume.
+    largest_move: change of the close over one bar that is largest in size, a share with its sign.
+    future_dependent: features, and "label", of one row that later bars change, as they never should.
+    first, last: opening times of the first and last bar read.
+    """
+
+    timestamps: np.ndarray
+    X: np.ndarray
+    y: np.ndarray
+    returns: np.ndarray
+    held: np.ndarray
+    closes_at: np.ndarray
+    sequence: np.ndarray
+    bars: int
+    warm_up: int
+    gaps: int
+    zero_volume: int
+    largest_move: float
+    future_dependent: list[str]
+    first: np.datetime64
+    last: np.datetime64
+
+
+class Cuts(NamedTuple):
+    """Opening times of the first bars of validation and test; datetime64[s]."""
+
+    val: np.datetime64
+    test: np.datetime64
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitRows:
+    """Rows of all assets in one split, one asset after the other; R rows together.
+
+    X: float64 (r, F) of each asset, features before scaling; views, no copies.
+    y: int8 (R,), label, -1 where the row ends no sample.
+    asset_ids: int16 (R,), position of the asset.
+    timestamps, closes_at: datetime64[s] (R,); returns: float32 (R,); held: int16 (R,); as in `AssetRows`.
+    window_incomplete, label_unknown, purged: numbers of rows that end no sample, by reason.
+    """
+
+    X: list[np.ndarray]
+    y: np.ndarray
+    asset_ids: np.ndarray
+    timestamps: np.ndarray
+    closes_at: np.ndarray
+    returns: np.ndarray
+    held: np.ndarray
+    window_incomplete: int
+    label_unknown: int
+    purged: int
+
+    @property
+    def is_sample(self) -> np.ndarray:
+        """Which rows end a sample; bool (R,)."""
+        return self.y >= 0
+
+
+class PreparedSplits(NamedTuple):
+    """What `split_and_fit_scaler` returns: rows by split, the scaler of train, and warnings of one line each."""
+
+    splits: dict[str, SplitRows]
+    scaler: StandardScaler
+    warnings: list[str]
+
+
+# --- one asset ------------------------------------------------------------------------------------------------------
+
+
+def sequence_rows(bars: Bars, rules: RowRules) -> SequenceRows:
+    """Compute features and labels of one sequence of bars; no row where all is warm-up."""
+    trades = triple_barrier(bars, profit=rules.profit, stop=rules.stop, horizon=rules.horizon)
+    closes_at = np.full(len(bars), NO_DATE, "datetime64[s]")
+    closes_at[: max(0, len(bars) - rules.horizon)] = bars.timestamps[rules.horizon :] + HOUR
+    settled = slice(features.WARM_UP, None)
+    return SequenceRows(
+        timestamps=bars.timestamps[settled],
+        X=features.compute(bars, rules.features)[settled],
+        y=trades.labels[settled],
+        returns=trades.returns[settled],
+        held=trades.held[settled],
+        closes_at=closes_at[settled],
+    )
+
+
+def find_future_dependent(bars: Bars, rows: SequenceRows, rules: RowRules) -> list[str]:
+    """List the features, and "label", of the middle row that change when later bars are cut off.
+
+    Features are computed again from bars that end with the row, the label from the bars of its trade.
+
+    Args:
+        bars: one sequence with at least one labelled row after warm-up.
+        rows: what `sequence_rows` makes of it.
+    """
+    t = (features.WARM_UP + len(bars) - rules.horizon) // 2
+    row = t - features.WARM_UP
+    known = features.compute(bars[: t + 1], rules.features)[-1]
+    trade = triple_barrier(bars[t : t + rules.horizon + 1], profit=rules.profit, stop=rules.stop, horizon=rules.horizon)
+    changed = [name for name, differs in zip(rules.features, known != rows.X[row], strict=True) if differs]
+    return changed + (["label"] if trade.labels[0] != rows.y[row] else [])
+
+
+def asset_rows(bars: Bars, rules: RowRules) -> AssetRows:
+    """Compute features and labels of one asset; nothing crosses a step longer than ``rules.max_gap``.
+
+    Raises:
+        CampaignError: no sequence of bars is long enough for one sample, or a feature is not finite.
+    """
+    sequences = [bars[rows] for rows in split_at_gaps(bars.timestamps, rules.max_gap)]
+    longest = max(range(len(sequences)), key=lambda number: len(sequences[number]))
+    _check_length(len(bars), len(sequences[longest]), rules)
+    parts = [sequence_rows(sequence, rules) for sequence in sequences]
+    names = [field.name for field in dataclasses.fields(SequenceRows)]
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    _check_finite(columns["X"], columns["timestamps"], rules.features)
+    moves = np.diff(bars.close) / bars.close[:-1]
+    return AssetRows(
+        **columns,
+        sequence=np.repeat(np.arange(len(parts)), [len(part.y) for part in parts]),
+        bars=len(bars),
+        warm_up=len(bars) - len(columns["y"]),
+        gaps=len(sequences) - 1,
+        zero_volume=int((bars.volume == 0).sum()),
+        largest_move=float(moves[np.abs(moves).argmax()]),
+        future_dependent=find_future_dependent(sequences[longest], parts[longest], rules),
+        first=bars.timestamps[0],
+        last=bars.timestamps[-1],
+    )
+
+
+def _check_length(bars: int, longest: int, rules: RowRules) -> None:
+    needed = features.WARM_UP + rules.lookback + rules.horizon
+    if longest < needed:
+        raise CampaignError(
+            f"{bars} bars, the longest sequence without a step over {rules.max_gap} h has {longest}; at least {needed} are "
+            f"needed (warm-up {features.WARM_UP} + lookback {rules.lookback} + horizon {rules.horizon}); "
+            "add bars or remove the symbol"
+        )
+
+
+def _check_finite(X: np.ndarray, timestamps: np.ndarray, names: Sequence[str]) -> None:
+    if not np.isfinite(X).all():
+        row, column = np.argwhere(~np.isfinite(X))[0]
+        raise CampaignError(
+            f"feature {names[column]} is not finite at {timestamps[row]} UTC; mend its function or the bars, or leave it out"
+        )
+
+
+def read_asset_rows(
+    root: Path,
+    symbols: Sequence[str],
+    rules: RowRules,
+    *,
+    read: Callable[[Path, Sequence[str]], Bars] = read_bars,
+) -> list[AssetRows | str]:
+    """Read each symbol's rows, side by side.
+
+    Args:
+        root: directory of the bars.
+        read: returns the bars of a file, with the extra columns named.
+
+    Returns:
+        One entry a symbol; where it cannot be used a line of text: which file, what is wrong, what to do.
+    """
+    extra = features.extra_columns(rules.features)
+
+    def attempt(symbol: str) -> AssetRows | str:
+        path = bars_path(root, symbol)
+        try:
+            return asset_rows(read(path, extra), rules)
+        except CampaignError as error:
+            known = f" (known features: {', '.join(features.KNOWN)})" if extra and "no column" in str(error) else ""
+            return (str(error) if str(error).startswith(str(path)) else f"{path}: {error}") + known
+
+    with job_pool(len(symbols)) as parallel:
+        return parallel(joblib.delayed(attempt)(symbol) for symbol in symbols)
+
+
+def choose_symbols(root: Path, wanted: Sequence[str] | None, symbols: Sequence[str] | None = None) -> list[str]:
+    """List the symbols to use, sorted.
+
+    Args:
+        root: directory of the bars.
+        wanted: those to use; None uses all.
+        symbols: those that exist; None looks under `root`.
+
+    Raises:
+        CampaignError: a wanted one does not exist, or as `find_symbols` does.
+    """
+    symbols = find_symbols(root) if symbols is None else list(symbols)
+    if wanted is None:
+        return symbols
+    if missing := sorted(set(wanted) - set(symbols)):
+        there = join_first(symbols, max_entries=20)
+        raise CampaignError(f"data.symbols names {join_first(missing)}, not found under {root} (there: {there})")
+    return sorted(set(wanted))
+
+
+# --- splits ---------------------------------------------------------------------------------------------------------
+
+
+def cut_times(timestamps: np.ndarray, splits: Sequence[float]) -> Cuts:
+    """Find the times at which the shares `splits` of all assets' rows together have opened.
+
+    Args:
+        timestamps: datetime64[s] (R,), rows of all assets in any order.
+        splits: shares of train, validation and test.
+    """
+    ordered = np.sort(timestamps)
+    return Cuts(*(ordered[min(len(ordered) - 1, round(len(ordered) * share))] for share in np.cumsum(splits)[:2]))
+
+
+def rows_between(rows: AssetRows, start: np.datetime64, end: np.datetime64) -> AssetRows:
+    """Select the rows that open at `start` or later and have closed by `end`, as views.
+
+    Counts, and the first and last bar, stay those of the whole asset.
+    """
+    inside = slice(np.searchsorted(rows.timestamps, start), np.searchsorted(rows.timestamps, end - HOUR, side="right"))
+    values = vars(rows).items()
+    return dataclasses.replace(rows, **{name: value[inside] for name, value in values if isinstance(value, np.ndarray)})
+
+
+def ends_sample(rows: AssetRows, end: np.datetime64, *, lookback: int) -> np.ndarray:
+    """Find the rows that end a sample, of one asset in a split that ends at `end`.
+
+    A sample needs `lookback` rows of one sequence inside the split, and a label that is known by `end`. A trade that could
+    still be open at the cut is purged, whatever became of it (López de Prado 2018, section 7.4.1).
+
+    Args:
+        rows: R rows, all of the split.
+
+    Returns:
+        bool (R,).
+    """
+    position = np.arange(len(rows.sequence))
+    starts_sequence = np.diff(rows.sequence, prepend=-1) != 0
+    age = position - np.maximum.accumulate(np.where(starts_sequence, position, 0))  # rows of the sequence before
+    return (age >= lookback - 1) & (rows.y >= 0) & (rows.closes_at <= end)
+
+
+def split_rows(assets: Sequence[AssetRows], cuts: Cuts, *, lookback: int) -> dict[str, SplitRows]:
+    """Split the rows of all assets at the same two times: "train", "val" and "test"."""
+    bounds = {"train": (FIRST_DATE, cuts.val), "val": (cuts.val, cuts.test), "test": (cuts.test, LAST_DATE)}
+    return {split: _rows_of_split(assets, start, end, lookback=lookback) for split, (start, end) in bounds.items()}
+
+
+def _rows_of_split(assets: Sequence[AssetRows], start: np.datetime64, end: np.datetime64, *, lookback: int) -> SplitRows:
+    parts = [rows_between(asset, start, end) for asset in assets]
+    is_sample = np.concatenate([ends_sample(rows, end, lookback=lookback) for rows in parts])
+    names = ("y", "timestamps", "closes_at", "returns", "held")
+    columns = {name: np.concatenate([getattr(rows, name) for rows in parts]) for name in names}
+    labels = columns.pop("y")
+    unknown = labels < 0
+    purged = ~unknown & ~(columns["closes_at"] <= end)
+    return SplitRows(
+        X=[rows.X for rows in parts],
+        y=np.where(is_sample, labels, NO_LABEL),
+        asset_ids=np.repeat(np.arange(len(parts), dtype=np.int16), [len(rows.y) for rows in parts]),
+        **columns,
+        window_incomplete=int((~is_sample & ~unknown & ~purged).sum()),
+        label_unknown=int(unknown.sum()),
+        purged=int(purged.sum()),
+    )
+
+
+def split_and_fit_scaler(assets: Sequence[AssetRows], symbols: Sequence[str], cuts: Cuts, rules: RowRules) -> PreparedSplits:
+    """Split the rows of all assets, check the samples, and fit the scaler on train.
+
+    Raises:
+        CampaignError: as `check_samples` and `check_scaler` do.
+    """
+    splits = split_rows(assets, cuts, lookback=rules.lookback)
+    warnings = check_samples(splits, symbols)
+    scaler = fit_scaler(splits["train"].X)
+    check_scaler(scaler, rules.features)
+    return PreparedSplits(splits, scaler, warnings)
+
+
+def check_samples(splits: Mapping[str, SplitRows], symbols: Sequence[str]) -> list[str]:
+    """Refuse splits that cannot be trained on or judged.
+
+    Returns:
+        Warnings, one line each: assets without a sample in validation or test.
+
+    Raises:
+        CampaignError: a split has no sample, one class, or too few days to be judged on; or an asset has no training sample.
+    """
+    for split, rows in splits.items():
+        _check_classes(split, rows)
+        if split != "train":
+            _check_days(split, rows)
+    absent = {split: _assets_without_sample(rows, symbols) for split, rows in splits.items()}
+    if absent["train"]:
+        raise CampaignError(
+            f"no training sample for {join_first(absent['train'])} (bars begin after the train cut, or too few); "
+            "list the other symbols in data.symbols, or remove these"
+        )
+    return [
+        f"{join_first(absent[split])} {'has' if len(absent[split]) == 1 else 'have'} no sample in {split}: "
+        f"{'it is' if len(absent[split]) == 1 else 'they are'} not judged there"
+        for split in ("val", "test")
+        if absent[split]
+    ]
+
+
+def _check_classes(split: str, rows: SplitRows) -> None:
+    classes = np.unique(rows.y[rows.is_sample])
+    if len(classes) < 2:
+        found = "no sample" if not len(classes) else f"only label {classes[0]} in its samples"
+        raise CampaignError(f"the {split} split has {found}; add bars, or change data.splits, data.profit or data.stop")
+
+
+def _check_days(split: str, rows: SplitRows) -> None:
+    days = len(np.unique(rows.timestamps[rows.is_sample].astype("datetime64[D]")))
+    if days < MIN_DAYS:
+        raise CampaignError(
+            f"the {split} split has samples on {days} day(s), at least {MIN_DAYS} are needed to tell a difference from chance; "
+            "add bars, or change data.splits"
+        )
+
+
+def _assets_without_sample(rows: SplitRows, symbols: Sequence[str]) -> list[str]:
+    samples = np.bincount(rows.asset_ids[rows.is_sample], minlength=len(symbols))
+    return [symbol for symbol, count in zip(symbols, samples, strict=True) if not count]

@@ -1,0 +1,139 @@
+"""The door for a person: every command that is no stage of the pipeline. ``--help`` lists them.
+
+To add a command, write a function under `command`: its name is the command's, its docstring the help. Import what it needs
+inside it, since commands need different packages, and some of these take seconds.
+"""
+
+import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # python -P and PYTHONSAFEPATH leave it out
+import core.startup
+
+import argparse
+import shutil
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from core.run import run
+
+Command = Callable[[argparse.Namespace], None]
+Argument = tuple[str, dict[str, Any]]  # as `ArgumentParser.add_argument` takes it
+
+COMMANDS: dict[Command, tuple[Argument, ...]] = {}  # in the order in which --help lists them
+
+
+def command(*arguments: Argument) -> Callable[[Command], Command]:
+    """Register the function below as a command that takes `arguments`."""
+
+    def register(function: Command) -> Command:
+        COMMANDS[function] = arguments
+        return function
+
+    return register
+
+
+@command()
+def check(arguments: argparse.Namespace) -> None:
+    """Tell whether a run can start, and how long it takes."""
+    from tools import check
+
+    check.main()
+
+
+@command(("root", {"nargs": "?", "type": Path, "help": "directory of bars; left out: data.bars and data.symbols"}))
+def bars(arguments: argparse.Namespace) -> None:
+    """List the bars under a directory, and what the campaign would refuse of them."""
+    from tools import doctor
+
+    doctor.main(arguments.root)
+
+
+@command()
+def leaks(arguments: argparse.Namespace) -> None:
+    """Look for leaks in the data, and run two trainings whose outcome is known."""
+    from tools import leaks
+
+    leaks.main()
+
+
+@command(("--committed", {"action": "store_true", "help": "run nothing: compare the results here with the committed ones"}))
+def verify(arguments: argparse.Namespace) -> None:
+    """Run the committed campaign again in a temporary clone, and compare every byte."""
+    from tools import verify
+
+    if arguments.committed:
+        verify.report_differences()
+    else:
+        verify.verify()
+
+
+@command()
+def leaderboard(arguments: argparse.Namespace) -> None:
+    """List the last campaign's models, best first."""
+    from tools import leaderboard
+
+    leaderboard.show_models()
+
+
+@command()
+def experiments(arguments: argparse.Namespace) -> None:
+    """List HEAD's experiments: what each one changed, and its F1."""
+    from tools import leaderboard
+
+    leaderboard.show_experiments()
+
+
+@command()
+def backfill(arguments: argparse.Namespace) -> None:
+    """Write to MLflow what it lacks of the models, metrics and plots that are here."""
+    from watch import mlflow_writer
+
+    mlflow_writer.backfill()
+
+
+@command()
+def ui(arguments: argparse.Namespace) -> None:
+    """Start MLflow's pages, and print their address."""
+    from watch import mlflow_writer
+
+    mlflow_writer.open_ui()
+
+
+def list_commands(width: int) -> str:
+    """Lay out the commands beside what they do, in `width` columns."""
+    names = [function.__name__ for function in COMMANDS]
+    left = max(map(len, names)) + 2
+    texts = (textwrap.wrap(str(function.__doc__), width - left) for function in COMMANDS)
+    return "\n".join(name.ljust(left) + f"\n{' ' * left}".join(text) for name, text in zip(names, texts, strict=True))
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Parse a command and its arguments; `start` of the result is its function. Exits with code 2 on wrong usage."""
+    parser = argparse.ArgumentParser(
+        prog="campaign.py",
+        usage="campaign.py [-h] COMMAND ...",
+        description="Check a campaign, look at its results, and verify them.",
+        epilog="campaign.py COMMAND --help describes a command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    listed = list_commands(shutil.get_terminal_size().columns - 4)
+    commands = parser.add_subparsers(
+        required=True, prog="campaign.py", metavar="COMMAND", title="commands", description=listed, help=argparse.SUPPRESS
+    )
+    for function, options in COMMANDS.items():
+        added = commands.add_parser(function.__name__, description=function.__doc__)
+        added.set_defaults(start=function)
+        for flag, option in options:
+            added.add_argument(flag, **option)
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    arguments = parse(sys.argv[1:])
+    run(lambda: arguments.start(arguments), name=f"campaign {arguments.start.__name__}")
+
+
+if __name__ == "__main__":
+    run(main, name="campaign")

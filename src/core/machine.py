@@ -1,0 +1,74 @@
+"""Find out how much of this machine to use, and run tasks side by side."""
+
+import os
+from typing import TYPE_CHECKING
+
+from core.errors import CampaignError, format_value, to_one_line
+
+if TYPE_CHECKING:
+    import joblib
+
+
+CPU_OVERRIDES = ("OPENBLAS_CORETYPE", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")
+
+
+def core_count() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def job_count(tasks: int) -> int:
+    """Choose how many of `tasks` run side by side: ``CAMPAIGN_JOBS``, else by the cores this process may use.
+
+    Up to two tasks a core all start at once: three tasks that share two cores end after 1.5 task times, where two and then one
+    take 2. The number changes no result.
+
+    Raises:
+        CampaignError: CAMPAIGN_JOBS is not a whole number above zero.
+    """
+    wanted = os.environ.get("CAMPAIGN_JOBS", "")
+    if wanted and not (wanted.isascii() and wanted.isdigit() and len(wanted) < 10 and int(wanted) > 0):
+        raise CampaignError(f"CAMPAIGN_JOBS is {format_value(wanted)}; it must be a whole number above zero, or unset")
+    if wanted:
+        limit = int(wanted)
+    elif tasks <= 2 * core_count():
+        limit = tasks
+    else:
+        limit = core_count()
+    return max(1, min(tasks, limit))
+
+
+def cpu_overrides() -> str:
+    """List environment variables that make a numeric library pretend to run on another CPU, as ``NAME=value, …``.
+
+    Results then differ in the last digits. Empty where none is set.
+    """
+    return ", ".join(f"{name}={os.environ[name]}" for name in CPU_OVERRIDES if os.environ.get(name))
+
+
+def job_pool(tasks: int, *, return_as: str = "list") -> "joblib.Parallel":
+    """Make a joblib.Parallel for `tasks`: threads of this machine, or the backend that ``CAMPAIGN_BACKEND`` names.
+
+    ``ray`` sends the tasks to a Ray cluster (pip install ray). Every backend gives the same results.
+
+    Args:
+        return_as: as joblib takes it.
+
+    Raises:
+        CampaignError: the backend is unknown, not installed, or one whose processes may start none of their own.
+    """
+    import joblib
+
+    backend = os.environ.get("CAMPAIGN_BACKEND") or "threading"
+    if backend in ("loky", "multiprocessing"):
+        raise CampaignError(f"CAMPAIGN_BACKEND is {format_value(backend)}; unset it: the seeds are processes already")
+    try:
+        if backend == "ray":
+            from ray.util.joblib import register_ray
+
+            register_ray()
+        return joblib.Parallel(n_jobs=job_count(tasks), backend=backend, return_as=return_as)
+    except (ImportError, ValueError) as error:
+        raise CampaignError(
+            f"CAMPAIGN_BACKEND is {format_value(backend)}: {to_one_line(error)}; install it or unset it"
+        ) from None

@@ -1,0 +1,139 @@
+"""The train stages: settings in, a training for each seed, models, history, metrics and a figure out."""
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from core.errors import CampaignError
+from core.files import read_json, write_bytes, write_json
+from core.params import Settings, read_section
+from core.splits import DATA
+from learn.architecture import Architecture
+from learn.device import device, environment, resolve_precision
+from learn.models import best_on_validation, with_seeds, write_models
+from learn.trainings import Loop, Training, running
+from learn.worker import Failed, Trained
+from watch import progress, tracking
+from watch.watcher import watching
+
+
+class Train(Settings):
+    seeds: list[int] = Field(min_length=1, max_length=1000)
+    epochs: int = Field(ge=1, le=100_000)
+    batch_size: int = Field(ge=2, le=1_000_000)
+    learning_rate: float = Field(gt=0, le=1)
+    weight_decay: float = Field(ge=0, le=1)
+    focal_alpha: float = Field(gt=0, lt=1)
+    focal_gamma: float = Field(ge=0, le=10)
+    gradient_clip: float = Field(gt=0, le=1e6)
+    patience: int = Field(ge=1, le=100_000)
+    lr_factor: float = Field(gt=0, lt=1)
+    lr_patience: int = Field(ge=0, le=100_000)
+    precision: Literal["auto", "float32", "bfloat16"]
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**63:
+            raise ValueError("a list of whole numbers from 0 up, below 2^63, without repetition")
+        return sorted(seeds)
+
+    @field_validator("focal_gamma")
+    @classmethod
+    def _smooth(cls, gamma: float) -> float:
+        if 0 < gamma < 1:  # the loss of a sample that is certainly right has an infinite derivative
+            raise ValueError("0, or from 1 to 10")
+        return gamma
+
+
+def train(architecture: Architecture) -> None:
+    """Train an architecture once with each seed on data/training_data; sections `train` and its own of params.yaml in.
+
+    Raises:
+        CampaignError: settings or data cannot be used, or a seed failed; finished epochs are kept for the next start.
+    """
+    name = architecture.name
+    settings = read_section("train", Train).model_dump()
+    section = read_section(name, architecture.settings).model_dump()
+    metadata = read_json(DATA / "metadata.json")
+    n_features, lookback = len(metadata["features"]), metadata["lookback"]
+    arguments = section | {"n_features": n_features, "n_assets": len(metadata["assets"]), "lookback": lookback}
+    precision = resolve_precision(settings["precision"], lambda: architecture.network(**arguments), n_features, lookback)
+    loop = Loop(**{key: value for key, value in settings.items() if key != "seeds"} | {"precision": precision})
+    network = f"train_{name}:{architecture.network.__name__}"
+    trainings = [Training(network, arguments, loop, DATA, seed) for seed in settings["seeds"]]
+
+    tags = {"fingerprint": trainings[0].fingerprint(), "data_hash": metadata["content_hash"], "bars": metadata["source"]}
+    tags |= {"device": device(), "precision": precision}
+    with running(trainings) as runner:
+        import core.png  # noqa: F401 - needed at the end, and there is time now
+
+        with (
+            progress.clearing_bars(),
+            tracking.follow_training(name, settings["seeds"], {"train": settings, name: section}, tags) as live,
+        ):
+            outcomes = list(runner.outcomes(lambda training: watching(training, live)))
+            if failed := [outcome.reason for outcome in outcomes if isinstance(outcome, Failed)]:
+                raise CampaignError("; ".join([*failed, *runner.kept()]))
+            write_models(architecture, outcomes)
+            write_metrics(name, outcomes, precision=precision, settings=settings, section=section)
+
+
+def write_metrics(
+    name: str, trained: Sequence[Trained], *, precision: str, settings: dict[str, Any], section: dict[str, Any]
+) -> None:
+    """Write metrics/train/<name>.json and the figure of the learning curves.
+
+    Args:
+        precision: that of the training step.
+        settings, section: sections `train` and `name` of params.yaml, for the record.
+    """
+    summaries = [seed.summary for seed in trained]
+    f1 = [summary["val_f1_score_positive_class"] for summary in summaries]
+    write_json(
+        Path("metrics/train") / f"{name}.json",
+        {
+            "val_f1_score_positive_class": statistics.fmean(f1),
+            "val_f1_score_positive_class_std": statistics.stdev(f1) if len(f1) > 1 else 0.0,
+            "train_f1_score_positive_class": statistics.fmean(s["train_f1_score_positive_class"] for s in summaries),
+            "best_seed": best_on_validation(trained).summary["seed"],
+            "precision": precision,
+            "environment": environment(),
+            "settings": settings,
+            "architecture": section,
+            "seeds": summaries,
+        },
+    )
+    write_bytes(Path("plots/learning_curves") / f"{name}.png", learning_curves(name, with_seeds(trained), summaries))
+
+
+def learning_curves(architecture: str, rows: list[dict[str, Any]], summaries: list[dict[str, Any]]) -> bytes:
+    """A PNG: loss and F1 by epoch, each seed a line, a dot at its best epoch. The same colour for every architecture, since a
+    trainer that knew of others would be outdated by a new one.
+
+    Args:
+        rows: the training history, `seed`, `epoch`, `train_loss`, `val_loss`, `train_f1`, `val_f1`.
+        summaries: `seed` and `best_epoch` of each seed.
+    """
+    from core.png import Figure, to_png  # 0.5 s that the seeds' processes can do without
+
+    figure = Figure(figsize=(9, 3.4))
+    panels = figure.subplots(1, 2)
+    colour = "#0072B2"
+    for panel, score, unit in zip(panels, ("loss", "f1"), ("focal loss", "F1 at the tuned threshold"), strict=True):
+        for number, summary in enumerate(summaries):
+            own = [row for row in rows if row["seed"] == summary["seed"]]
+            epochs, val = [row["epoch"] for row in own], [row[f"val_{score}"] for row in own]
+            label = number == 0
+            panel.plot(epochs, [row[f"train_{score}"] for row in own], color="#7F7F7F", lw=1, label="train" if label else None)
+            panel.plot(epochs, val, color=colour, lw=1.4, alpha=0.85, label="validation" if label else None)
+            best = summary["best_epoch"] - 1
+            panel.plot(epochs[best], val[best], "o", color=colour, ms=5, label="best epoch" if label else None)
+        panel.set(xlabel="epoch", ylabel=unit)
+        panel.xaxis.get_major_locator().set_params(integer=True)
+    panels[0].set_title(f"{architecture}, {len(summaries)} seed{'s' * (len(summaries) > 1)}")
+    panels[1].legend(loc="best")
+    return to_png(figure)

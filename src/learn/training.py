@@ -1,0 +1,74 @@
+"""A training as a value."""
+
+import dataclasses
+import hashlib
+import importlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from core import inputs
+from core.files import read_json
+from learn.device import environment
+
+
+@dataclasses.dataclass(frozen=True)
+class Loop:
+    """The settings of the training loop, as `learn.fit.fit` takes them; `precision` is resolved, never auto."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    focal_alpha: float
+    focal_gamma: float
+    gradient_clip: float
+    patience: int
+    lr_factor: float
+    lr_patience: int
+    precision: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """All that a training is: equal trainings give the same bytes on the same kind of processor.
+
+    network: its class, as ``module:class``. Never one of ``__main__``, which another process does not have.
+    arguments: of the class, plain values; `lookback` among them.
+    splits: directory of the arrays that generate_data writes, and their metadata.json.
+    """
+
+    network: str
+    arguments: Mapping[str, Any]
+    loop: Loop
+    splits: Path
+    seed: int
+
+    @property
+    def architecture(self) -> str:
+        """Name of the architecture: ``name`` of a module ``train_name``."""
+        return self.network.partition(":")[0].removeprefix("train_")
+
+    @property
+    def title(self) -> str:
+        """Name of the training in what people read."""
+        return f"{self.architecture} seed {self.seed}"
+
+    def build(self) -> nn.Module:
+        """Build the network, its weights drawn from torch's generator."""
+        module, _, name = self.network.partition(":")
+        return getattr(importlib.import_module(module), name)(**self.arguments)
+
+    def fingerprint(self) -> str:
+        """Hash all that decides the training's bytes but its seed: 16 hexadecimal digits.
+
+        Of the code what a train stage depends on in dvc.yaml: core, learn and the network's file. `watch` only shows.
+        """
+        own = f"{self.network.partition(':')[0]}.py"
+        code = {name: text for name, text in inputs.CODE_DIGESTS.items() if name == own or name.startswith(("core/", "learn/"))}
+        data = read_json(self.splits / "metadata.json")["content_hash"]
+        parts = [self.network, dict(self.arguments), vars(self.loop), data, environment(), sorted(code.items())]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

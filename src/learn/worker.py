@@ -1,0 +1,182 @@
+"""Train in a process of its own, which tells its parent how it goes."""
+
+import dataclasses
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from core import inputs
+from core.errors import CampaignError
+from core.lock import lock_directory
+from core.metrics import Ranking, sigmoid
+from core.run import THREAD_REFUSED, describe_system_error, is_out_of_memory
+from core.splits import read_split
+from learn import checkpoint
+from learn.dataset import Split
+from learn.device import device, prepare_process
+from learn.fit import fit, predict
+from learn.training import Training
+
+Record = dict[str, float]  # a row of the training history
+
+
+@dataclasses.dataclass(frozen=True)
+class Note:
+    """A line for whoever watches."""
+
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Begun:
+    """The training starts, after the epochs of an earlier run in `history`; `best_epoch` is 0 where there are none."""
+
+    history: list[Record]
+    best_epoch: int
+    best_f1: float
+
+
+@dataclasses.dataclass(frozen=True)
+class EpochEnded:
+    """An epoch is over and in the checkpoint."""
+
+    record: Record
+    best_epoch: int
+    best_f1: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """The outcome of a training: the best epoch's model file, a record for every epoch, and the figures of the best one."""
+
+    model: bytes
+    history: list[Record]
+    summary: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Failed:
+    """The outcome of a training that came to no end; `reason` is one line."""
+
+    reason: str
+
+
+Message = Note | Begun | EpochEnded | Trained | Failed
+
+
+def train_in_process(
+    training: Training, directory: Path, parent: Connection, used: inputs.Inputs | None, *, heeds_interrupt: bool
+) -> None:
+    """Run a training to its end, or to the reason why it has none; send `Message`s to `parent`.
+
+    Args:
+        directory: holds the training's checkpoint; claimed by this process.
+        used: what the stage that the training is part of started with; None outside a stage.
+        heeds_interrupt: whether Ctrl-C ends the process.
+    """
+    if heeds_interrupt:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    prepare_process()
+    cure = f"start fewer seeds at once (CAMPAIGN_JOBS=1) or lower train.batch_size (now {training.loop.batch_size})"
+    try:
+        threading.Thread(target=_end_with_parent, daemon=True).start()  # after what forks
+        with lock_directory(directory) as claimed:
+            train_from_checkpoint(training, claimed / "state.pt", parent, used)
+    except CampaignError as error:
+        parent.send(Failed(str(error)))
+    except torch.cuda.OutOfMemoryError:
+        parent.send(Failed(f"the GPU is out of memory; {cure}"))
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if not is_out_of_memory(error):
+            raise
+        detail = f" ({error})" if str(error) and (isinstance(error, MemoryError) or THREAD_REFUSED in str(error)) else ""
+        parent.send(Failed(f"out of memory{detail}; {cure}"))
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            return  # the parent is gone, and what is done is in the checkpoint
+        parent.send(Failed(describe_system_error(error)))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def train_from_checkpoint(training: Training, path: Path, parent: Connection, used: inputs.Inputs | None = None) -> None:
+    """Train after the epochs in the checkpoint `path`, from the start where there is none; send `Message`s to `parent`.
+
+    Raises:
+        CampaignError: the stage's code or inputs changed since it started, or the splits cannot be used.
+    """
+    state = None
+    try:
+        state = checkpoint.load(path)
+    except checkpoint.Corrupt:
+        parent.send(Note(f"checkpoint {path} is damaged; ignored, training starts afresh"))
+    train, val = (load_split(training, split) for split in ("train", "val"))
+    if used is not None and (changes := used.changes()):
+        raise inputs.InputsChanged(
+            inputs.describe_changes(changes)
+        )  # before an epoch of other code or data becomes a checkpoint of these
+    torch.manual_seed(training.seed)
+    model = training.build()
+    parent.send(Begun(state["history"], state["best"]["epoch"], state["best"]["f1"]) if state else Begun([], 0, 0.0))
+    for epoch in fit(model, train, val, seed=training.seed, state=state, **vars(training.loop)):
+        state = epoch.state
+        checkpoint.save(path, state)
+        parent.send(EpochEnded(epoch.record, state["best"]["epoch"], state["best"]["f1"]))
+    parent.send(summarise(training, model, train, state))
+
+
+def summarise(training: Training, model: nn.Module, train: Split, state: dict[str, Any]) -> Trained:
+    """Take the best epoch's weights into `model`; return its file, the history, and its figures.
+
+    F1 on train is that at the threshold which is best there.
+
+    Args:
+        state: `learn.fit.Epoch.state` of the last epoch.
+    """
+    best, history = state["best"], state["history"]
+    model.load_state_dict(best["weights"])
+    train_y, scores = train.y.cpu().numpy(), sigmoid(predict(model, train))
+    record = history[best["epoch"] - 1]
+    last = [row["val_f1"] for row in history[-10:]]
+    summary = {
+        "seed": training.seed,
+        "epochs": len(history),
+        "best_epoch": best["epoch"],
+        "stopped_early": len(history) - best["epoch"] >= training.loop.patience,
+        "threshold": best["threshold"],
+        "val_f1_score_positive_class": best["f1"],
+        "val_pr_auc": record["val_pr_auc"],
+        "val_loss": record["val_loss"],
+        "train_f1_score_positive_class": float(Ranking.of(train_y, scores).f1().max()),
+        "val_f1_spread_last_10_epochs": max(last) - min(last),
+    }
+    content = {
+        "architecture": training.architecture,
+        "arguments": training.arguments,
+        "seed": training.seed,
+        "epoch": best["epoch"],
+        "threshold": best["threshold"],
+        "val_f1_score_positive_class": best["f1"],
+        "weights": {name: tensor.cpu() for name, tensor in best["weights"].items()},
+    }
+    return Trained(checkpoint.to_bytes(content), history, summary)
+
+
+def load_split(training: Training, split: str) -> Split:
+    """Read a split of the training to the device. Raises CampaignError where it is missing or damaged."""
+    arrays = read_split(training.splits, split, "X", "y", "asset_ids")
+    return Split.of(**arrays, lookback=training.arguments["lookback"], device=device())
+
+
+def _end_with_parent() -> None:
+    """End this process with the one that started it: a killed trainer leaves no orphans."""
+    multiprocessing.parent_process().join()
+    os._exit(1)

@@ -1,0 +1,633 @@
+"""Write to MLflow what stages do: in processes of their own, which `tracking` starts, or for a person.
+
+`follow` makes a training's run and its children, one a seed (`_create_run`), or resumes the run of an interrupted training
+(`_open_run`), and logs epochs as they end. At the training's end `write_run` completes the run from the files; so it does after
+`evaluate` and `compare` (`update`), and in a backfill, where it finds the run by its models or makes one.
+"""
+
+import sys
+
+sys.path.insert(0, __file__.rpartition("/watch/")[0])  # python -P and PYTHONSAFEPATH leave it out
+import core.startup
+
+import contextlib
+import csv
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import queue
+import select
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.errors import CampaignError, print_stderr
+from core.files import project_root, read_array, read_json
+from core.pipeline import MODELS, TRAIN, read_generated_yaml
+from core.splits import DATA
+from watch import tracking
+from watch.store import Store, hold_lock, is_dead, store_uri
+
+if TYPE_CHECKING:
+    from torch import nn
+
+RUN_TAGS = {"stage": "PRODUCTION", "purpose": "baseline_benchmark", "phase": "baseline_training"}
+RUN_NOTE = (
+    "Curves and figures are means over seeds, curves as far as every seed trained; each seed's own are in its child run. "
+    "The tag threshold is the best seed's, whose network is the logged model. How busy the machine was: system metrics."
+)
+LISTED_COLUMNS = (  # that MLflow's list of runs shows in `open_ui`
+    *("metrics.`val_f1_score_positive_class`", "metrics.`val_pr_auc`", "metrics.`test_f1_score_positive_class`"),
+    *("tags.`bars`", "tags.`dvc_exp_name`", "tags.`threshold`", "attributes.`Models`"),
+)
+MODEL_FILE = "data/model.pt2"  # of a logged model, beside its MLmodel
+BATCH_SECONDS = 2.0  # epochs that end within so long go to the store together
+SAMPLING_SECONDS, SAMPLES_PER_POINT = 2.0, 5  # between looks at the machine, and looks that make one point
+CURVES_COLOUR = "#0072B2"
+
+Point = tuple[str, float, int]  # a metric's key, value and step
+Record = Mapping[str, Any]  # a row of the training history, values as numbers or text
+
+
+# --- a training while it runs ----------------------------------------------------------------------------------------
+
+
+def follow() -> None:
+    """Log the training whose messages come on standard input, until it says how it ended, or is gone."""
+    messages: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()
+
+    def listen() -> None:
+        with contextlib.suppress(ValueError):  # killed in the middle of a message
+            for line in sys.stdin.buffer:
+                messages.put(json.loads(line))
+        messages.put(["end", "KILLED"])
+
+    threading.Thread(target=listen, daemon=True).start()
+    kind, *start = messages.get()
+    if kind == "end":  # before it began
+        return
+    architecture, seeds, sections, tags = start
+    store = Store()
+    tags = {**describe_code(), **describe_versions(), **tags}
+    run, children, logged = _open_run(store, architecture, seeds, flatten(sections), tags)
+    print_stderr(f"tracking: run {architecture} {run} in {tracking.without_password(store.uri)}")
+    with sampling_machine(run):
+        ending = log_epochs(messages, store, run, children, logged)
+    if ending == "FINISHED":
+        write_run(store, architecture, run)
+    else:
+        store.end((*children.values(), run), ending)
+
+
+def log_epochs(
+    messages: "queue.SimpleQueue[list[Any]]", store: Store, run: str, children: Mapping[int, str], logged: dict[int, int]
+) -> str:
+    """Log the epochs that `messages` tell of, and their means over seeds.
+
+    Args:
+        children: run of each seed.
+        logged: last epoch that each seed's run has; updated.
+
+    Returns:
+        How the training ended.
+    """
+    ending, mean_logged = None, _last_epoch(store, run)
+    unfinished: dict[int, list[Record]] = {}
+    while ending is None:
+        points: dict[str, list[Point]] = {}
+        for kind, *content in next_messages(messages):
+            if kind == "end":
+                ending = content[0]
+                break
+            seed, record, best_f1 = content
+            if record["epoch"] > logged[seed]:  # a resumed training sends all its epochs again
+                logged[seed] = record["epoch"]
+                points.setdefault(children[seed], []).extend(epoch_points(record, best_f1))
+            if record["epoch"] > mean_logged:
+                unfinished.setdefault(record["epoch"], []).append(record)
+        if means := pop_means(unfinished, len(children)):
+            points[run] = means
+        for logged_run, own in points.items():
+            store.log(logged_run, metrics=own)
+    return ending
+
+
+@contextlib.contextmanager
+def sampling_machine(run: str) -> Iterator[None]:
+    """Log how busy this machine is during the block, by MLflow's own sampler in a thread.
+
+    GPUs are included where nvidia-ml-py is installed. What cannot be sampled is left out.
+    """
+    import psutil
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    class Sampler(SystemMetricsMonitor):
+        def monitor(self) -> None:
+            with contextlib.suppress(Exception):
+                psutil.cpu_percent()  # a thread's first call returns 0, later ones the load since the last
+                if not self._shutdown_event.wait(self.sampling_interval):
+                    super().monitor()
+
+    sampler = None
+    with contextlib.suppress(Exception):
+        sampler = Sampler(run, SAMPLING_SECONDS, SAMPLES_PER_POINT, resume_logging=True)
+        sampler.start()
+    yield
+    with contextlib.suppress(Exception):
+        sampler.finish()
+        if not sampler.aggregate_metrics():
+            sampler.collect_metrics()  # the training ended before the thread's first look; this look covers all of it
+        sampler.publish_metrics(sampler.aggregate_metrics())  # MLflow would drop the rest
+        sampler.mlflow_logger.flush()
+
+
+def next_messages(messages: "queue.SimpleQueue[list[Any]]") -> Iterator[list[Any]]:
+    """Yield the next message and those within `BATCH_SECONDS` after it.
+
+    A call to the store costs as much for one message as for many.
+    """
+    yield messages.get()
+    until = time.monotonic() + BATCH_SECONDS
+    with contextlib.suppress(queue.Empty):
+        while True:
+            yield messages.get(timeout=max(0.0, until - time.monotonic()))
+
+
+def _open_run(
+    store: Store, architecture: str, seeds: list[int], params: Mapping[str, Any], tags: Mapping[str, str]
+) -> tuple[str, dict[int, str], dict[int, int]]:
+    """Resume the run of an interrupted training with the same fingerprint, or make a new one.
+
+    Returns:
+        Its id, its children's ids by seed, and the last epoch each child has.
+    """
+    for earlier in store.find_parents(f"tags.fingerprint = '{tags['fingerprint']}'"):
+        if earlier.info.status == "FINISHED":
+            continue
+        if earlier.info.status == "RUNNING" and not is_dead(earlier.data.tags.get("process", "")):
+            continue  # the same training elsewhere
+        run = earlier.info.run_id
+        if not set(store.find_children(run)) <= set(seeds):
+            continue
+        children = _open_children(store, run, seeds)
+        for resumed in (run, *children.values()):
+            store.log(resumed, tags=tags)
+            store.client.update_run(resumed, status="RUNNING")
+        return run, children, {seed: _last_epoch(store, child) for seed, child in children.items()}
+    run, children = _create_run(store, architecture, seeds, params, tags)
+    return run, children, dict.fromkeys(seeds, 0)
+
+
+def _create_run(
+    store: Store, architecture: str, seeds: list[int], params: Mapping[str, Any], tags: Mapping[str, str]
+) -> tuple[str, dict[int, str]]:
+    """Make a training's run and a child for each seed. Returns their ids."""
+    name = f"{architecture} {tags['dvc_exp_name']}".strip()
+    run = store.create(name, {"model_type": architecture, "mlflow.note.content": RUN_NOTE, **RUN_TAGS, **tags})
+    store.log(run, params=params)
+    return run, _open_children(store, run, seeds)
+
+
+def _open_children(store: Store, run: str, seeds: list[int]) -> dict[int, str]:
+    """Return the ids of the run's children by seed; missing ones are made, with the run's tags and parameters."""
+    children = {seed: child.info.run_id for seed, child in store.find_children(run).items()}
+    parent = store.client.get_run(run)
+    kept = {key: value for key, value in parent.data.tags.items() if key.startswith("mlflow.source.") or "mlflow." not in key}
+    for seed in seeds:
+        if seed not in children:
+            own = {**kept, "mlflow.parentRunId": run, "seed": str(seed)}
+            children[seed] = store.create(f"{parent.info.run_name} seed {seed}", own)
+            store.log(children[seed], params={**parent.data.params, "seed": seed})
+    return children
+
+
+def _last_epoch(store: Store, run: str) -> int:
+    """Return the last epoch that a run has; 0 where it has none."""
+    return max((point.step for point in store.client.get_metric_history(run, "epoch/val_f1")), default=0)
+
+
+def epoch_points(record: Mapping[str, float], best_f1: float) -> list[Point]:
+    """Make points of a history row.
+
+    Those are its own columns, and the score of the best epoch so far, under the name that it has at the end.
+    """
+    step = int(record["epoch"])
+    points = [(f"epoch/{key}", value, step) for key, value in record.items() if key not in ("epoch", "seed")]
+    return [*points, ("val_f1_score_positive_class", best_f1, step)]
+
+
+def pop_means(unfinished: dict[int, list[Record]], seeds: int) -> list[Point]:
+    """Remove the epochs that all seeds have finished from `unfinished`, and return points of their means over seeds.
+
+    Args:
+        unfinished: records of each epoch.
+        seeds: how many there are.
+    """
+    finished = {epoch: unfinished.pop(epoch) for epoch in sorted(unfinished) if len(unfinished[epoch]) == seeds}
+    return [
+        (f"epoch/{key}", statistics.fmean(float(record[key]) for record in records), epoch)
+        for epoch, records in finished.items()
+        for key in records[0]
+        if key not in ("epoch", "seed")
+    ]
+
+
+# --- a finished training's run, from the files ----------------------------------------------------------------------
+
+
+def write_run(store: Store, architecture: str, run: str | None = None) -> str:
+    """Complete the run of ``models/<architecture>`` from what is on disk.
+
+    That is epochs, metrics and artefacts, and once `evaluate` has judged it the model.
+
+    Args:
+        run: its id; None finds the one with these very models, or makes it. An experiment of DVC gets one of its own, since
+            other settings of `evaluate` may have judged the same models elsewhere.
+
+    Returns:
+        The run's id.
+    """
+    trained = read_json(Path("metrics/train") / f"{architecture}.json")
+    models_md5 = directory_md5(MODELS / architecture)
+    seeds = [summary["seed"] for summary in trained["seeds"]]
+    tags = {"models_md5": models_md5, "best_seed": str(trained["best_seed"])} | _describe_lock(architecture, models_md5)
+    run = run or _find_run(store, models_md5)
+    if run is None:
+        params = flatten({"train": trained["settings"], architecture: trained["architecture"]})
+        run, _ = _create_run(store, architecture, seeds, params, {**tags, **_describe_backfill(trained)})
+    children = _open_children(store, run, seeds)
+    evaluated = read_evaluation(architecture, trained)
+    with (MODELS / architecture / "training_history.csv").open(newline="") as file:
+        history = list(csv.DictReader(file))
+
+    _write_children(store, children, trained, evaluated, history, tags)
+    _write_parent(store, run, architecture, trained, evaluated, history, tags)
+    _log_artifacts(store, run, architecture, evaluated)
+    if evaluated:
+        _log_model(store, run, architecture, models_md5)
+    store.end((*children.values(), run), "FINISHED")
+    return run
+
+
+def _describe_backfill(trained: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tags of a run that is made from files alone."""
+    data = read_json(DATA / "metadata.json")
+    tags = {"data_hash": data["content_hash"], "bars": data["source"], "precision": trained["precision"]}
+    return {**tags, "process": tracking.this_process(), **describe_code(), "backfilled": "true"}
+
+
+def _write_children(
+    store: Store,
+    children: Mapping[int, str],
+    trained: Mapping[str, Any],
+    evaluated: Mapping[str, Any] | None,
+    history: list[dict[str, str]],
+    tags: Mapping[str, str],
+) -> None:
+    """Complete the run of each seed."""
+    for number, summary in enumerate(trained["seeds"]):
+        child = children[summary["seed"]]
+        store.log(child, metrics=_missing_epochs(store, child, summary["seed"], history))
+        figures = {key: value for key, value in summary.items() if key not in ("seed", "stopped_early")}
+        if evaluated:
+            figures |= {f"test_{key}": value for key, value in evaluated["test"][number].items()}
+        store.log(child, metrics=_changed_points(store, child, figures), tags={**tags, "threshold": summary["threshold"]})
+
+
+def _write_parent(
+    store: Store,
+    run: str,
+    architecture: str,
+    trained: Mapping[str, Any],
+    evaluated: Mapping[str, Any] | None,
+    history: list[dict[str, str]],
+    tags: Mapping[str, str],
+) -> None:
+    """Complete the epochs, figures and tags of the run that stands for all seeds."""
+    last_epoch = _last_epoch(store, run)
+    epochs: dict[int, list[Record]] = {}
+    for row in history:
+        if int(row["epoch"]) > last_epoch:
+            epochs.setdefault(int(row["epoch"]), []).append(row)
+    store.log(run, metrics=pop_means(epochs, len(trained["seeds"])))
+
+    figures = {key: value for key, value in trained.items() if key != "best_seed"}
+    figures["val_pr_auc"] = statistics.fmean(summary["val_pr_auc"] for summary in trained["seeds"])
+    if evaluated:
+        figures |= read_json(Path("metrics/test") / f"{architecture}.json")
+    (best,) = [summary for summary in trained["seeds"] if summary["seed"] == trained["best_seed"]]
+    own = {"threshold": best["threshold"], "mlflow.note.content": RUN_NOTE}
+    store.log(run, metrics=_changed_points(store, run, figures), tags={**tags, **own})
+
+
+def _find_run(store: Store, models_md5: str) -> str | None:
+    """Find the run of these very models; within an experiment of DVC only the experiment's own."""
+    same = store.find_parents(f"tags.models_md5 = '{models_md5}'")
+    name = os.environ.get("DVC_EXP_NAME", "")
+    own = [run for run in same if run.data.tags.get("dvc_exp_name", "") == name] or ([] if name else same)
+    return own[0].info.run_id if own else None
+
+
+def _missing_epochs(store: Store, child: str, seed: int, history: Iterable[Mapping[str, str]]) -> list[Point]:
+    """Make points of the epochs of one seed that its run lacks; `history` holds all seeds' rows."""
+    last, best_f1, points = _last_epoch(store, child), -1.0, []
+    for row in history:
+        if int(row["seed"]) == seed:
+            record = {key: float(value) for key, value in row.items()}
+            best_f1 = max(best_f1, record["val_f1"])
+            points += epoch_points(record, best_f1) if record["epoch"] > last else []
+    return points
+
+
+def _changed_points(store: Store, run: str, figures: Mapping[str, Any]) -> list[Point]:
+    """Make points, at the run's last epoch, of the numbers among `figures` that it lacks or has otherwise."""
+    known = store.client.get_run(run).data.metrics
+    step = _last_epoch(store, run)
+    numbers = {key: float(value) for key, value in figures.items() if isinstance(value, int | float)}
+    return [(key, value, step) for key, value in numbers.items() if known.get(key) != value]
+
+
+def read_evaluation(architecture: str, trained: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Read what `evaluate` found about these very models; None where it has not run, or judged others."""
+    try:
+        result = read_json(Path("metrics/evaluate.json"))["models"][architecture]
+    except CampaignError:
+        return None
+    return result if result["thresholds"] == [summary["threshold"] for summary in trained["seeds"]] else None
+
+
+def _is_compared(architecture: str, evaluated: Mapping[str, Any]) -> bool:
+    """Tell whether the report is about what `evaluate` found."""
+    with contextlib.suppress(CampaignError):
+        f1 = read_json(Path("metrics/compare.json"))["models"][architecture]["test"]["f1"]["by_seed"]
+        return f1 == [row["f1_score_positive_class"] for row in evaluated["test"]]
+    return False
+
+
+def _log_artifacts(store: Store, run: str, architecture: str, evaluated: Mapping[str, Any] | None) -> None:
+    """Log DVC's files and a figure made from them; those of `evaluate` and `compare` only where they are about these models."""
+    files = {
+        "configuration": ["params.yaml", "metrics/train/{}.json", "data/training_data/metadata.json"],
+        "training": ["models/{}/training_history.csv", "plots/learning_curves/{}.png"],
+    }
+    if evaluated:
+        files["test"] = ["plots/confusion/{}.png", "metrics/test/{}.json"]
+    if evaluated and _is_compared(architecture, evaluated):
+        files["report"] = ["reports/comparison.html", "reports/comparison.md", "reports/decisions.md"]
+    for folder, names in files.items():
+        for name in names:
+            if (file := Path(name.format(architecture))).is_file():
+                store.client.log_artifact(run, str(file), folder)
+    with tempfile.TemporaryDirectory() as directory:
+        (Path(directory) / "requirements.txt").write_text(list_packages())
+        store.client.log_artifact(run, f"{directory}/requirements.txt", "environment")
+        if evaluated:
+            (Path(directory) / "pr_and_roc_curves.png").write_bytes(draw_curves(architecture))
+            store.client.log_artifact(run, f"{directory}/pr_and_roc_curves.png", "test")
+
+
+@functools.cache
+def list_packages() -> str:
+    """List the installed packages, a line each, as `pip freeze` does."""
+    return "".join(sorted(f"{package.name}=={package.version}\n" for package in importlib.metadata.distributions()))
+
+
+def draw_curves(architecture: str) -> bytes:
+    """Draw the PR and ROC curves of the best seed on test, as PNG."""
+    from core.png import Figure, to_png
+
+    label = read_json(MODELS / architecture / "network.json")["label"]
+    figure = Figure(figsize=(8, 3.6))
+    panels = figure.subplots(1, 2)
+    axes = {"pr": ("recall", "precision"), "roc": ("fpr", "tpr")}
+    names = {"fpr": "false positive rate", "tpr": "true positive rate"}
+    for panel, (kind, (x, y)) in zip(panels, axes.items(), strict=True):
+        with (Path("plots") / f"{kind}_curves.csv").open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["model"] == label]
+        panel.plot([float(row[x]) for row in rows], [float(row[y]) for row in rows], color=CURVES_COLOUR)
+        panel.set(xlabel=names.get(x, x), ylabel=names.get(y, y), xlim=(0, 1), ylim=(0, 1))
+    panels[0].set_title(f"{label}, test, best seed")
+    return to_png(figure)
+
+
+def _has_model(store: Store, run: str) -> bool:
+    """Tell whether the run has a model that was exported whole and whose files are still there."""
+    from mlflow.entities import LoggedModelStatus
+    from mlflow.exceptions import MlflowException
+
+    outputs = store.client.get_run(run).outputs
+    for model in outputs.model_outputs if outputs else ():
+        with contextlib.suppress(MlflowException):  # deleted
+            if store.client.get_logged_model(model.model_id).status == LoggedModelStatus.READY:
+                files = store.client.list_logged_model_artifacts(model.model_id)
+                files += store.client.list_logged_model_artifacts(model.model_id, "data")
+                if {"MLmodel", MODEL_FILE} <= {file.path for file in files}:
+                    return True
+    return False
+
+
+def _log_model(store: Store, run: str, architecture: str, models_md5: str) -> None:
+    """Log the best seed's network as an MLflow model, unless a run of the same models has it.
+
+    It maps windows to scores, and is saved as an exported graph (pt2), which loads without this repository and without
+    unpickling.
+    """
+    if _has_model(store, run):
+        return
+    same = [found.info.run_id for found in store.find_parents(f"tags.models_md5 = '{models_md5}'")]
+    if logged := [other for other in same if _has_model(store, other)]:
+        store.log(run, tags={"model_of_run": logged[0]})
+        return
+    import mlflow
+    import numpy as np
+    import torch
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    from learn.models import load_model
+
+    network, content = load_model(MODELS / architecture / "best_model.pt")
+    rows = read_array(DATA / "val_X.npy", mapped=True)
+    lookback, assets = content["arguments"]["lookback"], read_array(DATA / "val_asset_ids.npy")
+    windows = np.stack([rows[first : first + lookback] for first in (0, 1)])
+    example = np.concatenate([windows, np.broadcast_to(assets[:2, None, None], (2, lookback, 1))], axis=2).astype(np.float32)
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *example.shape[1:]))]),
+        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1,))]),
+    )
+    before = store.client.get_run(run).info
+    with mlflow.start_run(run_id=run), torch.inference_mode():  # begins and ends the run again
+        mlflow.pytorch.log_model(
+            make_servable(network).eval(),
+            name=architecture,
+            signature=signature,
+            input_example=example,
+            pip_requirements=[f"torch=={importlib.metadata.version('torch')}", f"mlflow=={mlflow.__version__}", "numpy"],
+            tags={"model_type": architecture, "threshold": str(content["threshold"])},
+        )
+    store.client.set_terminated(run, before.status, before.end_time)
+
+
+def make_servable(network: "nn.Module") -> "nn.Module":
+    """Wrap `network` in a module with one input, as model servers need it.
+
+    Returns:
+        A module from windows (B, T, F + 1), scaled features and last the asset's id, float32, to scores (B,) from 0 to 1.
+    """
+    import torch
+
+    from learn.layers import RecurrentStack
+
+    for module in network.modules():
+        if isinstance(module, RecurrentStack):
+            module.by_hand = False
+
+    class Servable(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network.requires_grad_(requires_grad=False)
+
+        def forward(self, windows: torch.Tensor) -> torch.Tensor:
+            return self.network(windows[:, :, :-1], windows[:, -1, -1].long()).sigmoid()
+
+    return Servable()
+
+
+def directory_md5(directory: Path) -> str:
+    """Return the MD5 of a directory as DVC computes it for dvc.lock, without what .dvcignore leaves out."""
+    files = sorted(
+        (path.relative_to(directory).as_posix(), path)
+        for path in directory.rglob("*")
+        if path.is_file() and path.name != ".gitignore" and path.suffix != ".tmp"
+    )
+    listing = [{"md5": hashlib.md5(path.read_bytes()).hexdigest(), "relpath": name} for name, path in files]
+    return hashlib.md5(json.dumps(listing, sort_keys=True).encode()).hexdigest() + ".dir"
+
+
+def _describe_lock(architecture: str, models_md5: str) -> dict[str, str]:
+    """Hash the train stage's entry in dvc.lock, as a tag, where it is the stage that made these models."""
+    with contextlib.suppress(CampaignError, KeyError):
+        entry = _read_locked_stages()[f"{TRAIN}{architecture}"]
+        if any(out["md5"] == models_md5 for out in entry["outs"]):
+            return {"dvc_lock_md5": hashlib.md5(json.dumps(entry, sort_keys=True).encode()).hexdigest()}
+    return {}
+
+
+@functools.cache
+def _read_locked_stages() -> dict[str, Any]:
+    return read_generated_yaml(Path("dvc.lock"))["stages"]
+
+
+def describe_versions() -> dict[str, str]:
+    """Return tags of the versions that trained."""
+    packages = {name: importlib.metadata.version(name) for name in ("torch", "mlflow", "dvc", "numpy")}
+    return {"python": platform.python_version(), **packages}
+
+
+def describe_code() -> dict[str, str]:
+    """Return tags of the commit and of DVC's experiment."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10).stdout.strip()
+
+    tags = {"dvc_exp_name": os.environ.get("DVC_EXP_NAME", "")}  # empty, so that every table of runs has the column
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        if commit := git("rev-parse", "HEAD"):
+            tags |= {"mlflow.source.git.commit": commit, "git_dirty": str(bool(git("status", "--porcelain"))).lower()}
+    return tags
+
+
+def flatten(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Name the leaves of nested mappings by dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{above}{key}.") if isinstance(value, Mapping) else {f"{above}{key}": value}
+    return flat
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+def list_trained() -> list[str]:
+    """List the architectures whose models and metrics are here."""
+    return [file.stem for file in sorted(Path("metrics/train").glob("*.json")) if (MODELS / file.stem).is_dir()]
+
+
+def update() -> None:
+    """Write all runs once standard input says that the stage ended well.
+
+    Before that it does what takes longest, the export of models.
+    """
+    store, here = Store(), list_trained()
+    for name in here:
+        if select.select([sys.stdin], [], [], 0)[0]:
+            break
+        models_md5 = directory_md5(MODELS / name)
+        if run := _find_run(store, models_md5):
+            _log_model(store, run, name, models_md5)
+    if sys.stdin.buffer.read() == tracking.STAGE_ENDED_WELL:
+        for name in here:
+            write_run(store, name)
+
+
+def for_a_person(command: Callable[[], None]) -> Callable[[], None]:
+    """Have `command` raise CampaignError, without a password in it, on whatever a store, a network or a disk can do."""
+
+    @functools.wraps(command)
+    def run() -> None:
+        try:
+            command()
+        except CampaignError:
+            raise
+        except Exception as error:
+            raise CampaignError(tracking.without_password(f"the store {store_uri()} failed: {error}")) from None
+
+    return run
+
+
+@for_a_person
+def backfill() -> None:
+    """Write all runs of the models that are here. Raises CampaignError where there are none."""
+    if not (here := list_trained()):
+        raise CampaignError("no trained models here; run dvc repro, or dvc pull")
+    store = Store()
+    with hold_lock(project_root() / "mlflow.db.backfill"):  # two at once would make every run twice
+        for name in here:
+            print(f"{name:9} run {write_run(store, name)}")
+    print(f"all in {tracking.without_password(store.uri)}")
+
+
+@for_a_person
+def open_ui() -> None:
+    """Print the address of the campaign's runs in MLflow's pages, and become the server of these pages.
+
+    Raises:
+        CampaignError: the store is a server, which has pages of its own.
+    """
+    store = Store()
+    view = json.dumps({"selectedColumns": LISTED_COLUMNS})
+    store.client.set_experiment_tag(store.experiment_id, "mlflow.sharedViewState.campaign", view)
+    page = f"/#/experiments/{store.experiment_id}/runs?workflowType=machine_learning&viewStateShareKey=campaign"
+    if store.uri.startswith("http"):
+        address = tracking.without_password(store.uri).rstrip("/") + page
+        raise CampaignError(f"MLFLOW_TRACKING_URI is a server: open {address} in a browser")
+    print(f"open http://127.0.0.1:{os.environ.get('MLFLOW_PORT', '5000')}{page}", flush=True)
+    settings = {"MLFLOW_BACKEND_STORE_URI": store.uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    arguments = ["-m", "mlflow", "ui", "--host", "127.0.0.1", "--workers", "1"]
+    os.execve(sys.executable, [sys.executable, *arguments], os.environ | settings)
+
+
+if __name__ == "__main__":
+    try:
+        follow() if sys.argv[1] == "follow" else update()
+    except Exception as error:  # whatever a store, a network or a disk can do
+        tracking.warn(error)
+    os._exit(0)  # the listener may still wait for the trainer, and would make an orderly end a fatal error

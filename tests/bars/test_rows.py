@@ -1,0 +1,86 @@
+"""Rows and splits against a slow reference that reads the rules one bar at a time."""
+
+from unittest import mock
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bars import features
+from bars.labels import triple_barrier
+from bars.reading import Bars
+from bars.rows import MIN_DAYS, AssetRows, RowRules, asset_rows, cut_times, split_rows
+from core.errors import CampaignError
+from judge.uncertainty import FEWEST_BLOCKS
+from scaffold import make_frame, to_bars
+
+CALENDAR = ("hour_of_day_sine",)
+WARM_UP = 3
+LABEL = {"profit": 0.02, "stop": 0.01, "horizon": 4}
+HOUR = np.timedelta64(3600, "s")
+
+
+def rows_of(bars: Bars, lookback: int, max_gap: int) -> AssetRows:
+    return asset_rows(bars, RowRules(features=CALENDAR, max_gap=max_gap, lookback=lookback, **LABEL))
+
+
+def slow_samples(bars: Bars, cuts: tuple, lookback: int, max_gap: int) -> dict[str, dict[str, int]]:
+    """Find label by bar time for each split, by the rules, one bar at a time."""
+    times, found = bars.timestamps, {"train": {}, "val": {}, "test": {}}
+    bounds = {"train": (times[0], cuts[0]), "val": cuts, "test": (cuts[1], times[-1] + HOUR * 10_000)}
+    for split, (start, end) in bounds.items():
+        for t in range(len(bars)):
+            unbroken = t
+            while unbroken > 0 and times[unbroken] - times[unbroken - 1] <= max_gap * HOUR:
+                unbroken -= 1
+            first_usable = unbroken + WARM_UP
+            window = range(t - lookback + 1, t + 1)
+            if window[0] < first_usable or not all(start <= times[row] < end for row in window):
+                continue
+            trade = range(t + 1, t + 1 + LABEL["horizon"])
+            if trade[-1] >= len(bars) or any(times[row] - times[row - 1] > max_gap * HOUR for row in trade):
+                continue
+            if times[trade[-1]] + HOUR > end:
+                continue
+            piece = bars[t : trade[-1] + 1]
+            found[split][str(times[t])] = int(triple_barrier(piece, **LABEL)[0][0])
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from([1, 1, 1, 1, 1, 1, 2, 5]), min_size=40, max_size=90), min_size=1, max_size=3),
+    st.integers(1, 5),
+    st.integers(1, 4),
+    st.sampled_from([(0.7, 0.15, 0.15), (0.5, 0.25, 0.25)]),
+)
+def test_samples_match_the_slow_reference(steps, lookback, max_gap, shares):
+    with mock.patch.object(features, "WARM_UP", WARM_UP):
+        assets = []
+        for number, gaps in enumerate(steps):
+            bars = to_bars(make_frame(len(gaps), seed=number))
+            times = np.datetime64("2024-01-01", "s") + np.cumsum(gaps) * HOUR
+            bars = Bars(times, bars.open, bars.high, bars.low, bars.close, bars.volume)
+            try:
+                assets.append((bars, rows_of(bars, lookback, max_gap)))
+            except CampaignError:
+                continue  # no sequence is long enough
+        if not assets:
+            return
+        cuts = cut_times(np.concatenate([rows.timestamps for _, rows in assets]), shares)
+        splits = split_rows([rows for _, rows in assets], cuts, lookback=lookback)
+    for number, (bars, _) in enumerate(assets):
+        expected = slow_samples(bars, cuts, lookback, max_gap)
+        for split, part in splits.items():
+            own = (part.asset_ids == number) & (part.y >= 0)
+            assert dict(zip(part.timestamps[own].astype(str), part.y[own].tolist(), strict=True)) == expected[split]
+
+
+def test_cuts_divide_the_rows_by_time():
+    times = np.datetime64("2024-01-01", "s") + np.repeat(np.arange(100), 3) * HOUR
+    val, test = cut_times(np.random.default_rng(0).permutation(times), (0.7, 0.15, 0.15))
+    assert (val, test) == (times[210], times[255])
+
+
+def test_the_fewest_days_are_those_that_intervals_need():
+    assert MIN_DAYS == FEWEST_BLOCKS

@@ -1,0 +1,26 @@
+"""What training recorded."""
+
+import pytest
+
+from judge.train_record import TrainRecord
+
+
+def test_a_train_record_tells_every_seed_and_means():
+    def seed(number: int, best: int, epochs: int, train: float, val: float, spread: float) -> dict:
+        return {
+            "seed": number, "stopped_early": number == 1, "best_epoch": best, "epochs": epochs,
+            "train_f1_score_positive_class": train, "val_f1_score_positive_class": val, "val_f1_spread_last_10_epochs": spread,
+        }  # fmt: skip
+
+    content = {
+        "train_f1_score_positive_class": 0.5, "val_f1_score_positive_class_std": 0.14, "precision": "float32",
+        "environment": {"torch": "2.13.0", "processor": "AVX2"},
+        "seeds": [seed(1, 3, 18, 0.4, 0.3, 0.02), seed(2, 9, 24, 0.6, 0.5, 0.06)],
+    }  # fmt: skip
+    record = TrainRecord.from_json(content)
+    found = record.convergence()
+    assert (found["best_epochs"], found["epochs"]) == ([3, 9], [18, 24])
+    assert [found[key] for key in ("train_f1", "val_f1", "val_f1_range_last_10_epochs")] == pytest.approx([0.5, 0.4, 0.04])
+    assert (record.unconverged_seeds, record.val_f1_spread) == ([2], 0.14)
+    assert record.trained_with == {"precision": "float32", "torch": "2.13.0", "processor": "AVX2"}
+    assert TrainRecord.from_json(content | {"seeds": content["seeds"][:1]}).val_f1_spread is None

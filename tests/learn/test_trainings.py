@@ -1,0 +1,285 @@
+"""A training as a value, its process, its checkpoint and its outcome."""
+
+import contextlib
+import csv
+import dataclasses
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import f1_score
+
+import train_mlp
+from core import inputs
+from core.files import write_array, write_bytes, write_json
+from core.metrics import sigmoid
+from core.splits import DATA
+from learn import checkpoint, device, worker
+from learn.dataset import Split
+from learn.device import environment, resolve_precision
+from learn.fit import predict
+from learn.models import write_models
+from learn.train_stage import write_metrics
+from learn.trainings import Failed, Loop, Trained, Training, running
+from learn.worker import Begun, EpochEnded, Message
+from scaffold import PROJECT, read_params, write_params
+
+ARGUMENTS = {"hidden_sizes": [8], "dropout": 0.0, "asset_embedding": 2, "n_features": 2, "n_assets": 2, "lookback": 3}
+
+
+def arrays(seed: int, size: int = 120) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(size, 2)).astype(np.float32)
+    y = (X[:, 0] + rng.normal(size=size) > 1).astype(np.int8)
+    y[:2] = -1
+    return {"X": X, "y": y, "asset_ids": rng.integers(0, 2, size).astype(np.int16)}
+
+
+def one(seed: int, splits: Path = DATA, **settings: Any) -> Training:
+    loop = {name: value for name, value in read_params()["train"].items() if name != "seeds"}
+    loop |= {"epochs": 1, "batch_size": 16, "precision": "float32"} | settings
+    return Training("train_mlp:MLP", ARGUMENTS, Loop(**loop), splits, seed)
+
+
+class Parent:
+    """Keep what a training's process sends to its parent."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    def send(self, message: Message) -> None:
+        self.messages.append(message)
+
+
+def test_a_seed_decides_the_weights_that_its_training_starts_from(desk, monkeypatch):
+    for split, seed in (("train", 1), ("val", 2)):
+        for name, array in arrays(seed).items():
+            write_array(DATA / f"{split}_{name}.npy", array)
+    starts, fit = [], worker.fit
+
+    def spy(model: torch.nn.Module, *parts: Split, **settings: Any) -> Iterator:
+        starts.append((settings["seed"], torch.cat([weight.detach().flatten().clone() for weight in model.parameters()])))
+        return fit(model, *parts, **settings)
+
+    monkeypatch.setattr(worker, "fit", spy)
+    parents = [Parent() for _ in range(3)]
+    for number, (seed, parent) in enumerate(zip((1, 1, 2), parents, strict=True)):
+        torch.manual_seed(number)  # whatever the process did before
+        worker.train_from_checkpoint(one(seed), desk / str(number) / "state.pt", parent)
+    assert [seed for seed, _ in starts] == [1, 1, 2]
+    assert torch.equal(starts[0][1], starts[1][1])
+    drawn = ~torch.isin(starts[0][1], torch.tensor([0.0, 1.0]))  # all but batch norm's
+    assert drawn.sum() == 2 * 2 + 8 * (3 * 2 + 2) + 8 + 1
+    assert not (starts[0][1] == starts[2][1])[drawn].any()
+    assert all([type(message) for message in parent.messages] == [Begun, EpochEnded, Trained] for parent in parents)
+
+
+def ended(history: list[float], best: int, patience: int) -> tuple[dict[str, Any], dict[str, Any], Split]:
+    """Model file and summary of a training with these F1 on validation, whose best epoch's threshold is none for train."""
+    torch.manual_seed(3)
+    weights, split = train_mlp.MLP(**ARGUMENTS).state_dict(), Split.of(**arrays(1), lookback=3)
+    rows = [{"val_f1": f1, "val_pr_auc": f1 / 2, "val_loss": 1 - f1} for f1 in history]
+    state = {"history": rows, "best": {"epoch": best, "f1": history[best - 1], "threshold": 0.99, "weights": weights}}
+    model = train_mlp.MLP(**ARGUMENTS)
+    trained = worker.summarise(one(7, patience=patience), model, split, state)
+    return checkpoint.from_bytes(trained.model), trained.summary, split
+
+
+@pytest.mark.parametrize(("best", "stopped_early"), [(7, True), (8, False)])
+def test_a_summary_is_that_of_the_best_epoch_and_says_how_it_ended(best, stopped_early):
+    history = [0.9, 0.1, 0.31, 0.42, 0.4, 0.41, 0.5, 0.5, 0.44, 0.43, 0.42, 0.41]
+    content, summary, split = ended(history, best, patience=5)
+    model = train_mlp.MLP(**ARGUMENTS)
+    model.load_state_dict(content["weights"])
+    y, scores = split.y.numpy(), sigmoid(predict(model, split))
+    assert summary == {
+        "seed": 7,
+        "epochs": 12,
+        "best_epoch": best,
+        "stopped_early": stopped_early,
+        "threshold": 0.99,
+        "val_f1_score_positive_class": 0.5,
+        "val_pr_auc": 0.25,
+        "val_loss": 0.5,
+        "train_f1_score_positive_class": pytest.approx(max(f1_score(y, scores >= score) for score in scores)),
+        "val_f1_spread_last_10_epochs": pytest.approx(0.5 - 0.31),
+    }
+    torch.manual_seed(3)
+    for name, weight in train_mlp.MLP(**ARGUMENTS).state_dict().items():
+        assert torch.equal(content["weights"][name], weight), "not the last epoch's"
+    assert (content["seed"], content["epoch"], content["threshold"], content["arguments"]) == (7, best, 0.99, ARGUMENTS)
+
+
+def test_what_is_written_of_all_seeds_is_their_mean_their_sample_deviation_and_the_best_on_validation(desk):
+    write_bytes(DATA / "scalers.joblib", b"scaler")
+    val, train = [0.3, 0.39, 0.3], [0.8, 0.5, 0.6]
+    outcomes = []
+    for number, (on_val, on_train) in enumerate(zip(val, train, strict=True)):
+        history = [
+            {"epoch": epoch, "train_loss": 0.1, "val_loss": 0.2, "train_f1": on_train, "val_f1": on_val} for epoch in (1, 2)
+        ]
+        summary = {"seed": 4 + number, "best_epoch": 1, "val_f1_score_positive_class": on_val}
+        summary |= {"train_f1_score_positive_class": on_train}
+        outcomes.append(Trained(f"model {4 + number}".encode(), history, summary))
+    write_models(train_mlp.ARCHITECTURE, outcomes)
+    write_metrics("mlp", outcomes, precision="float32", settings={"epochs": 2}, section={"dropout": 0})
+    written = json.loads(Path("metrics/train/mlp.json").read_text())
+    assert written == {
+        "val_f1_score_positive_class": pytest.approx(0.33),
+        "val_f1_score_positive_class_std": pytest.approx(0.03 * 3**0.5),  # the root of (0.03² + 0.06² + 0.03²) / 2
+        "train_f1_score_positive_class": pytest.approx(1.9 / 3),
+        "best_seed": 5,
+        "precision": "float32",
+        "environment": environment(),
+        "settings": {"epochs": 2},
+        "architecture": {"dropout": 0},
+        "seeds": [outcome.summary for outcome in outcomes],
+    }
+    models = {path.name: path.read_bytes() for path in Path("models/mlp").glob("*.*") if path.suffix in (".pt", ".joblib")}
+    by_seed = {f"seed_{seed}.pt": f"model {seed}".encode() for seed in (4, 5, 6)}
+    assert models == by_seed | {"best_model.pt": b"model 5", "scalers.joblib": b"scaler"}
+    with Path("models/mlp/training_history.csv").open() as file:
+        assert [(row["seed"], row["epoch"]) for row in csv.DictReader(file)] == [(s, e) for s in "456" for e in "12"]
+
+
+LESSER = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}  # a processor without bfloat16
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="only an x86-64 processor can be made to pass for a lesser one")
+def test_bfloat16_is_refused_in_one_line_before_anything_starts_where_the_network_cannot_train_in_it(desk):
+    metadata = {"features": ["a"], "assets": ["A"], "lookback": 3, "content_hash": "1", "source": "bars"}
+    write_json(DATA / "metadata.json", metadata)
+    write_params(desk, train={"precision": "bfloat16"})
+    before = sorted(desk.rglob("*"))
+    environment = os.environ | LESSER | {"CAMPAIGN_TRACKING": "on", "MLFLOW_TRACKING_URI": ""}
+    command = [sys.executable, PROJECT / "src/train_lstm.py"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "train_lstm: params.yaml: train.precision is bfloat16, in which this processor (AVX2 without bfloat16 instructions) "
+        "cannot train this network; set it to auto or float32\n"
+    )
+    assert sorted(desk.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("wanted", "native", "trained", "tried", "resolved"),
+    [
+        ("float32", True, True, False, "float32"),
+        ("auto", False, True, False, "float32"),  # emulated bfloat16 is slower
+        ("auto", True, True, True, "bfloat16"),
+        ("auto", True, False, True, "float32"),
+        ("bfloat16", False, True, True, "bfloat16"),
+    ],
+)
+def test_the_precision_is_one_that_this_processor_trains_in_and_tried_where_that_decides(
+    monkeypatch, wanted, native, trained, tried, resolved
+):
+    trials = []
+    monkeypatch.setattr(device, "device", lambda: "cpu")
+    monkeypatch.setattr(device, "multiplies_bfloat16", lambda: native)
+    monkeypatch.setattr(device, "trains_in_bfloat16", lambda *network: trials.append(network) or trained)
+    assert resolve_precision(wanted, train_mlp.MLP, 2, 3) == resolved
+    assert trials == [(train_mlp.MLP, 2, 3)] * tried
+
+
+def test_the_fingerprint_covers_all_that_decides_a_trainings_bytes_but_the_seed(desk, monkeypatch):
+    """What is not code; `test_kills` has that in a real run."""
+
+    def of(content_hash: str = "1", *, seed: int = 1, arguments: dict | None = None, **settings: Any) -> str:
+        write_json(DATA / "metadata.json", {"content_hash": content_hash})
+        training = one(seed, **settings)
+        return dataclasses.replace(training, arguments=ARGUMENTS | (arguments or {})).fingerprint()
+
+    assert of() == of() == of(seed=8)
+    found = [
+        of(),
+        of("2"),
+        of(arguments={"lookback": 4}),
+        of(arguments={"dropout": 0.1}),
+        of(precision="bfloat16"),
+        of(focal_alpha=0.3),
+    ]
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "__version__", "2.0.0")
+        found.append(of())
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "abacus")
+        patch.setattr(torch.cuda, "get_device_name", lambda: "abacus")
+        found.append(of())
+    assert len(set(found)) == 8
+
+
+def test_the_fingerprint_covers_the_code_of_a_train_stage_and_no_other(desk, monkeypatch):
+    write_json(DATA / "metadata.json", {"content_hash": "1"})
+    before = one(1).fingerprint()
+    for name, outdates in (
+        ("train_mlp.py", True),
+        ("learn/fit.py", True),
+        ("core/metrics.py", True),
+        ("train_lstm.py", False),
+        ("watch/progress.py", False),
+        ("judge/money.py", False),
+    ):
+        assert name in inputs.CODE_DIGESTS
+        with monkeypatch.context() as patch:
+            patch.setitem(inputs.CODE_DIGESTS, name, "another version")
+            assert (one(1).fingerprint() != before) == outdates, name
+
+
+def test_code_that_is_reached_by_a_link_is_in_the_fingerprint(tmp_path):
+    (tmp_path / "link").symlink_to(PROJECT / "src")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'link')!r}); import train_mlp; from core import inputs; "
+        "assert {'learn/fit.py', 'core/metrics.py', 'train_mlp.py'} <= set(inputs.CODE_DIGESTS)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_trainings_are_run_in_order_and_their_checkpoints_kept_until_the_block_ends_well(desk):
+    """Two equal trainings with different seeds in two different sets of splits, as folds are; real processes."""
+    for fold, offset in (("a", 0), ("b", 10)):
+        for split, seed in (("train", 1), ("val", 2)):
+            for name, array in arrays(seed + offset).items():
+                write_array(Path(fold) / f"{split}_{name}.npy", array)
+        write_json(Path(fold) / "metadata.json", {"content_hash": fold})
+    trainings = [one(seed, Path(fold)) for fold in "ab" for seed in (2, 1)]
+    first = []
+    with contextlib.suppress(ZeroDivisionError), running(trainings) as runner:
+        first = list(runner.outcomes())
+        assert runner.kept() == ["finished epochs are kept, the same command goes on after them"]
+        raise ZeroDivisionError
+    assert len(list(Path(".checkpoints/mlp").glob("*/seed-*/state.pt"))) == 4
+    with running(trainings) as runner:
+        began = []
+
+        def watch(training: Training) -> contextlib.AbstractContextManager:
+            return contextlib.nullcontext(lambda message: began.append((training, message)))
+
+        again = list(runner.outcomes(watch))
+    assert [outcome.summary["seed"] for outcome in again] == [2, 1, 2, 1]
+    assert [outcome.model for outcome in again] == [outcome.model for outcome in first]
+    assert len({outcome.model for outcome in again}) == 4
+    resumed = {id(training): len(message.history) for training, message in began if isinstance(message, Begun)}
+    assert resumed == {id(training): 1 for training in trainings}, "each went on after its checkpoint"
+    assert not list(Path(".checkpoints").rglob("state.pt"))
+
+
+def test_a_failed_training_is_an_outcome_among_the_others(desk):
+    for split, seed in (("train", 1), ("val", 2)):
+        for name, array in arrays(seed).items():
+            write_array(DATA / f"{split}_{name}.npy", array)
+    write_json(DATA / "metadata.json", {"content_hash": "1"})
+    with running([one(1), one(2, learning_rate=1e30)]) as runner:
+        good, bad = runner.outcomes()
+    assert isinstance(good, Trained)
+    assert isinstance(bad, Failed)
+    assert bad.reason.startswith("mlp seed 2: ")

@@ -1,0 +1,696 @@
+"""The whole pipeline with the real tools, on a campaign of seconds, in a repository of its own."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+from scipy.stats import spearmanr
+from scipy.stats import t as student
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score, f1_score, log_loss, precision_recall_curve, roc_auc_score, roc_curve
+
+from core.files import write_array
+from core.metrics import sigmoid
+from judge.evaluation import read_evaluation
+from judge.money import Trades
+from judge.names import NO_CURVE, REFERENCES, Roster
+from judge.scores import Predictions, judge_model
+from judge.uncertainty import draw_days, holm_levels, shift_test_f1
+from learn import checkpoint
+from learn.dataset import Split
+from learn.fit import predict
+from learn.models import load_model
+from reference import at_temperature, best_f1, calibration_bins, measure, measure_groups, samples_of
+from scaffold import Clone, make_frame, write_symbol
+from terminal import Terminal
+
+pytestmark = pytest.mark.slow
+NETWORKS = {"mlp": "MLP", "lstm": "LSTM + attention", "gru": "GRU + attention", "cnn_lstm": "CNN-LSTM"}
+ARCHITECTURES = tuple(NETWORKS)
+NAMES = Roster(NETWORKS).labels
+MODELS = (*ARCHITECTURES, *REFERENCES)
+COST = 0.003
+TRAIN = [f"train_{name}" for name in ARCHITECTURES]
+ALL = ["simulate_market", "generate_data", *TRAIN, "fit_references", "evaluate", "compare"]
+
+
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    clone = Clone(
+        tmp_path_factory.mktemp("campaign"),
+        market={"bars": 1900},
+        data={"splits": [0.6, 0.15, 0.25]},  # validation and test of different lengths
+        train={"seeds": [10, 7]},  # in no order of numbers; of some networks test has another best one than validation
+        references={"max_windows": 1000},
+        compare={"block_days": 3, "seed": 5},
+    )
+    done = clone.run("dvc repro")
+    assert re.findall(r"^Running stage '(\w+)'", done.stdout, re.MULTILINE) == ALL
+    clone.log = done.stderr
+    clone.commit()
+    return clone
+
+
+def read_lock(text: str) -> dict:
+    return YAML(typ="safe").load(text)["stages"]
+
+
+def test_every_stage_leaves_what_it_promises(campaign):
+    root = campaign.directory
+    for split in ("train", "val", "test"):
+        for name in ("X", "y", "asset_ids", "timestamps", "returns", "held"):
+            assert (root / f"data/training_data/{split}_{name}.npy").is_file()
+    for name in ("scalers.joblib", "asset_id_mapping.json", "metadata.json"):
+        assert (root / "data/training_data" / name).is_file()
+    for name in ARCHITECTURES:
+        files = {file.name for file in (root / "models" / name).iterdir()}
+        assert files == {"best_model.pt", "seed_7.pt", "seed_10.pt", "network.json", "scalers.joblib", "training_history.csv"}
+        with (root / "models" / name / "training_history.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert [(row["seed"], row["epoch"]) for row in rows] == [(s, e) for s in ("7", "10") for e in "123"]
+        wanted = {"train_loss", "val_loss", "train_f1", "val_f1", "val_precision", "val_recall", "val_pr_auc", "learning_rate"}
+        assert wanted | {"threshold"} <= set(rows[0])
+        best = campaign.read(f"metrics/train/{name}.json")["best_seed"]
+        assert (root / f"models/{name}/best_model.pt").read_bytes() == (root / f"models/{name}/seed_{best}.pt").read_bytes()
+    for name in MODELS:
+        assert (root / f"plots/confusion/{name}.png").read_bytes().startswith(b"\x89PNG")
+    keys = {tuple(campaign.read(f"metrics/test/{name}.json")) for name in MODELS}
+    assert len(keys) == 1
+    for name in ("comparison.md", "comparison.html", "decisions.md"):
+        assert "SIMULATED" in (root / "reports" / name).read_text()
+    assert not (root / ".checkpoints").exists(), "a finished campaign leaves no checkpoint"
+    assert not list(root.rglob("*.tmp"))
+
+
+def test_evaluate_finds_the_validation_numbers_that_training_reported(campaign):
+    judged = campaign.read("metrics/evaluate.json")["models"]
+    for name in ARCHITECTURES:
+        for trained, scored in zip(campaign.read(f"metrics/train/{name}.json")["seeds"], judged[name]["val"], strict=True):
+            for key in ("val_f1_score_positive_class", "val_pr_auc"):
+                assert scored[key.removeprefix("val_")] == trained[key]
+
+
+def test_a_model_file_alone_gives_the_reported_scores(campaign, monkeypatch):
+    """Rebuilt from models/ and data/ by hand, as someone who wants to use it would."""
+    monkeypatch.chdir(campaign.directory)
+    arrays = [np.load(f"data/training_data/test_{name}.npy") for name in ("X", "y", "asset_ids")]
+    split = Split.of(*arrays, lookback=campaign.read("data/training_data/metadata.json")["lookback"])
+    for name in ARCHITECTURES:
+        model, content = load_model(Path(f"models/{name}/seed_10.pt"))
+        y, scores = split.y.numpy(), sigmoid(predict(model, split))
+        reported = campaign.read("metrics/evaluate.json")["models"][name]["test"][1]
+        f1 = f1_score(y, scores >= content["threshold"])
+        assert reported["f1_score_positive_class"] == pytest.approx(f1, rel=1e-5)
+        assert reported["pr_auc"] == pytest.approx(average_precision_score(y, scores), rel=1e-5)
+        assert reported["log_loss"] == pytest.approx(log_loss(y, scores), rel=1e-5)
+
+
+def test_what_is_searched_exceeds_every_reference_on_validation(campaign):
+    compared = campaign.read("metrics/compare.json")
+    f1 = {name: model["val"]["f1"]["mean"] for name, model in compared["models"].items()}
+    most = max(f1[name] for name, model in compared["models"].items() if model["kind"] == "reference")
+    for name in ARCHITECTURES:
+        (gate,) = [gate for gate in compared["gates"][name] if gate["gate"].endswith(", the best reference")]
+        assert (gate["value"], gate["threshold"], gate["passed"]) == (f1[name], most, f1[name] > most)
+        if not gate["passed"]:
+            assert name in compared["search_first"]["set_aside"]
+
+
+def split_of(campaign: Clone, split: str) -> dict[str, np.ndarray]:
+    names = ("X", "y", "asset_ids", "timestamps", "returns", "held")
+    return {name: np.load(campaign.directory / f"data/training_data/{split}_{name}.npy") for name in names}
+
+
+def trades_of(campaign: Clone) -> dict[str, Trades]:
+    return {split: Trades.of(split_of(campaign, split)) for split in ("val", "test")}
+
+
+def predictions(campaign: Clone, name: str, folder: str = "data/predictions") -> dict[str, np.ndarray]:
+    return {split: np.load(campaign.directory / folder / f"{name}_{split}.npy") for split in ("val", "test")}
+
+
+def judged_samples(campaign: Clone) -> dict[str, pd.DataFrame]:
+    return {split: samples_of(split_of(campaign, split)) for split in ("val", "test")}
+
+
+def evaluated(campaign: Clone, name: str) -> dict:
+    return campaign.read("metrics/evaluate.json")["models"][name]
+
+
+def approximate(value: object) -> object:
+    """The same value, nested or not, with every number approximate."""
+    if isinstance(value, dict):
+        return {key: approximate(item) for key, item in value.items()}
+    return value if value is None else pytest.approx(value, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_thresholds_temperatures_and_the_best_seed_are_chosen_on_validation(campaign, name):
+    y, scored = judged_samples(campaign)["val"]["y"].to_numpy(), predictions(campaign, name)["val"]
+    model = evaluated(campaign, name)
+    assert model["seeds"] == ([7, 10] if name in ARCHITECTURES else [None])
+    f1 = []
+    for scores, threshold, temperature in zip(scored, model["thresholds"], model["temperatures"], strict=True):
+        f1.append(f1_score(y, scores >= threshold))
+        assert f1[-1] == pytest.approx(best_f1(y, scores))
+        losses = [log_loss(y, at_temperature(scores, other)) for other in np.geomspace(0.05, 20, 100)]
+        assert log_loss(y, at_temperature(scores, temperature)) <= min(losses) + 1e-5
+    assert model["best_seed"] == model["seeds"][int(np.argmax(f1))]
+    ensemble = scored.mean(axis=0)
+    assert f1_score(y, ensemble >= model["ensemble"]["threshold"]) == pytest.approx(best_f1(y, ensemble))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_metric_follows_from_the_predictions_and_what_was_chosen(campaign, name):
+    samples, scored, model = judged_samples(campaign), predictions(campaign, name), evaluated(campaign, name)
+    for split in samples:
+        chosen = zip(scored[split], model["thresholds"], model["temperatures"], strict=True)
+        for seed, found in zip(chosen, model[split], strict=True):
+            expected = measure(samples[split], *seed, COST)
+            assert list(found) == list(expected)
+            assert found == approximate(expected)
+        ensemble, found = scored[split].mean(axis=0), model["ensemble"][split]
+        expected = measure(samples[split], ensemble, model["ensemble"]["threshold"], 1.0, COST)
+        del expected["expected_calibration_error_scaled"]  # of a temperature that is not recorded
+        assert {key: found[key] for key in expected} == approximate(expected)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_asset_and_month_is_measured_on_test(campaign, name):
+    samples, scored, model = judged_samples(campaign)["test"], predictions(campaign, name)["test"], evaluated(campaign, name)
+    numbers = campaign.read("data/training_data/asset_id_mapping.json")
+    symbols = samples["asset_ids"].map({number: symbol for symbol, number in numbers.items()})
+    for key, groups in {"by_asset": symbols, "by_month": samples["month"]}.items():
+        for table, scores, threshold in zip(model[key], scored, model["thresholds"], strict=True):
+            assert table == approximate(measure_groups(samples, groups, scores, threshold))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_leaderboard_has_means_over_seeds(campaign, name):
+    model, row = evaluated(campaign, name), campaign.read(f"metrics/test/{name}.json")
+    val, test = pd.DataFrame(model["val"]), pd.DataFrame(model["test"])
+    money = pd.DataFrame(test.pop("money").tolist())
+    keys = ("f1_score_positive_class", "pr_auc", "roc_auc", "precision", "recall", "brier_score", "f1_at_0.5")
+    above = money["hit_rate"].mean() - money["break_even_hit_rate"].mean()
+    expected = {f"test_{key}": test[key].mean() for key in keys}
+    expected |= {f"val_{key}": val[key].mean() for key in ("f1_score_positive_class", "pr_auc")}
+    expected |= {"test_trades": money["trades"].mean(), "test_mean_return_net": money["mean_return_net"].mean()}
+    expected["test_hit_rate_above_break_even"] = above
+    expected["test_f1_std_over_seeds"] = test["f1_score_positive_class"].std() if len(test) > 1 else None
+    assert row == approximate(expected)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_curves_are_those_of_the_best_seed_on_test(campaign, name):
+    model, samples = evaluated(campaign, name), judged_samples(campaign)["test"]
+    scores, y = predictions(campaign, name)["test"][model["seeds"].index(model["best_seed"])], samples["y"].to_numpy()
+    rows = {}
+    for kind in ("pr", "roc", "calibration", "threshold"):
+        table = pd.read_csv(campaign.directory / f"plots/{kind}_curves.csv")
+        rows[kind] = table[table["model"] == NAMES[name]].drop(columns="model")
+    if name in NO_CURVE:
+        assert all(table.empty for table in rows.values())
+        return
+
+    def points(*columns: np.ndarray) -> set[tuple[float, ...]]:
+        return set(zip(*(np.round(column, 9).tolist() for column in columns), strict=True))
+
+    precision, recall, _ = precision_recall_curve(y, scores)
+    assert points(rows["pr"]["recall"], rows["pr"]["precision"]) <= points(recall, precision)
+    fpr, tpr, _ = roc_curve(y, scores, drop_intermediate=False)
+    assert points(rows["roc"]["fpr"], rows["roc"]["tpr"]) <= points(fpr, tpr)
+    assert rows["calibration"].to_numpy() == pytest.approx(calibration_bins(y, scores).to_numpy())
+    assert rows["threshold"]["share_called"].iloc[-1] == 1
+    for point in rows["threshold"].itertuples():
+        returns, hits = samples["returns"][scores >= point.threshold], y[scores >= point.threshold]
+        assert (point.trades, point.share_called) == (len(hits), pytest.approx(len(hits) / len(y)))
+        assert point.precision == pytest.approx(hits.mean())
+        assert (point.mean_return, point.mean_return_net) == pytest.approx((returns.mean(), returns.mean() - COST))
+        totals = returns.sum() / 2, (returns - COST).sum() / 2  # two assets
+        assert (point.total_return, point.total_return_net) == pytest.approx(totals)
+
+
+def test_references_are_fitted_on_evenly_spaced_train_windows(campaign):
+    """Each once more, by other ways, on a thousand of them from the first to the last."""
+    metadata = campaign.read("data/training_data/metadata.json")
+    own = YAML(typ="safe").load(campaign.directory / "params.yaml")["references"]
+    features, lookback = metadata["features"], metadata["lookback"]
+    x, y, ids, last = {}, {}, {}, {}
+    for split in ("train", "val", "test"):
+        part = split_of(campaign, split)
+        ends = [row for row, label in enumerate(part["y"]) if label >= 0]
+        if split == "train":
+            assert len(ends) > 1500
+            ends = [ends[round(k * (len(ends) - 1) / 999)] for k in range(1000)]
+        x[split] = np.stack([part["X"][end - lookback + 1 : end + 1].ravel() for end in ends])
+        y[split], ids[split], last[split] = part["y"][ends], part["asset_ids"][ends], part["X"][ends]
+
+    areas = [roc_auc_score(y["train"], column) for column in last["train"].T]
+    best = int(np.argmax(np.abs(np.array(areas) - 0.5)))
+    found = campaign.read("models/references/one_column.json")
+    assert found["column"] == features[best] == campaign.read("metrics/evaluate.json")["one_column"]
+    assert found["train_roc_auc"] == pytest.approx(max(areas[best], 1 - areas[best]))
+    boosting = HistGradientBoostingClassifier(
+        max_iter=own["boosting_rounds"],
+        learning_rate=own["boosting_learning_rate"],
+        max_leaf_nodes=own["boosting_leaves"],
+        min_samples_leaf=own["boosting_min_leaf"],
+        early_stopping=False,
+    ).fit(x["train"], y["train"])
+    logistic = LogisticRegression(C=own["logistic_c"], tol=1e-6, max_iter=5000).fit(x["train"].astype(float), y["train"])
+    positives = pd.Series(y["train"]).groupby(ids["train"]).mean()
+    assert positives.nunique() == 2
+    for split in ("val", "test"):
+        scored = {name: predictions(campaign, name, "models/references")[split] for name in REFERENCES}
+        assert spearmanr(scored["one_column"], last[split][:, best]).statistic == pytest.approx(np.sign(areas[best] - 0.5))
+        assert scored["prior"] == pytest.approx(positives[ids[split]].to_numpy())
+        assert (scored["always_positive"] == 1).all()
+        assert scored["gradient_boosting"] == pytest.approx(boosting.predict_proba(x[split])[:, 1])
+        assert scored["logistic_regression"] == pytest.approx(logistic.predict_proba(x[split].astype(float))[:, 1], abs=1e-3)
+        for name in REFERENCES:
+            assert (predictions(campaign, name)[split] == scored[name]).all()
+
+
+LUCK = {  # which split each knows, and what share of it its seeds get wrong
+    "mlp": ("val", [0.04, 0.02]),
+    "gru": ("test", [0.04, 0.02]),
+    "prior": ("test", [0.3]),
+    "lstm": ("val", [0.25, 0.24]),
+}
+
+
+@pytest.fixture(scope="module")
+def lucky(campaign: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """The campaign compared once more, as if each of these had known the labels of one split, and nothing of the other."""
+    clone = Clone.of(tmp_path_factory.mktemp("lucky"))
+    left = shutil.ignore_patterns(".git", ".dvc", "*.pt", "simulated")
+    shutil.copytree(campaign.directory, clone.directory, dirs_exist_ok=True, ignore=left)
+    clone.params(compare={"confidence": 0.8})
+    trades, path = trades_of(clone), clone.directory / "metrics/evaluate.json"
+    evaluation, symbols = read_evaluation(path), clone.read("data/training_data/metadata.json")["assets"]
+    rng = np.random.default_rng(0)
+    for name, (known, wrong) in LUCK.items():
+        seeds, scored = len(wrong), {}
+        for split, own in trades.items():
+            share = np.array(wrong if split == known else [0.45, 0.52][-seeds:])[:, None]
+            told = np.where(rng.random((seeds, len(own.y))) < share, 1 - own.y, own.y)
+            scored[split] = np.clip(rng.normal(0.25 + 0.5 * told, 0.08), 0.01, 0.99)
+            write_array(clone.directory / f"data/predictions/{name}_{split}.npy", scored[split])
+        made_up = Predictions(seeds=evaluation.models[name].seeds, thresholds=[0.5, 0.45][:seeds], **scored)
+        evaluation.models[name] = judge_model(made_up, trades, symbols, COST)
+    evaluation.write(path)
+    clone.run("python src/compare.py")
+    return clone
+
+
+def clear_pairs(compared: dict, split: str) -> set[tuple[str, str]]:
+    """Which model beats which beyond chance."""
+    return {(pair["better"], pair["worse"]) for pair in compared["pairs"][split] if pair["clear"]}
+
+
+def test_models_are_chosen_on_validation_and_compared_on_test(lucky):
+    compared, trades = lucky.read("metrics/compare.json"), trades_of(lucky)
+    models, judged = compared["models"], lucky.read("metrics/evaluate.json")["models"]
+    val, test = ({name: model[split]["f1"]["mean"] for name, model in models.items()} for split in ("val", "test"))
+    for split, means in {"val": val, "test": test}.items():
+        for name, f1 in means.items():
+            called = predictions(lucky, name)[split] >= np.array(judged[name]["thresholds"])[:, None]
+            assert f1 == pytest.approx(fmean(f1_score(trades[split].y, row) for row in called))
+    assert list(models) == list(MODELS)
+    assert compared["ranking"] == sorted(models, key=lambda name: -val[name])
+    assert (compared["ranking"][0], compared["test_verdict"]["first"]) == ("mlp", "gru")
+    tied = {name for name in models if name != "gru" and ("gru", name) not in clear_pairs(compared, "test")}
+    assert set(compared["test_verdict"]["ties"]) == tied
+    assert (compared["test_verdict"]["winner"] is None) == bool(tied)
+    assert not tied & set(REFERENCES)
+    assert max(REFERENCES, key=val.get) != max(REFERENCES, key=test.get) == "prior"
+
+    searched = compared["search_first"]
+    worthy = [
+        name
+        for name in ARCHITECTURES
+        if all(gate["value"] > gate["threshold"] for gate in compared["gates"][name] if gate["decides"])
+    ]
+    assert (searched["primary"], searched["secondary"]) == ("mlp", [])
+    for name in worthy:
+        assert name == "mlp" or ("mlp", name) in clear_pairs(compared, "val")
+    assert searched["set_aside"] == [name for name in compared["ranking"] if name in ARCHITECTURES and name != "mlp"]
+    assert searched["reasons"]["lstm"].endswith("below MLP on validation, beyond chance")
+    on_test = clear_pairs(compared, "test")
+    assert ("mlp", "lstm") not in on_test
+    assert all(("gru", name) in on_test and ("mlp", name) not in on_test for name in REFERENCES)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_gates_hold_each_network_against_its_own_figures(lucky, name):
+    compared, trades = lucky.read("metrics/compare.json"), trades_of(lucky)["val"]
+    models, scored = compared["models"], predictions(lucky, name)["val"]
+    val, test = ({other: model[split]["f1"]["mean"] for other, model in models.items()} for split in ("val", "test"))
+    gates = {gate["gate"]: gate for gate in compared["gates"][name]}
+    decide = [gate for gate in gates.values() if gate["decides"]]
+    assert {gate["value"] for gate in decide} == {val[name]}
+    best = max(REFERENCES, key=val.get)
+    assert {gate["gate"].removeprefix("validation F1 above "): gate["threshold"] for gate in decide} == pytest.approx(
+        {
+            "the minimum": 0.2,
+            "always-positive": f1_score(trades.y, trades.y >= 0),
+            f"{REFERENCES[best]}, the best reference": val[best],
+            "the best F1 of the shift test": fmean(shift_test_f1(trades.y, row, trades.asset_ids, 499) for row in scored),
+        }
+    )
+    for reference, label in REFERENCES.items():
+        gate = gates[f"beats {label} on test, beyond chance"]
+        beaten = (name, reference) in clear_pairs(compared, "test")
+        assert (gate["passed"], gate["value"], gate["threshold"]) == (beaten, test[name], test[reference])
+    money, record = models[name]["test"]["money"], lucky.read(f"metrics/train/{name}.json")
+    rate, earns = gates["test hit rate above break-even"], gates["test return after costs above zero, beyond chance"]
+    assert (rate["value"], rate["threshold"]) == (money["hit_rate"], money["break_even_hit_rate"])
+    assert (earns["passed"], earns["value"]) == (name in compared["earning"], money["total_return_net"])
+    gap = record["train_f1_score_positive_class"] - val[name]
+    assert gates["train-validation F1 gap"]["value"] == pytest.approx(gap)
+
+
+class Figure:
+    """A figure by seed and by bootstrap draw, its error and interval by the formulas of Student, Welch and Satterthwaite."""
+
+    def __init__(self, by_seed: np.ndarray, drawn: np.ndarray, blocks: float):
+        self.mean = float(np.mean(by_seed))
+        variances = [(np.var(drawn) * blocks / (blocks - 1), blocks - 1)]  # with their degrees of freedom
+        if len(by_seed) > 1:
+            variances.append((np.var(by_seed, ddof=1) / len(by_seed), len(by_seed) - 1))
+        self.error = sum(variance for variance, _ in variances) ** 0.5
+        if self.error > 0:
+            self.freedom = self.error**4 / sum(variance**2 / freedom for variance, freedom in variances)
+
+    def interval(self, confidence: float) -> list[float]:
+        half = student.ppf((1 + confidence) / 2, self.freedom) * self.error if self.error > 0 else 0.0
+        return [self.mean - half, self.mean + half]
+
+    def p_value(self) -> float:
+        if self.error == 0:  # such as of two models that call every sample
+            return float(self.mean == 0)
+        return 2 * student.sf(abs(self.mean) / self.error, self.freedom)
+
+
+def figures_of(trades: Trades, called: np.ndarray, weights: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """F1 and mean daily return of calls, bool (S, N), by seed (S,) and, as means over seeds, by draw (draws,)."""
+    days = pd.Index(trades.timestamps.astype("datetime64[D]"))
+    f1, drawn_f1, daily, drawn_daily = [], [], [], []
+    for row in called:
+        hits = pd.DataFrame({"tp": row & (trades.y > 0), "called": row, "positive": trades.y > 0}).groupby(days).sum()
+        drawn = weights @ hits.to_numpy(float)
+        f1.append(f1_score(trades.y, row))
+        drawn_f1.append(2 * drawn[:, 0] / (drawn[:, 1] + drawn[:, 2]))
+        paid = np.where(trades.entries(row), trades.returns.astype(float) - 0.003, 0) / len(np.unique(trades.asset_ids))
+        returns = pd.Series(paid).groupby(days).sum().to_numpy()
+        daily.append(returns.mean())
+        drawn_daily.append(weights @ returns / weights.sum(axis=1))
+    return {
+        "f1": (np.array(f1), np.mean(drawn_f1, axis=0)),
+        "daily": (np.array(daily), np.mean(drawn_daily, axis=0)),
+    }
+
+
+def test_intervals_and_ties_are_of_the_days_seeds_and_blocks_that_are_set(lucky):
+    compared, judged = lucky.read("metrics/compare.json"), lucky.read("metrics/evaluate.json")["models"]
+    assert compared["block_days"] == {"val": 2, "test": 3}, "a fourth of the days at most; as set"
+    for split, trades in trades_of(lucky).items():
+        days = len(np.unique(trades.timestamps.astype("datetime64[D]")))
+        assert compared["days"][split] == days
+        blocks = days / compared["block_days"][split]
+        weights = draw_days(days, compared["block_days"][split], 200, 5)
+        figures = {}
+        for name, model in judged.items():
+            called = predictions(lucky, name)[split] >= np.array(model["thresholds"])[:, None]
+            figures[name] = figures_of(trades, called, weights)
+            f1, found = Figure(*figures[name]["f1"], blocks), compared["models"][name][split]["f1"]
+            low, high = f1.interval(0.8)
+            assert found["by_seed"] == pytest.approx(figures[name]["f1"][0])
+            assert found["interval"] == pytest.approx([max(low, 0), min(high, 1)])
+            if split == "test":
+                daily, money = Figure(*figures[name]["daily"], blocks), compared["models"][name]["test"]["money"]
+                assert money["return_per_day_net"] == pytest.approx(daily.mean)
+                assert money["return_per_day_interval"] == pytest.approx(daily.interval(0.8))
+
+        differences = []
+        for pair in compared["pairs"][split]:
+            (one, drawn_one), (other, drawn_other) = (figures[pair[key]]["f1"] for key in ("better", "worse"))
+            by_seed = one - other if len(one) == len(other) else np.subtract.outer(one, other).ravel()
+            differences.append(Figure(by_seed, drawn_one - drawn_other, blocks))
+        levels = holm_levels([difference.p_value() for difference in differences], 0.2)
+        for pair, difference, (p_holm, level) in zip(compared["pairs"][split], differences, levels, strict=True):
+            assert pair["difference"] == pytest.approx(difference.mean) and pair["difference"] >= 0
+            assert pair["p_value"] == pytest.approx(difference.p_value())
+            assert pair["p_holm"] == pytest.approx(p_holm)
+            assert pair["interval"] == pytest.approx([np.clip(end, -1, 1) for end in difference.interval(1 - level)])
+            assert pair["clear"] == (p_holm < 0.2)
+        if split == "test":
+            daily = [Figure(*figures[name]["daily"], blocks) for name in ARCHITECTURES]
+            levels = holm_levels([figure.p_value() for figure in daily], 0.2)
+            earn = [
+                name
+                for name, figure, (p_holm, _) in zip(ARCHITECTURES, daily, levels, strict=True)
+                if figure.mean > 0 and p_holm < 0.2
+            ]
+            assert compared["earning"] == earn == ["gru"]
+
+
+def test_the_figures_compared_are_means_and_the_confusion_that_of_the_best_validation_seed(lucky):
+    compared, judged = lucky.read("metrics/compare.json")["models"], lucky.read("metrics/evaluate.json")["models"]
+    luck = judged["gru"]["test"][0]["f1_score_positive_class"] < judged["gru"]["test"][1]["f1_score_positive_class"]
+    assert luck and (judged["gru"]["best_seed"], judged["mlp"]["best_seed"]) == (7, 10)
+    for name, model in judged.items():
+        best, test = model["seeds"].index(model["best_seed"]), compared[name]["test"]
+        assert test["confusion"] == {key: model["test"][best][key] for key in ("tp", "fp", "fn", "tn")}
+        assert test["temperature"] == pytest.approx(np.mean(model["temperatures"]))
+        for split in ("val", "test"):
+            for key in ("pr_auc", "precision", "log_loss", "expected_calibration_error_scaled"):
+                assert compared[name][split][key] == pytest.approx(np.mean([row[key] for row in model[split]]))
+            assert compared[name][split]["ensemble_f1"] == model["ensemble"][split]["f1_score_positive_class"]
+        for kind in ("by_asset", "by_month"):
+            for group, row in test[kind].items():
+                assert row["f1"] == pytest.approx(np.mean([table[group]["f1"] for table in model[kind]]))
+
+
+def test_a_log_file_gets_plain_lines(campaign):
+    assert "\r" not in campaign.log
+    assert "\x1b" not in campaign.log
+    line = r"^gru seed 7: epoch 3/3: train/val loss 0\.\d+/0\.\d+, F1 0\.\d+/0\.\d+, best 0\.\d+ at \d, \d+\.\d s$"
+    assert len(re.findall(line, campaign.log, re.MULTILINE)) == 1
+    assert re.search(r"^gru seed 7: stopped after epoch 3: all epochs done; best 0\.", campaign.log, re.MULTILINE)
+
+
+def test_nothing_changed_reruns_nothing(campaign):
+    assert campaign.repro() == []
+
+
+def test_the_leaderboard_is_dvc_metrics_show(campaign):
+    shown = json.loads(campaign.run("dvc metrics show --json").stdout)[""]["data"]
+    assert set(shown) == {f"metrics/test/{name}.json" for name in MODELS}
+    assert all("test_f1_score_positive_class" in row["data"] for row in shown.values())
+
+
+def test_the_charts_have_colours_by_model_and_need_no_network(campaign):
+    shown = json.loads(campaign.run("dvc plots show --json").stdout)["data"]
+    charts = {"learning_curves", "pr_curves", "roc_curves", "calibration_curves"}
+    assert charts <= set(shown)
+    for name in sorted(charts):
+        (chart,) = shown[name]
+        assert '"field": "model"' in json.dumps(chart["content"]).replace('\\"', '"')
+    campaign.run("dvc plots show -o shown")
+    page = (campaign.directory / "shown/index.html").read_text()
+    assert not re.findall(r"<(?:script|link)[^>]+(?:src|href)\s*=\s*[\"']?(?:https?:)?//[^>]*", page)
+    assert "vega" in page
+
+
+@pytest.mark.parametrize(
+    ("change", "rerun"),
+    [
+        ({"evaluate": {"cost_per_trade": 0.001}}, ["evaluate", "compare"]),
+        ({"compare": {"confidence": 0.9}}, ["compare"]),
+        ({"gru": {"hidden_size": 12}}, ["train_gru", "evaluate", "compare"]),
+        ({"references": {"boosting_rounds": 4}}, ["fit_references", "evaluate", "compare"]),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_changed_parameter_reruns_just_what_it_touches(campaign, change, rerun):
+    campaign.params(**change)
+    assert campaign.repro() == rerun
+    campaign.run("git checkout -q params.yaml dvc.lock metrics reports")
+    campaign.run("dvc checkout")
+    assert campaign.repro() == []
+
+
+def test_a_changed_network_reruns_its_training_and_the_judging(campaign):
+    script = campaign.directory / "src/train_cnn_lstm.py"
+    script.write_text(script.read_text() + "\n# a comment counts: DVC compares bytes\n")
+    assert campaign.repro()[0] == "train_cnn_lstm"
+    campaign.run("git checkout -q src dvc.lock")
+    campaign.run("dvc checkout")
+
+
+def test_one_stage_can_be_named(campaign):
+    campaign.params(train={"learning_rate": 0.002})
+    assert campaign.repro("train_gru") == ["train_gru"]
+    campaign.run("git checkout -q params.yaml dvc.lock")
+    campaign.run("dvc checkout")
+
+
+def test_a_failed_stage_is_one_line_and_loses_nothing(campaign):
+    before = campaign.lock()
+    kept = (campaign.directory / "models/mlp/best_model.pt").read_bytes()
+    campaign.params(data={"lookback": 0}, mlp={"dropout": "0.3"})
+    done = campaign.run("dvc repro", fails=True)
+    assert "generate_data: params.yaml: data.lookback is 0; it must be greater than or equal to 1" in done.stderr
+    assert "Traceback" not in done.stderr
+    campaign.params(data={"lookback": 24})
+    done = campaign.run("dvc repro train_mlp", fails=True)
+    assert "train_mlp: params.yaml: mlp.dropout is '0.3'; it must be a valid number, not text in quotes" in done.stderr
+    campaign.run("git checkout -q params.yaml dvc.lock")
+    campaign.run("dvc checkout")
+    assert (campaign.directory / "models/mlp/best_model.pt").read_bytes() == kept
+    assert campaign.repro() == []
+    assert campaign.lock() == before
+
+
+def test_a_terminal_gets_bars(campaign):
+    terminal = Terminal(100)
+    ended = subprocess.run(
+        [sys.executable, "src/train_mlp.py"],
+        cwd=campaign.directory,
+        stdout=terminal.child,
+        stderr=terminal.child,
+        env=os.environ | {"CAMPAIGN_JOBS": "1", "TERM": "xterm"},
+    )
+    seven, ten, rest = terminal.show()
+    terminal.close()
+    assert ended.returncode == 0
+    assert re.search(r"mlp seed 7 \|█+\|  3/3  best 0\.\d{3} at \d  loss 0\.\d{4}  at most +0:00 ", terminal.written)
+    assert re.fullmatch(r"mlp seed 7: stopped after epoch 3: all epochs done; best 0\.\d{3} at \d", seven)
+    assert re.fullmatch(r"mlp seed 10: stopped after epoch 3: all epochs done; best 0\.\d{3} at \d", ten)
+    assert rest == ""
+    assert campaign.repro() == [], "the same bytes as before"
+
+
+def test_own_bars_are_one_switch(campaign, tmp_path):
+    """An absolute path, as an experiment; what was simulated before is not touched."""
+    for number, symbol in enumerate(("AAA", "BBB")):
+        write_symbol(tmp_path, symbol, make_frame(900, seed=number, volatility=0.015))
+    done = campaign.run(f"dvc exp run --name own -S data.bars={tmp_path} -S train.epochs=1")
+    assert re.findall(r"^Running stage '(\w+)'", done.stdout, re.MULTILINE) == ALL[1:]
+    assert campaign.read("data/training_data/metadata.json")["assets"] == ["AAA", "BBB"]
+    assert "SIMULATED" not in (campaign.directory / "reports/comparison.md").read_text()
+    table = campaign.run("dvc exp show --csv").stdout
+    assert "own" in table
+    assert str(tmp_path) in table
+    campaign.run("git checkout -q .")
+    campaign.run("dvc checkout")
+    assert campaign.repro() == []
+
+
+def test_another_clone_with_everything_else_different_gives_the_same_bytes(campaign, tmp_path):
+    """`make verify` in another directory, one job, more threads, another umask, locale, time zone, hash seed and taste in
+    pictures, the bars' path spelt otherwise; one out is tampered with."""
+    lock = campaign.lock()
+    genuine = re.search(r"path: plots/roc_curves.csv\n      hash: md5\n      md5: (\w+)", lock).group(1)
+    (campaign.directory / "dvc.lock").write_text(lock.replace(genuine, "deadbeef" * 4))
+    params = campaign.directory / "params.yaml"
+    params.write_text(params.read_text().replace("data/simulated", "./data/simulated"))
+    campaign.commit()
+    originals = {path: path.stat().st_ino for path in (campaign.directory / "data/simulated").rglob("*.parquet")}
+    assert originals
+    (tmp_path / "matplotlibrc").write_text("font.size: 20\naxes.facecolor: pink\n")
+    done = campaign.run(
+        "sh -c 'umask 077; exec python src/campaign.py verify'",
+        fails=True,
+        CAMPAIGN_JOBS="1",
+        OMP_NUM_THREADS="7",
+        TZ="Asia/Kathmandu",
+        LC_ALL="C",
+        PYTHONHASHSEED="7",
+        MATPLOTLIBRC=str(tmp_path / "matplotlibrc"),
+        MPLBACKEND="module://a_notebook",
+    )
+    assert {path: path.stat().st_ino for path in originals} == originals
+    results = [line.split() for line in done.stdout.splitlines() if line.startswith(("identical", "DIFFERENT"))]
+    assert [path for verdict, path in results if verdict == "DIFFERENT"] == ["plots/roc_curves.csv"]
+    assert {path for _, path in results} == {out["path"] for stage in read_lock(lock).values() for out in stage["outs"]}
+    assert done.stderr.splitlines()[-1] == f"verify: 1 of {len(results)} outs differ from dvc.lock"
+    campaign.run("git reset -q --hard HEAD~1")
+
+
+def test_no_out_holds_what_changes_by_itself(campaign):
+    """No path of this machine, no host, no user, no time of day."""
+    forbidden = [str(campaign.directory), os.uname().nodename, str(Path.home()), sys.prefix]
+    for name in ("data", "models", "metrics", "plots", "reports"):
+        for file in (campaign.directory / name).rglob("*"):
+            if file.is_file():
+                content = file.read_bytes()
+                assert not [word for word in forbidden if len(word) > 3 and word.encode() in content], file
+
+
+def test_a_model_that_does_not_belong_to_the_data_is_refused(campaign):
+    model = campaign.directory / "models/mlp/seed_7.pt"
+    genuine = model.read_bytes()
+    content = checkpoint.from_bytes(genuine)
+    content["weights"]["head.weight"] = -content["weights"]["head.weight"]
+    model.unlink()
+    model.write_bytes(checkpoint.to_bytes(content))
+    refused = campaign.run("python src/evaluate.py", fails=True).stderr.splitlines()[-1]
+    assert re.match(r"evaluate: models/mlp/seed_7.pt scores validation F1 0\.\d+, training reported 0\.\d+", refused)
+    assert refused.endswith("run dvc repro --force train_mlp")
+    model.write_bytes(genuine[:3000])  # while other seeds are being scored
+    damaged = campaign.run("python src/evaluate.py", fails=True)
+    assert damaged.returncode == 1
+    assert damaged.stderr.splitlines()[-1].startswith("evaluate: models/mlp/seed_7.pt is not a model of this campaign")
+    model.write_bytes(genuine)
+    campaign.run("dvc checkout --force")
+
+
+def test_a_model_whose_network_was_edited_since_is_refused(campaign):
+    script = campaign.directory / "src/train_gru.py"
+    genuine = script.read_text()
+    script.write_text(f"{genuine}\n# another forward would look the same to evaluate\n")
+    refused = campaign.run("python src/evaluate.py", fails=True).stderr.splitlines()[-1]
+    assert refused == "evaluate: models/gru was trained with another src/train_gru.py; train it anew: dvc repro train_gru"
+    script.write_text(genuine)
+    campaign.run("dvc checkout --force")
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+sys.path.insert(0, "src")
+import evaluate, torch
+from core.run import run
+
+calls = []
+def scoring(model, split):
+    calls.append(split)
+    if len(calls) == 2:
+        for moment in range(3):
+            threading.Timer(0.2 * moment, os.kill, (os.getpid(), signal.SIGINT)).start()
+    until = time.monotonic() + 1
+    while time.monotonic() < until:
+        torch.ones(64, 64) @ torch.ones(64, 64)
+
+evaluate.predict = scoring
+run(evaluate.main)
+"""
+
+
+def test_ctrl_c_while_networks_predict_ends_as_an_interrupt(campaign):
+    (campaign.directory / "interrupted.py").write_text(INTERRUPTED)
+    done = campaign.run("python interrupted.py", fails=True)
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[-1] == "interrupted: interrupted"
