@@ -66,14 +66,14 @@ def with_interval(f1: Mapping[str, Any]) -> str:
 
 OPTIMISM = (
     "Validation F1 is optimistic, because epoch and threshold were chosen on it: even scores without information exceed "
-    "always-positive there. That also narrows the gap to train, and may narrow the spread over seeds. The shift test measures "
-    "how much the choice is worth: labels are shifted in time, and the same scores get the threshold that is best for them. Use "
-    "validation to decide what to search, and test to judge what was learnt."
+    "always-positive there. This also narrows the gap to train, and can narrow the spread over seeds. The shift test measures "
+    "how much is due to choosing: each asset's labels are shifted in time (a circular shift), so that they no longer belong to "
+    "the scores, and the threshold is chosen anew. Use validation to decide what to search, and test to judge what was learnt."
 )
 PASSED_BY_CHANCE = (
-    'A gate "beyond chance" can fail although its value is above the threshold: then chance is enough to explain the difference.'
+    'A gate "beyond chance" can fail although its value is above the threshold: chance alone could then explain the difference.'
 )
-REGIMES = "they tell the sampling error of days like these, and nothing of a change of regime."
+REGIMES = "they cover the sampling error of days like these, not a change of regime."
 NO_LOG_LOSS = "Always positive scores every sample 1: its log loss is infinite, and a temperature changes nothing."
 ENSEMBLE = "the ensemble is the mean score of the seeds. A model without seeds has neither a spread nor an ensemble."
 CALIBRATION = {
@@ -103,8 +103,8 @@ def explain_references(one_column: str) -> str:
     """Explain the two references whose names do not; `one_column`: the feature of the first."""
     return (
         f"One column: a logistic regression on {one_column} of the last bar, the column that ranks the labels of train "
-        "best. Asset prior: each asset's share of positives in train, whatever its bars show. A network that does no better than "
-        "these has learnt nothing more."
+        "best. Asset prior: each asset's share of positives in train, whatever its bars show. A network that is no better than "
+        "these two has learnt nothing beyond them."
     )
 
 
@@ -121,7 +121,7 @@ def explain_stakes(result: Comparison) -> str:
         f"Trades are taken at the threshold chosen on validation and cost {result.cost_per_trade:.2%} a round trip; figures "
         "are means over seeds. An asset holds one position at a time: of overlapping signals only the first is traded, so the "
         f"hit rate is not the precision. Each trade stakes {stake}, whatever was won or lost before; at a total of −100% the "
-        "capital is gone. Drawdowns are those of closed trades."
+        "capital is gone. Drawdowns count closed trades only."
     )
 
 
@@ -133,8 +133,8 @@ def explain_break_even(break_even_precision: float) -> str:
     )
 
 
-DECIDING = "What decides the search, on validation"
-INFORMING = "What else to know before a search or a trade; none of these decides"
+DECIDING = "These decide what is searched (on validation)"
+INFORMING = "These decide nothing, but are good to know before a search or a trade"
 
 
 def gate_text(figure: float | list[int] | None, gate: Gate) -> str:
@@ -182,7 +182,10 @@ def leaderboard(result: Comparison, labels: Mapping[str, str]) -> list[str]:
 
 def gate_tables(gates: Mapping[str, list[Gate]], labels: Mapping[str, str]) -> str:
     """Write a table of the gates that decide and one of the others, a column an architecture."""
-    parts = ["✓ passed, ✗ failed; beside it the value, in brackets the threshold: the gate's, or each network's own."]
+    parts = [
+        "✓ passed, ✗ failed, each with its value. Thresholds are in brackets: behind the gate's name where all networks share "
+        "one, else behind each value."
+    ]
     head = ["gate", *(labels[name] for name in gates)]
     for caption, rows in gate_rows(gates):
         cells = []
@@ -279,8 +282,8 @@ def leak_figures(metadata: dict[str, Any]) -> str:
 def losing_models(losing: list[str], labels: Mapping[str, str]) -> str:
     """Name the models with a good F1 that lose money."""
     if not losing:
-        return "No model with a test F1 above always-positive lost money after costs."
-    return f"Test F1 above always-positive, and money lost after costs all the same: {listing(losing, labels)}."
+        return "No model that is better than always-positive in test F1 lost money after costs."
+    return f"Better than always-positive in test F1, but losing money after costs: {listing(losing, labels)}."
 
 
 def search_table(recommended: Recommendation, labels: Mapping[str, str]) -> str:
@@ -357,7 +360,7 @@ def comparison(result: Comparison, metadata: dict[str, Any], roster: Roster, set
         OPTIMISM,
         "## Leaderboard",
         f1,
-        "Ranking on test, and what is called at the threshold:",
+        "Ranking on test, and precision and recall at the threshold:",
         ranking,
         folded("Calibration on test", calibration + "\n\n" + NO_LOG_LOSS),
         "Models are ordered by validation F1; every other column is on test. F1 is that of the positive class at the threshold "
@@ -366,11 +369,11 @@ def comparison(result: Comparison, metadata: dict[str, Any], roster: Roster, set
         f"{chance:.3f}. {explain_references(result.one_column)}",
         "## Training",
         training_table(result, labels),
-        "F1 and its range are means over seeds, each F1 at the threshold that is best for it. The range is that of validation F1 "
-        "over the last 10 epochs, or over all where there were fewer.",
+        "F1 and its range are means over seeds, each F1 at its own best threshold. The range is the highest less the lowest "
+        "validation F1 of the last 10 epochs, or of all where there were fewer.",
         "## Money",
         trades,
-        "What they make of the capital; net is after costs:",
+        "What these trades make of the capital; net is after costs:",
         capital,
         losing_models(result.losing, labels),
         f"{explain_stakes(result)} {explain_break_even(result.break_even_precision)}",

@@ -157,7 +157,7 @@ def _gates(gates: Mapping[str, list[Gate]], labels: Mapping[str, str]) -> str:
                 threshold = "" if common else f" ({gate_text(gate.threshold, gate)})"
                 cells.append(f"{mark}<br><small>{escape(_minus(gate_text(gate.value, gate) + threshold))}</small>")
             rows.append([escape(row[0].gate), *cells, escape(_minus(common or "in brackets"))])
-    caption = "Below each mark the network's value, in brackets its threshold where each has its own"
+    caption = "Below each mark is the network's value, with its threshold in brackets where thresholds differ"
     table = _table(caption, ["gate", *(labels[name] for name in gates), "threshold"], rows, "gates")
     return table + _paragraphs(PASSED_BY_CHANCE, OPTIMISM, kind="note")
 
@@ -206,7 +206,7 @@ def _convergence(models: Mapping[str, ModelResult], labels: Mapping[str, str]) -
             rows.append([labels[name], *seeds, *map(_fixed, (train, val, train - val, moved))])
     head = ["model", "best epoch of each seed", "epochs run", "train F1", "validation F1", "gap"]
     head += ["range over the last 10 epochs, or all"]
-    return _table("Convergence: F1 as means over seeds, the range is that of validation F1", head, rows)
+    return _table("Convergence: F1 is the mean over seeds, the range that of validation F1", head, rows)
 
 
 def _learning(rows: Iterable[Mapping[str, Any]], roster: Roster) -> str:
@@ -314,7 +314,7 @@ def _differences(result: Comparison, roster: Roster) -> str:
     differ = _table(f"Pairs that differ in test F1 beyond chance; {corrected}", head, rows(clear)) if clear else ""
     table = _table(f"Ties in test F1; {corrected}", head, rows(ties))
     folded = f"<details><summary>{len(ties)} ties</summary>{table}</details>" if ties else ""
-    note = "A bar joins models that are tied, every one with every other of the bar; knots are its members."
+    note = "A bar joins a group of models in which every pair is tied; its knots are the members."
     chart = critical_difference(
         "Who is tied with whom on test",
         seen,
@@ -339,7 +339,7 @@ def _losing_models(result: Comparison, labels: Mapping[str, str]) -> str:
     lost = {name: -models[name].test["money"]["total_return_net"] for name in result.losing}
     amounts = ", ".join(f"{labels[name]} {f'{share:.1%}' if share < 1 else 'all'}" for name, share in lost.items())
     floor = models["always_positive"].test["f1"]["mean"]
-    return f"Test F1 above always-positive ({floor:.3f}), and capital lost after costs all the same: {amounts}."
+    return f"Better than always-positive in test F1 ({floor:.3f}), but losing capital after costs: {amounts}."
 
 
 def _money(result: Comparison, rows: Rows, roster: Roster) -> str:
@@ -379,7 +379,9 @@ def _money(result: Comparison, rows: Rows, roster: Roster) -> str:
     nothing = _fixed(-every, "+.1%")
     board.append(["no trade", "0", "–", "–", "–", "–", "0.0%", "0.0%", nothing, "0.00%", "", "0.0%"])
     head = ["model", "trades", "hit rate", "break-even", "mean before costs", "mean after costs", "total before costs"]
-    stricter = f"Thresholds grow stricter to the left, as far as {LEAST_SHARE:.0%} of the samples: fewer trades say little."
+    stricter = (
+        f"Thresholds are stricter to the left, down to {LEAST_SHARE:.0%} of the samples called; fewer trades would say little."
+    )
     head += ["total after costs", "against always positive", "a day", f"{level} interval", "largest drawdown"]
     return (
         _paragraphs(
@@ -432,7 +434,7 @@ def _data(metadata: Mapping[str, Any], settings: Sections, trained_with: str) ->
         tables.append(f"<div>{_table(section, ['setting', 'value'], cells, 'words')}</div>")
     splits = _table("Splits, by time", ["split", "first bar", "last bar", "samples", "profits"], rows)
     measured = [[escape(name.replace("_", " ")), f"{value:g}"] for name, value in metadata["leak_audit"].items()]
-    caption = "Leak audit, measured on the arrays: hours may be zero or more, counts must be zero"
+    caption = "Leak audit, measured on the arrays: hours must not be negative, counts must be zero"
     leaks = _table(caption, ["what", "figure"], measured)
     return _paragraphs(said) + splits + leaks + f"<h3>Settings</h3>{_grid(tables)}"
 

@@ -179,7 +179,7 @@ def test_models_above_always_positive_that_lose_money_are_listed_with_their_loss
         found.result.models[name].test["money"]["total_return_net"] = total
     floor = found.result.models["always_positive"].test["f1"]["mean"]
     (said,) = re.findall(
-        rf"<p>Test F1 above always-positive \({floor:.3f}\), and capital lost after costs all the same: (.*?)\.</p>",
+        rf"<p>Better than always-positive in test F1 \({floor:.3f}\), but losing capital after costs: (.*?)\.</p>",
         found.changed(losing=list(totals)).page(),
     )
     assert said == "GRU + attention 14.4%, MLP 39.1%, asset prior all"
