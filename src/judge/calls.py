@@ -70,7 +70,7 @@ class Calls:
 
     @property
     def spread_is_unknown(self) -> bool:
-        """Whether it has a single seed, of which nobody knows how lucky it was; a reference has no seed and no luck."""
+        """Tell whether the spread over seeds is unknown: a network with a single seed. A reference has no seeds, and no spread."""
         return len(self.seeds) == 1 and self.seeds[0] is not None
 
     def f1_estimate(self, blocks: float) -> Estimate:

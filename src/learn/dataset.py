@@ -32,7 +32,11 @@ class Split:
 
     @classmethod
     def of(cls, X: np.ndarray, y: np.ndarray, asset_ids: np.ndarray, *, lookback: int, device: str = "cpu") -> "Split":
-        """From arrays as on disk: X float32 (R, F), y int8 (R,) with -1 where a row ends no sample, asset_ids (R,).
+        """Make a split of arrays as on disk.
+
+        Args:
+            X: float32 (R, F). y: int8 (R,), -1 where a row ends no sample. asset_ids: int (R,).
+            lookback: T, rows in a window.
 
         Raises:
             CampaignError: they are not of the same length.

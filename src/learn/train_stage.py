@@ -111,8 +111,9 @@ def write_metrics(
 
 
 def learning_curves(architecture: str, rows: list[dict[str, Any]], summaries: list[dict[str, Any]]) -> bytes:
-    """A PNG: loss and F1 by epoch, each seed a line, a dot at its best epoch. The same colour for every architecture, since a
-    trainer that knew of others would be outdated by a new one.
+    """Draw loss and F1 by epoch as a PNG, a line for each seed with a dot at its best epoch.
+
+    Every architecture has the same colour: a trainer that knew of the others would be outdated by a new one.
 
     Args:
         rows: the training history, `seed`, `epoch`, `train_loss`, `val_loss`, `train_f1`, `val_f1`.
