@@ -70,7 +70,7 @@ class Calls:
 
     @property
     def spread_is_unknown(self) -> bool:
-        """Tell whether the spread over seeds is unknown: a network with a single seed. A reference has no seeds, and no spread."""
+        """Tell whether the spread over seeds is unknown, as that of a network with a single seed; a reference has none."""
         return len(self.seeds) == 1 and self.seeds[0] is not None
 
     def f1_estimate(self, blocks: float) -> Estimate:
