@@ -24,7 +24,8 @@ def leak_audit(
         hours_from_…: between the newest bar that the scaler, or a label, knows and the first bar of the next split; 0 or more.
         windows_across_a_break: windows that span two assets or a step longer than `max_gap`; 0.
         rows_beyond_a_cut: rows of any asset on the wrong side of a cut; 0.
-        values_that_know_the_future: features and labels that later bars change, looked for in one row of each asset; 0.
+        values_that_know_the_future: features and labels that change when later bars are cut off; 0.
+        rows_recomputed, values_recomputed: numbers of rows, and of features and labels in them, that were looked at for this.
 
     Raises:
         CampaignError: a figure shows a leak.
@@ -42,7 +43,9 @@ def leak_audit(
             + (val.timestamps >= cuts.test).sum()
             + (test.timestamps < cuts.test).sum()
         ),
-        "values_that_know_the_future": sum(len(rows.future_dependent) for rows in assets),
+        "values_that_know_the_future": sum(sum(rows.future_check.changed.values()) for rows in assets),
+        "rows_recomputed": sum(rows.future_check.rows for rows in assets),
+        "values_recomputed": sum(rows.future_check.values for rows in assets),
     }
     _refuse_features_that_know_the_future(assets)
     if any(audit[name] for name in ZERO_WITHOUT_LEAK) or min(audit.values()) < 0:
@@ -60,7 +63,7 @@ def _windows_across_breaks(rows: SplitRows, lookback: int, max_gap: int) -> int:
 
 
 def _refuse_features_that_know_the_future(assets: Sequence[AssetRows]) -> None:
-    names = sorted({name for rows in assets for name in rows.future_dependent} - {"label"})
+    names = sorted({name for rows in assets for name in rows.future_check.changed} - {"label"})
     if names:
         raise CampaignError(
             f"feature {join_first(names)} {'knows' if len(names) == 1 else 'know'} the future: later bars change the value; "

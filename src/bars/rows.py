@@ -10,13 +10,15 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 from bars import features
-from bars.labels import NO_LABEL, triple_barrier
+from bars.labels import NO_LABEL, Trades, triple_barrier
 from bars.reading import HOUR, Bars, bars_path, find_symbols, read_bars, split_at_gaps
 from bars.scaling import check_scaler, fit_scaler
 from core.errors import CampaignError, join_first
 from core.machine import job_pool
 
 ARRAYS = ("X", "y", "asset_ids", "timestamps", "returns", "held")  # one file each and split, in the order they are hashed
+RECOMPUTED_ROWS = 24  # before a cut, at least; a feature that looks n bars ahead differs in the last n
+MIN_CUTS = 24
 MIN_DAYS = 4  # of validation and of test; as `judge.uncertainty` needs, whose imports take longer than this stage
 NO_DATE = np.datetime64("NaT")
 FIRST_DATE, LAST_DATE = np.datetime64("0001-01-01", "s"), np.datetime64("9999-12-31", "s")  # before and after any bar
@@ -53,6 +55,31 @@ class SequenceRows:
     closes_at: np.ndarray
 
 
+class RecomputedRows(NamedTuple):
+    """The last R rows before a cut, computed without the bars after it.
+
+    X: float64 (R, F), features before scaling, from the bars up to the cut.
+    trades: of the R rows, from those bars and as many more as the last trade may last.
+    """
+
+    X: np.ndarray
+    trades: Trades
+
+
+@dataclasses.dataclass(frozen=True)
+class FutureCheck:
+    """What recomputing rows without later bars has found.
+
+    rows: number of rows recomputed, those of all cuts together.
+    values: number of features and labels compared in them.
+    changed: by feature, or "label", the number of values that differ; only what differs is listed.
+    """
+
+    rows: int
+    values: int
+    changed: dict[str, int]
+
+
 @dataclasses.dataclass(frozen=True)
 class AssetRows:
     """Rows of all sequences of one asset, oldest first; R rows.
@@ -66,7 +93,7 @@ class AssetRows:
     sequence: int64 (R,), number of the sequence.
     bars, warm_up, gaps, zero_volume: numbers of bars read, rows lost to warm-up, breaks, bars without volume.
     largest_move: change of the close over one bar that is largest in size, a share with its sign.
-    future_dependent: features, and "label", of one row that later bars change, as they never should.
+    future_check: what later bars change, as they never should.
     first, last: opening times of the first and last bar read.
     """
 
@@ -82,7 +109,7 @@ class AssetRows:
     gaps: int
     zero_volume: int
     largest_move: float
-    future_dependent: list[str]
+    future_check: FutureCheck
     first: np.datetime64
     last: np.datetime64
 
@@ -149,21 +176,71 @@ def sequence_rows(bars: Bars, rules: RowRules) -> SequenceRows:
     )
 
 
-def find_future_dependent(bars: Bars, rows: SequenceRows, rules: RowRules) -> list[str]:
-    """List the features, and "label", of the middle row that change when later bars are cut off.
+def find_future_dependent(bars: Bars, rows: SequenceRows, rules: RowRules) -> FutureCheck:
+    """Find features and labels that change when later bars are cut off.
 
-    Features are computed again from bars that end with the row, the label from the bars of its trade.
+    The last rows before each of `choose_cuts` are recomputed and compared to the last bit. A label is compared with its
+    trade's return and length. Columns of the files are left out: bars cut off do not change them, whatever they know.
 
     Args:
         bars: one sequence with at least one labelled row after warm-up.
         rows: what `sequence_rows` makes of it.
     """
-    t = (features.WARM_UP + len(bars) - rules.horizon) // 2
-    row = t - features.WARM_UP
-    known = features.compute(bars[: t + 1], rules.features)[-1]
-    trade = triple_barrier(bars[t : t + rules.horizon + 1], profit=rules.profit, stop=rules.stop, horizon=rules.horizon)
-    changed = [name for name, differs in zip(rules.features, known != rows.X[row], strict=True) if differs]
-    return changed + (["label"] if trade.labels[0] != rows.y[row] else [])
+    computed = np.isin(rules.features, features.KNOWN)
+    names = [*np.array(rules.features)[computed].tolist(), "label"]
+    counts, recomputed_rows = np.zeros(len(names), np.int64), 0
+    for cut in choose_cuts(bars.timestamps, rules.horizon):
+        recomputed = recompute_rows(bars, cut, rules)
+        end = cut + 1 - features.WARM_UP
+        last = slice(end - len(recomputed.X), end)
+        written = Trades(rows.y[last], rows.returns[last], rows.held[last])
+        counts[:-1] += (recomputed.X != rows.X[last])[:, computed].sum(axis=0)
+        counts[-1] += np.any([new != old for new, old in zip(recomputed.trades, written, strict=True)], axis=0).sum()
+        recomputed_rows += len(recomputed.X)
+    changed = {name: int(count) for name, count in zip(names, counts, strict=True) if count}
+    return FutureCheck(rows=recomputed_rows, values=recomputed_rows * len(names), changed=changed)
+
+
+def choose_cuts(timestamps: np.ndarray, horizon: int) -> list[int]:
+    """Choose the bars after which a sequence is cut off, to recompute the rows before.
+
+    Each hour of the day has one, so that a feature that looks one bar ahead in that hour alone is found; or more, `MIN_CUTS`
+    together. They are early, where few bars have to be computed again, and those of neighbouring hours are a day apart, so
+    that they fall on all days of the week. The last labelled row is one more.
+
+    Args:
+        timestamps: datetime64[s] (N,), of one sequence with at least one labelled row after warm-up.
+        horizon: bars until a trade is closed.
+
+    Returns:
+        Positions of labelled rows after warm-up, increasing.
+    """
+    labelled = np.arange(features.WARM_UP, len(timestamps) - horizon)
+    hours = timestamps[labelled].astype("datetime64[h]").astype(np.int64) % 24
+    traded_hours = np.unique(hours)
+    weeks = np.arange(-(-MIN_CUTS // len(traded_hours)))
+    cuts = {int(labelled[-1])}
+    for number, hour in enumerate(traded_hours):
+        with_hour = labelled[hours == hour]
+        days = 1 + number % 7 + 7 * weeks
+        cuts.update(with_hour[np.minimum(days, len(with_hour) - 1)].tolist())
+    return sorted(cuts)
+
+
+def recompute_rows(bars: Bars, cut: int, rules: RowRules) -> RecomputedRows:
+    """Compute the last rows of a sequence that is cut off after bar `cut`.
+
+    There are `RECOMPUTED_ROWS` or, where trades last longer, as many as a trade has bars; fewer after warm-up.
+
+    Args:
+        bars: one sequence; at least ``rules.horizon`` bars follow the cut.
+        cut: position of the last bar that is known, after warm-up.
+    """
+    size = min(max(RECOMPUTED_ROWS, rules.horizon), cut + 1 - features.WARM_UP)
+    traded = bars[cut + 1 - size : cut + 1 + rules.horizon]
+    trades = triple_barrier(traded, profit=rules.profit, stop=rules.stop, horizon=rules.horizon)
+    known = features.compute(bars[: cut + 1], rules.features)
+    return RecomputedRows(known[-size:], Trades(*(column[:size] for column in trades)))
 
 
 def asset_rows(bars: Bars, rules: RowRules) -> AssetRows:
@@ -188,7 +265,7 @@ def asset_rows(bars: Bars, rules: RowRules) -> AssetRows:
         gaps=len(sequences) - 1,
         zero_volume=int((bars.volume == 0).sum()),
         largest_move=float(moves[np.abs(moves).argmax()]),
-        future_dependent=find_future_dependent(sequences[longest], parts[longest], rules),
+        future_check=find_future_dependent(sequences[longest], parts[longest], rules),
         first=bars.timestamps[0],
         last=bars.timestamps[-1],
     )
