@@ -20,6 +20,7 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 from sklearn.preprocessing import StandardScaler
 
+from bars.features import extra_columns
 from bars.leak_audit import leak_audit
 from bars.reading import SIMULATED_MARKER
 from bars.rows import (
@@ -148,6 +149,7 @@ def describe_data(
         "cuts": {"val": f"{cuts.val}Z", "test": f"{cuts.test}Z"},
         "splits": {split: describe_split(rows) for split, rows in splits.items()},
         "leak_audit": audit,
+        "extra_columns": extra_columns(rules.features),
         "scaler": {"mean": scaler.mean_.tolist(), "scale": scaler.scale_.tolist(), "clip": clip},
         "arrays": ARRAY_NOTES,
     }

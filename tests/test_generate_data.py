@@ -13,6 +13,8 @@ import pytest
 
 import generate_data
 from bars import rows
+from bars.labels import Trades
+from bars.reading import Bars
 from bars.rows import ARRAYS
 from core.splits import SPLITS
 from scaffold import make_frame, refusal, write_params, write_symbol
@@ -128,24 +130,70 @@ def test_chosen_symbols_are_numbered_by_name_whatever_their_order(bars, desk):
         np.testing.assert_allclose(own, close[100:150] / close[99:149] - 1, atol=1e-6)
 
 
-def test_a_feature_or_label_that_knows_the_future_is_refused(bars, monkeypatch):
-    compute, triple_barrier = rows.features.compute, rows.triple_barrier
+FUTURE = (
+    "stage: feature return_1 knows the future: later bars change the value; mend its function in src/bars/features.py, or "
+    "remove it from data.features"
+)
 
-    def next_row(sequence, names):
-        table = compute(sequence, names)
-        table[:-1, 0] = table[1:, 0]
-        return table
 
-    def longer_trade(sequence, horizon, **settings):
-        return triple_barrier(sequence, horizon=2 * horizon, **settings)
+def hour_of_day(bars: Bars) -> np.ndarray:
+    return bars.timestamps.astype("datetime64[h]").astype(np.int64) % 24
 
-    with monkeypatch.context() as patch:
-        patch.setattr(rows.features, "compute", next_row)
-        said = "feature return_1 knows the future: later bars change the value; mend its function in src/bars/features.py"
-        assert said in refusal(generate_data.main)
-    with monkeypatch.context() as patch:
-        patch.setattr(rows, "triple_barrier", longer_trade)
-        assert "'values_that_know_the_future': 3" in refusal(generate_data.main)
+
+def bars_from_end(bars: Bars) -> np.ndarray:
+    return np.arange(len(bars), 0, -1)
+
+
+LEAKS = {
+    "in every hour": (8, lambda bars: True),
+    "in six hours of the day": (8, lambda bars: hour_of_day(bars) % 4 == 1),
+    "in three hours of the day": (8, lambda bars: np.isin(hour_of_day(bars), (0, 1, 2))),
+    "in one hour of the day": (8, lambda bars: hour_of_day(bars) == 13),
+    "of one bar in one hour of the day": (1, lambda bars: hour_of_day(bars) == 5),
+    "of one asset": (8, lambda bars: bars.volume[0] == make_frame(900, seed=2, volatility=0.015)["Volume"].iloc[0]),
+    "in the last rows of whatever is given": (8, lambda bars: bars_from_end(bars) <= 24),
+    "in the newest rows": (8, lambda bars: bars.timestamps >= np.datetime64("2024-02-06T12")),
+    "on one day of the week": (8, lambda bars: (bars.timestamps.astype("datetime64[D]").astype(np.int64) + 3) % 7 == 6),
+}
+
+
+@pytest.mark.parametrize(("ahead", "where"), LEAKS.values(), ids=LEAKS)
+def test_a_feature_that_knows_the_future_somewhere_is_refused_by_name(bars, monkeypatch, ahead, where):
+    """The return over the next bars takes the place of that over the last one."""
+
+    def future_return(sequence: Bars) -> dict[str, np.ndarray]:
+        close = sequence.close
+        past = np.append(np.nan, close[1:] / close[:-1] - 1)
+        future = np.append(close[ahead:] / close[:-ahead] - 1, np.zeros(ahead))
+        return {"return_1": np.where(where(sequence), future, past)}
+
+    monkeypatch.setitem(rows.features.GROUPS, future_return, ("return_1",))
+    assert refusal(generate_data.main) == FUTURE
+    assert not Path("data/training_data").exists()
+
+
+@pytest.mark.parametrize("hour", [None, 13])
+@pytest.mark.parametrize("name", ["labels", "returns", "held"])
+def test_a_label_that_looks_beyond_its_horizon_is_refused(bars, monkeypatch, hour, name):
+    """One bar too far, in one hour of the day or in all."""
+    triple_barrier = rows.triple_barrier
+
+    def longer_trade(sequence: Bars, horizon: int, **barriers: float) -> Trades:
+        trades, longer = (triple_barrier(sequence, horizon=bars, **barriers) for bars in (horizon, horizon + 1))
+        is_longer = True if hour is None else hour_of_day(sequence) == hour
+        return trades._replace(**{name: np.where(is_longer, getattr(longer, name), getattr(trades, name))})
+
+    monkeypatch.setattr(rows, "triple_barrier", longer_trade)
+    message = refusal(generate_data.main)
+    assert message.startswith("stage: leak audit failed, a defect of this program, please report it")
+    assert int(re.search(r"'values_that_know_the_future': (\d+)", message)[1]) >= 3  # at least one of each asset
+
+
+def test_the_audit_says_how_many_rows_were_recomputed(bars):
+    """At 25 cuts of each asset, 24 rows of 22 features and a label."""
+    generate_data.main()
+    audit = json.loads(Path("metrics/generate_data.json").read_text())["leak_audit"]
+    assert (audit["rows_recomputed"], audit["values_recomputed"]) == (3 * 25 * 24, 3 * 25 * 24 * 23)
 
 
 def test_two_runs_write_the_same_bytes(bars, monkeypatch):
@@ -302,7 +350,10 @@ def test_an_extra_column_becomes_a_feature(bars, desk):
         frame.assign(mood=np.arange(len(frame)) % 7).to_parquet(path)
     write_params(desk, data={"bars": "bars", "features": ["rsi_14", "mood"]})
     generate_data.main()
-    scaler = json.loads(Path("data/training_data/metadata.json").read_text())["scaler"]
+    metadata = json.loads(Path("data/training_data/metadata.json").read_text())
+    scaler, audit = metadata["scaler"], metadata["leak_audit"]
+    assert metadata["extra_columns"] == ["mood"]
+    assert audit["values_recomputed"] == 2 * audit["rows_recomputed"], "rsi_14 and the label"
     part = arrays("train")
     mood = part["X"][:, 1] * scaler["scale"][1] + scaler["mean"][1]
     np.testing.assert_allclose(mood[:50], (np.arange(100, 150)) % 7, atol=1e-5)

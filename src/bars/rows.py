@@ -18,7 +18,7 @@ from core.machine import job_pool
 
 ARRAYS = ("X", "y", "asset_ids", "timestamps", "returns", "held")  # one file each and split, in the order they are hashed
 RECOMPUTED_ROWS = 24  # before a cut, at least; a feature that looks n bars ahead differs in the last n
-MIN_CUTS = 24
+MIN_CUTS = 24  # of an asset; all together take a third of the stage's time
 MIN_DAYS = 4  # of validation and of test; as `judge.uncertainty` needs, whose imports take longer than this stage
 NO_DATE = np.datetime64("NaT")
 FIRST_DATE, LAST_DATE = np.datetime64("0001-01-01", "s"), np.datetime64("9999-12-31", "s")  # before and after any bar
@@ -194,7 +194,7 @@ def find_future_dependent(bars: Bars, rows: SequenceRows, rules: RowRules) -> Fu
         end = cut + 1 - features.WARM_UP
         last = slice(end - len(recomputed.X), end)
         written = Trades(rows.y[last], rows.returns[last], rows.held[last])
-        counts[:-1] += (recomputed.X != rows.X[last])[:, computed].sum(axis=0)
+        counts[:-1] += (rows.X[last] != recomputed.X)[:, computed].sum(axis=0)
         counts[-1] += np.any([new != old for new, old in zip(recomputed.trades, written, strict=True)], axis=0).sum()
         recomputed_rows += len(recomputed.X)
     changed = {name: int(count) for name, count in zip(names, counts, strict=True) if count}
@@ -204,9 +204,9 @@ def find_future_dependent(bars: Bars, rows: SequenceRows, rules: RowRules) -> Fu
 def choose_cuts(timestamps: np.ndarray, horizon: int) -> list[int]:
     """Choose the bars after which a sequence is cut off, to recompute the rows before.
 
-    Each hour of the day has one, so that a feature that looks one bar ahead in that hour alone is found; or more, `MIN_CUTS`
-    together. They are early, where few bars have to be computed again, and those of neighbouring hours are a day apart, so
-    that they fall on all days of the week. The last labelled row is one more.
+    Each hour of the day has a cut, so that a feature that looks one bar ahead in that hour alone is found; or several, where
+    there would be fewer than `MIN_CUTS`. They are early, where few bars have to be computed again. Where bars never pause there
+    is one every seven bars, through all days of a week. The last labelled row is one more.
 
     Args:
         timestamps: datetime64[s] (N,), of one sequence with at least one labelled row after warm-up.
@@ -217,12 +217,12 @@ def choose_cuts(timestamps: np.ndarray, horizon: int) -> list[int]:
     """
     labelled = np.arange(features.WARM_UP, len(timestamps) - horizon)
     hours = timestamps[labelled].astype("datetime64[h]").astype(np.int64) % 24
-    traded_hours = np.unique(hours)
+    traded_hours = list(dict.fromkeys(hours.tolist()))  # in the order in which they first come
     weeks = np.arange(-(-MIN_CUTS // len(traded_hours)))
     cuts = {int(labelled[-1])}
     for number, hour in enumerate(traded_hours):
         with_hour = labelled[hours == hour]
-        days = 1 + number % 7 + 7 * weeks
+        days = 1 + 7 * (7 * number % 24) // 24 + 7 * weeks  # hour 7 is 7 bars after hour 0, hour 1 is 49
         cuts.update(with_hour[np.minimum(days, len(with_hour) - 1)].tolist())
     return sorted(cuts)
 

@@ -83,6 +83,7 @@ CALIBRATION = {
     "expected_calibration_error_scaled": "after temperature",
     "temperature": "temperature",
 }
+RECOMPUTED = ("rows_recomputed", "values_recomputed")  # figures of the leak audit that say how much was looked at
 UNDEFINED = {"always_positive": ("log_loss", "expected_calibration_error_scaled", "temperature")}
 
 
@@ -274,9 +275,21 @@ def settings_list(settings: Mapping[str, Mapping[str, Any]], trained_with: str) 
     return "\n".join(lines)
 
 
-def leak_figures(metadata: dict[str, Any]) -> str:
-    """Write the figures in which a leak would show."""
-    return "; ".join(f"{name.replace('_', ' ')}: {value:g}" for name, value in metadata["leak_audit"].items())
+def leak_figures(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Write the figures in which a leak would show, by what they measure."""
+    return {name.replace("_", " "): f"{value:g}" for name, value in metadata["leak_audit"].items() if name not in RECOMPUTED}
+
+
+def explain_recomputed(metadata: Mapping[str, Any]) -> str:
+    """Say in how many rows values that know the future were looked for, and which columns could not be."""
+    rows, values = (metadata["leak_audit"][name] for name in RECOMPUTED)
+    text = (
+        f"Values that know the future were looked for in {rows:,} rows ({values:,} values): they were recomputed from histories "
+        "cut off right after them, at each hour of the day of each asset."
+    )
+    if columns := metadata["extra_columns"]:
+        text += f" Columns of the files cannot be checked so, whatever they know: {', '.join(columns)}."
+    return text
 
 
 def losing_models(losing: list[str], labels: Mapping[str, str]) -> str:
@@ -388,7 +401,8 @@ def comparison(result: Comparison, metadata: dict[str, Any], roster: Roster, set
         f"{len(metadata['assets'])} assets from {source}: {', '.join(metadata['assets'])}. A trade wins at "
         f"+{metadata['profit']:.1%} before −{metadata['stop']:.1%} within {metadata['horizon']} bars.",
         table(["split", "bars", "samples", "positive"], data),
-        f"Leak audit: {leak_figures(metadata)}.",
+        f"Leak audit: {'; '.join(f'{name}: {figure}' for name, figure in leak_figures(metadata).items())}. "
+        + explain_recomputed(metadata),
         settings_list(settings, trained_with),
     ]
     return "\n\n".join(parts) + "\n"

@@ -27,11 +27,13 @@ from report.markdown import (
     count_pairs,
     count_test_assets,
     explain_break_even,
+    explain_recomputed,
     explain_references,
     explain_stakes,
     figure_on_test,
     gate_rows,
     gate_text,
+    leak_figures,
 )
 from report.style import STYLE
 from report.svg import Axis, Guide, Line, Row, confusion_matrix, critical_difference, heat_map, interval_plot, line_chart, swatch
@@ -433,10 +435,11 @@ def _data(metadata: Mapping[str, Any], settings: Sections, trained_with: str) ->
             cells.append(["trained with", escape(trained_with)])
         tables.append(f"<div>{_table(section, ['setting', 'value'], cells, 'words')}</div>")
     splits = _table("Splits, by time", ["split", "first bar", "last bar", "samples", "profits"], rows)
-    measured = [[escape(name.replace("_", " ")), f"{value:g}"] for name, value in metadata["leak_audit"].items()]
+    measured = [[escape(name), figure] for name, figure in leak_figures(metadata).items()]
     caption = "Leak audit, measured on the arrays: hours must not be negative, counts must be zero"
     leaks = _table(caption, ["what", "figure"], measured)
-    return _paragraphs(said) + splits + leaks + f"<h3>Settings</h3>{_grid(tables)}"
+    looked_at = _paragraphs(explain_recomputed(metadata), kind="note")
+    return _paragraphs(said) + splits + leaks + looked_at + f"<h3>Settings</h3>{_grid(tables)}"
 
 
 def page(result: Comparison, metadata: Mapping[str, Any], roster: Roster, settings: Sections, curves: Mapping[str, Rows]) -> str:

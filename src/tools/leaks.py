@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from bars import features
-from bars.labels import NO_LABEL, triple_barrier
+from bars.labels import NO_LABEL
 from bars.reading import HOUR, Bars, bars_path, read_bars, split_at_gaps
-from bars.rows import RowRules, choose_symbols
+from bars.rows import RowRules, choose_symbols, recompute_rows
 from core.errors import CampaignError
 from core.files import read_json
 from core.metrics import Ranking, sigmoid
@@ -27,7 +27,7 @@ from learn.dataset import Split
 from learn.device import prepare_process
 from learn.fit import fit, predict
 
-ROWS_PER_ASSET = 20  # recomputed in each split, spread evenly
+CUTS_PER_ASSET = 20  # in each split, spread evenly; the last rows before each are recomputed
 FEATURE_TOLERANCE = 1e-4  # train standard deviations: rows are stored as float32
 SCALER_TOLERANCE = 1e-6  # train standard deviations
 MIN_STEPS = 2000  # of training, enough to find an oracle feature
@@ -116,14 +116,28 @@ def cut_time(metadata: dict[str, Any], split: str) -> np.datetime64:
     return np.datetime64(metadata["cuts"][split].removesuffix("Z"))
 
 
-@dataclasses.dataclass
-class Recomputed:
-    """Counts over rows that were recomputed from truncated bars, and the features that differ."""
+class WrittenRows:
+    """The rows of one split as they were written, and which of them recomputing has shown to be wrong; R rows.
 
-    rows: int = 0
-    wrong_features: set[str] = dataclasses.field(default_factory=set)
-    labels: int = 0
-    wrong_labels: int = 0
+    X: float32 (R, F); y: int8 (R,), -1 where a row ends no sample; as on disk.
+    is_checked: bool (R,). has_wrong_label: bool (R,). wrong_features: bool (F,), those that differ in any row.
+    """
+
+    def __init__(self, X: np.ndarray, y: np.ndarray) -> None:
+        self.X, self.y = X, y
+        self.is_checked, self.has_wrong_label = np.zeros((2, len(y)), bool)
+        self.wrong_features = np.zeros(X.shape[1], bool)
+
+    def compare(self, rows: slice, X: np.ndarray, labels: np.ndarray) -> None:
+        """Compare `rows` with their features, scaled and clipped, and labels as recomputed."""
+        self.is_checked[rows] = True
+        self.wrong_features |= ~(np.abs(X - self.X[rows]) <= FEATURE_TOLERANCE).all(axis=0)
+        self.has_wrong_label[rows] |= (self.y[rows] != NO_LABEL) & (self.y[rows] != labels)
+
+    def counts(self) -> tuple[int, int, int]:
+        """Count the rows checked, the labels among them, and those that are wrong."""
+        labels = self.is_checked & (self.y != NO_LABEL)
+        return int(self.is_checked.sum()), int(labels.sum()), int(self.has_wrong_label.sum())
 
 
 def check_truncated_bars(
@@ -131,60 +145,66 @@ def check_truncated_bars(
 ) -> list[LeakCheck]:
     """Recompute rows from bars that are cut off right after them; a row that differs knew the future.
 
-    The scaler is compared with the train rows recomputed from bars that end at the train cut.
-
     Args:
         root, symbols: where the bars are, and those used.
         clip: limit of scaled features, train standard deviations.
     """
-    names = list(rules.features)
-    cut = cut_time(metadata, "val")
-    mean, scale = (np.array(metadata["scaler"][key]) for key in ("mean", "scale"))
-    raw_train, recomputed = [], Recomputed()
-
-    def recompute(bars: Bars, t: int, start: int, X: np.ndarray, y: int) -> None:
-        """Compare features X (F,) and label y of the bar `t`, whose sequence begins at `start`."""
-        known = features.compute(bars[start : t + 1], names)[-1]
-        differs = np.abs(np.clip((known - mean) / scale, -clip, clip) - X) > FEATURE_TOLERANCE
-        recomputed.wrong_features.update(np.array(names)[differs].tolist())
-        recomputed.rows += 1
-        if y != NO_LABEL:
-            trade = bars[t : t + rules.horizon + 1]
-            labels = triple_barrier(trade, profit=rules.profit, stop=rules.stop, horizon=rules.horizon).labels
-            recomputed.wrong_labels += int(labels[0] != y)
-            recomputed.labels += 1
-
+    names = np.array(rules.features)
+    extra = features.extra_columns(rules.features)
+    mean, scale = scaler_numbers(metadata)
+    written = {split: WrittenRows(part["X"], part["y"]) for split, part in arrays.items()}
     for number, symbol in enumerate(symbols):
-        bars = read_bars(bars_path(root, symbol), features.extra_columns(names))
-        train_bars = bars[: int(np.searchsorted(bars.timestamps, cut - HOUR, side="right"))]  # closed by the cut
-        for sequence in split_at_gaps(train_bars.timestamps, rules.max_gap):
-            raw_train.append(features.compute(train_bars[sequence], names)[features.WARM_UP :])
-        starts = np.array([sequence.start for sequence in split_at_gaps(bars.timestamps, rules.max_gap)])
-        for part in arrays.values():
-            for row in evenly_spaced(np.flatnonzero(part["asset_ids"] == number), ROWS_PER_ASSET):
-                t = int(np.searchsorted(bars.timestamps, part["timestamps"][row]))
-                start = int(starts[np.searchsorted(starts, t, side="right") - 1])
-                recompute(bars, t, start, part["X"][row], part["y"][row])
+        bars = read_bars(bars_path(root, symbol), extra)
+        for split, part in arrays.items():
+            own = np.flatnonzero(part["asset_ids"] == number)
+            for row in evenly_spaced(own, CUTS_PER_ASSET):
+                sequence, position = find_bar(bars, part["timestamps"][row], rules.max_gap)
+                recomputed = recompute_rows(sequence, position, rules)
+                size = min(len(recomputed.X), row + 1 - own[0])  # older rows belong to the split before
+                X = np.clip((recomputed.X[-size:] - mean) / scale, -clip, clip)
+                written[split].compare(slice(row + 1 - size, row + 1), X, recomputed.trades.labels[-size:])
 
-    raw = np.concatenate(raw_train)
-    distance = float(np.max(np.abs(raw.mean(axis=0) - mean) / scale + np.abs(raw.std(axis=0) / scale - 1)))
-    wrong = ", ".join(sorted(recomputed.wrong_features))
-    text = f"{recomputed.rows} rows from truncated bars, {f'{wrong} differ' if wrong else 'none differs'}"
-    if own := features.extra_columns(names):
-        text += f"; not checked, since they are columns of the files: {', '.join(own)}"
+    checked, labels, wrong_labels = np.sum([rows.counts() for rows in written.values()], axis=0)
+    wrong = ", ".join(sorted(names[np.any([rows.wrong_features for rows in written.values()], axis=0)].tolist()))
+    text = f"{checked:,} rows from truncated bars, {f'{wrong} differ' if wrong else 'none differs'}"
+    if extra:
+        text += f"; not checked, since they are columns of the files: {', '.join(extra)}"
     return [
         LeakCheck("features known at the bar", text, not wrong),
-        LeakCheck(
-            "labels known at the horizon",
-            f"{recomputed.wrong_labels} of {recomputed.labels} differ",
-            not recomputed.wrong_labels,
-        ),
-        LeakCheck(
-            "scaler fitted on train alone",
-            f"{distance:.1e} deviations from train's own mean and scale",
-            distance < SCALER_TOLERANCE,
-        ),
+        LeakCheck("labels known at the horizon", f"{wrong_labels:,} of {labels:,} differ", not wrong_labels),
     ]
+
+
+def check_scaler(root: Path, symbols: list[str], rules: RowRules, metadata: dict[str, Any]) -> LeakCheck:
+    """Compare the scaler with the train rows, recomputed from bars that end at the train cut.
+
+    Args:
+        root, symbols: where the bars are, and those used.
+    """
+    cut = cut_time(metadata, "val")
+    mean, scale = scaler_numbers(metadata)
+    parts = []
+    for symbol in symbols:
+        bars = read_bars(bars_path(root, symbol), features.extra_columns(rules.features))
+        train_bars = bars[: int(np.searchsorted(bars.timestamps, cut - HOUR, side="right"))]  # closed by the cut
+        for sequence in split_at_gaps(train_bars.timestamps, rules.max_gap):
+            parts.append(features.compute(train_bars[sequence], rules.features)[features.WARM_UP :])
+    raw = np.concatenate(parts)
+    distance = float(np.max(np.abs(raw.mean(axis=0) - mean) / scale + np.abs(raw.std(axis=0) / scale - 1)))
+    text = f"{distance:.1e} deviations from train's own mean and scale"
+    return LeakCheck("scaler fitted on train alone", text, distance < SCALER_TOLERANCE)
+
+
+def scaler_numbers(metadata: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the means and scales of the features, float64 (F,) each."""
+    return np.array(metadata["scaler"]["mean"]), np.array(metadata["scaler"]["scale"])
+
+
+def find_bar(bars: Bars, time: np.datetime64, max_gap: int) -> tuple[Bars, int]:
+    """Find the sequence that has the bar of `time`, and the bar's position in it."""
+    position = int(np.searchsorted(bars.timestamps, time))
+    rows = next(rows for rows in split_at_gaps(bars.timestamps, max_gap) if position < rows.stop)
+    return bars[rows], position - rows.start
 
 
 def check_single_columns(metadata: dict[str, Any], arrays: Arrays) -> LeakCheck:
@@ -299,9 +319,10 @@ def run_checks() -> Iterator[LeakCheck]:
     settings = read_section("data", Data)
     metadata, arrays = read_data()
     check_settings(settings, metadata)
-    root = Path(settings.bars)
+    root, rules = Path(settings.bars), settings.row_rules()
     symbols = choose_symbols(root, settings.symbols)
-    yield from check_truncated_bars(root, symbols, settings.row_rules(), settings.clip, metadata, arrays)
+    yield from check_truncated_bars(root, symbols, rules, settings.clip, metadata, arrays)
+    yield check_scaler(root, symbols, rules, metadata)
     yield check_single_columns(metadata, arrays)
     yield from check_cuts(root, symbols, settings.horizon, metadata, arrays)
     for check in (check_shuffled_labels, check_oracle_feature):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bars import features
 from bars.labels import triple_barrier
 from bars.reading import Bars
-from bars.rows import MIN_DAYS, AssetRows, RowRules, asset_rows, cut_times, split_rows
+from bars.rows import MIN_DAYS, AssetRows, RowRules, asset_rows, choose_cuts, cut_times, split_rows
 from core.errors import CampaignError
 from judge.uncertainty import FEWEST_BLOCKS
 from scaffold import make_frame, to_bars
@@ -84,3 +84,42 @@ def test_cuts_divide_the_rows_by_time():
 
 def test_the_fewest_days_are_those_that_intervals_need():
     assert MIN_DAYS == FEWEST_BLOCKS
+
+
+# --- where bars are cut off to recompute rows -----------------------------------------------------------------------
+
+
+def hours_of(times: np.ndarray) -> set[int]:
+    return {time.hour for time in times.astype("datetime64[s]").tolist()}
+
+
+@given(
+    st.lists(st.sampled_from([1, 1, 1, 1, 1, 3, 18]), min_size=1, max_size=400).map(lambda steps: [0] * 100 + steps),
+    st.integers(1, 40),
+)
+def test_every_hour_of_the_day_of_labelled_rows_has_a_cut(steps, horizon):
+    steps = steps + [1] * horizon
+    times = np.datetime64("2024-01-01T00:30", "s") + np.cumsum(steps) * HOUR
+    cuts = choose_cuts(times, horizon)
+    labelled = range(100, len(times) - horizon)
+    assert cuts == sorted(set(cuts))
+    assert set(cuts) <= set(labelled)
+    assert cuts[-1] == labelled[-1]
+    assert hours_of(times[cuts]) == hours_of(times[list(labelled)])
+
+
+def test_a_leak_of_eight_bars_reaches_a_cut_from_every_hour_of_the_week():
+    cuts = np.array(choose_cuts(np.datetime64("2024-01-01", "s") + np.arange(1000) * HOUR, 8))
+    assert len(cuts) == 25
+    seen = {(cut - bars) % 168 for cut in cuts for bars in range(8)}
+    assert len(seen) == 168
+
+
+def test_few_hours_of_trading_have_as_many_cuts_as_a_whole_day():
+    """Seven bars a day, an hour earlier from April on."""
+    days = np.datetime64("2024-01-01", "s") + np.arange(200) * 24 * HOUR
+    opening = np.where(np.arange(200) < 90, 14, 13)
+    times = (days[:, None] + (opening[:, None] + np.arange(7)) * HOUR).ravel()
+    cuts = choose_cuts(times, 8)
+    assert hours_of(times[cuts]) == set(range(13, 21))
+    assert len(cuts) == 3 * 8 + 1

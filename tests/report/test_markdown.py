@@ -217,3 +217,14 @@ def test_a_decision_for_no_search_names_every_architecture_with_its_reason():
     assert "## Decision\n\nSearch none: no architecture is shown to be worth it." in said
     for name in order:
         assert f"- {LABELS[name]}: {search.reasons[name]}." in said
+
+
+@pytest.mark.parametrize("document", [Sample.comparison, Sample.page])
+def test_a_report_says_in_how_many_rows_leaks_were_looked_for_and_where_they_were_not(document):
+    found = sample()
+    looked = "Values that know the future were looked for in 1,800 rows (41,400 values)"
+    assert looked in document(found)
+    assert "Columns of the files" not in document(found)
+    found.metadata["extra_columns"] = ["flow", "<b>"]
+    text = document(found).replace("\\", "").replace("&lt;", "<").replace("&gt;", ">")
+    assert "Columns of the files cannot be checked so, whatever they know: flow, <b>." in text
