@@ -57,6 +57,8 @@ def triple_barrier(bars: Bars, *, profit: float, stop: float, horizon: int) -> T
     returns[:n] = bars.close[len(bars) - n :] / entry - 1
     is_open = np.ones(n, bool)
     for step in range(1, horizon + 1):
+        if not is_open.any():
+            break
         now = slice(step, step + n)
         stopped = stop_barrier.find_met(le, bars.low[now], is_open)
         is_open[stopped] = False
