@@ -189,7 +189,7 @@ def find_future_dependent(bars: Bars, rows: SequenceRows, rules: RowRules) -> Fu
     computed = np.isin(rules.features, features.KNOWN)
     names = [*np.array(rules.features)[computed].tolist(), "label"]
     counts, recomputed_rows = np.zeros(len(names), np.int64), 0
-    for cut in choose_cuts(bars.timestamps, rules.horizon):
+    for cut in choose_cuts(bars, rules.horizon):
         recomputed = recompute_rows(bars, cut, rules)
         end = cut + 1 - features.WARM_UP
         last = slice(end - len(recomputed.X), end)
@@ -201,27 +201,31 @@ def find_future_dependent(bars: Bars, rows: SequenceRows, rules: RowRules) -> Fu
     return FutureCheck(rows=recomputed_rows, values=recomputed_rows * len(names), changed=changed)
 
 
-def choose_cuts(timestamps: np.ndarray, horizon: int) -> list[int]:
+def choose_cuts(bars: Bars, horizon: int) -> list[int]:
     """Choose the bars after which a sequence is cut off, to recompute the rows before.
 
     Each hour of the day has a cut, so that a feature that looks one bar ahead in that hour alone is found; or several, where
     there would be fewer than `MIN_CUTS`. They are early, where few bars have to be computed again. Where bars never pause there
-    is one every seven bars, through all days of a week. The last labelled row is one more.
+    is one every seven bars, through all days of a week. The close moves in the bar after the cut, if it ever does: a return
+    of zero over that bar would look like an unknown one. The last labelled row is one more.
 
     Args:
-        timestamps: datetime64[s] (N,), of one sequence with at least one labelled row after warm-up.
+        bars: one sequence with at least one labelled row after warm-up.
         horizon: bars until a trade is closed.
 
     Returns:
         Positions of labelled rows after warm-up, increasing.
     """
-    labelled = np.arange(features.WARM_UP, len(timestamps) - horizon)
-    hours = timestamps[labelled].astype("datetime64[h]").astype(np.int64) % 24
+    labelled = np.arange(features.WARM_UP, len(bars) - horizon)
+    moves = bars.close[labelled + 1] != bars.close[labelled]
+    hours = bars.timestamps[labelled].astype("datetime64[h]").astype(np.int64) % 24
     traded_hours = list(dict.fromkeys(hours.tolist()))  # in the order in which they first come
     weeks = np.arange(-(-MIN_CUTS // len(traded_hours)))
     cuts = {int(labelled[-1])}
     for number, hour in enumerate(traded_hours):
-        with_hour = labelled[hours == hour]
+        with_hour = labelled[(hours == hour) & moves]
+        if not len(with_hour):
+            with_hour = labelled[hours == hour]
         days = 1 + 7 * (7 * number % 24) // 24 + 7 * weeks  # hour 7 is 7 bars after hour 0, hour 1 is 49
         cuts.update(with_hour[np.minimum(days, len(with_hour) - 1)].tolist())
     return sorted(cuts)

@@ -89,6 +89,11 @@ def test_the_fewest_days_are_those_that_intervals_need():
 # --- where bars are cut off to recompute rows -----------------------------------------------------------------------
 
 
+def bars_at(times: np.ndarray, close: np.ndarray | None = None) -> Bars:
+    close = np.arange(1.0, len(times) + 1) if close is None else close
+    return Bars(times, close, close, close, close, close)
+
+
 def hours_of(times: np.ndarray) -> set[int]:
     return {time.hour for time in times.astype("datetime64[s]").tolist()}
 
@@ -100,7 +105,7 @@ def hours_of(times: np.ndarray) -> set[int]:
 def test_every_hour_of_the_day_of_labelled_rows_has_a_cut(steps, horizon):
     steps = steps + [1] * horizon
     times = np.datetime64("2024-01-01T00:30", "s") + np.cumsum(steps) * HOUR
-    cuts = choose_cuts(times, horizon)
+    cuts = choose_cuts(bars_at(times, np.random.default_rng(0).integers(1, 3, len(times))), horizon)
     labelled = range(100, len(times) - horizon)
     assert cuts == sorted(set(cuts))
     assert set(cuts) <= set(labelled)
@@ -109,10 +114,20 @@ def test_every_hour_of_the_day_of_labelled_rows_has_a_cut(steps, horizon):
 
 
 def test_a_leak_of_eight_bars_reaches_a_cut_from_every_hour_of_the_week():
-    cuts = np.array(choose_cuts(np.datetime64("2024-01-01", "s") + np.arange(1000) * HOUR, 8))
+    cuts = np.array(choose_cuts(bars_at(np.datetime64("2024-01-01", "s") + np.arange(1000) * HOUR), 8))
     assert len(cuts) == 25
     seen = {(cut - bars) % 168 for cut in cuts for bars in range(8)}
     assert len(seen) == 168
+
+
+def test_the_close_moves_after_a_cut_where_it_can():
+    """It moves after every tenth bar alone, and so never after one of an odd hour."""
+    times = np.datetime64("2024-01-01", "s") + np.arange(3000) * HOUR
+    moves = np.arange(3000) % 10 == 0
+    bars = bars_at(times, 1.0 + np.append(0, np.cumsum(moves[:-1])))
+    *cuts, _ = choose_cuts(bars, 8)
+    assert hours_of(times[cuts]) == set(range(24))
+    assert {int(cut) % 24 for cut in cuts if not moves[cut]} == set(range(1, 24, 2))
 
 
 def test_few_hours_of_trading_have_as_many_cuts_as_a_whole_day():
@@ -120,6 +135,6 @@ def test_few_hours_of_trading_have_as_many_cuts_as_a_whole_day():
     days = np.datetime64("2024-01-01", "s") + np.arange(200) * 24 * HOUR
     opening = np.where(np.arange(200) < 90, 14, 13)
     times = (days[:, None] + (opening[:, None] + np.arange(7)) * HOUR).ravel()
-    cuts = choose_cuts(times, 8)
+    cuts = choose_cuts(bars_at(times), 8)
     assert hours_of(times[cuts]) == set(range(13, 21))
     assert len(cuts) == 3 * 8 + 1
