@@ -8,6 +8,7 @@ import sys
 sys.path.insert(0, __file__.rpartition("/")[0])  # python -P and PYTHONSAFEPATH leave it out
 import core.startup
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -17,10 +18,12 @@ from typing import Any
 
 import joblib
 import numpy as np
+from bars.durations import measure_durations
 from pydantic import Field, field_validator, model_validator
 from sklearn.preprocessing import StandardScaler
 
 from bars.features import extra_columns
+from bars.findings import summarise_findings
 from bars.leak_audit import leak_audit
 from bars.reading import SIMULATED_MARKER
 from bars.rows import (
@@ -30,6 +33,7 @@ from bars.rows import (
     RowRules,
     SplitRows,
     choose_symbols,
+    collect_findings,
     cut_times,
     read_asset_rows,
     split_and_fit_scaler,
@@ -124,9 +128,22 @@ def describe_split(rows: SplitRows) -> dict[str, Any]:
     return count_samples(rows) | {"first_bar": f"{first}Z", "last_bar": f"{last}Z"}
 
 
+def describe_hours(
+    symbols: Sequence[str], assets: Sequence[AssetRows], rules: RowRules, splits: Mapping[str, SplitRows]
+) -> dict[str, Any]:
+    """Describe how long windows and trades of all samples last, and name the assets whose bars are no hours of trading."""
+    timestamps, closes_at, is_sample = (
+        np.concatenate([getattr(rows, name) for rows in splits.values()]) for name in ("timestamps", "closes_at", "is_sample")
+    )
+    durations = measure_durations(timestamps, closes_at, is_sample, lookback=rules.lookback, horizon=rules.horizon)
+    longer = [symbol for symbol, rows in zip(symbols, assets, strict=True) if rows.durations.is_longer]
+    return dataclasses.asdict(durations) | {"assets_with_longer_bars": longer}
+
+
 def describe_data(
     root: Path,
     symbols: Sequence[str],
+    assets: Sequence[AssetRows],
     rules: RowRules,
     cuts: Cuts,
     splits: Mapping[str, SplitRows],
@@ -148,6 +165,7 @@ def describe_data(
         "max_gap_hours": rules.max_gap,
         "cuts": {"val": f"{cuts.val}Z", "test": f"{cuts.test}Z"},
         "splits": {split: describe_split(rows) for split, rows in splits.items()},
+        "hours": describe_hours(symbols, assets, rules, splits),
         "leak_audit": audit,
         "extra_columns": extra_columns(rules.features),
         "scaler": {"mean": scaler.mean_.tolist(), "scale": scaler.scale_.tolist(), "clip": clip},
@@ -200,14 +218,16 @@ def main() -> None:
     assets = require_usable(read_asset_rows(root, symbols, rules))
     cuts = cut_times(np.concatenate([rows.timestamps for rows in assets]), settings.splits)
     splits, scaler, warnings = split_and_fit_scaler(assets, symbols, cuts, rules)
-    for warning in warnings:
+    is_simulated = (root / SIMULATED_MARKER).is_file()
+    findings = collect_findings(dict(zip(symbols, assets, strict=True)), simulated=is_simulated)
+    for warning in [*warnings, *summarise_findings(findings)]:
         print_stderr(f"generate_data: warning: {warning}")
     audit = leak_audit(splits, cuts, assets, lookback=rules.lookback, max_gap=rules.max_gap)
 
     digest = write_arrays(splits, scaler, clip=settings.clip)
     write_scaler(scaler)
     write_json(OUT / "asset_id_mapping.json", {symbol: number for number, symbol in enumerate(symbols)})
-    metadata = describe_data(root, symbols, rules, cuts, splits, scaler, clip=settings.clip, audit=audit)
+    metadata = describe_data(root, symbols, assets, rules, cuts, splits, scaler, clip=settings.clip, audit=audit)
     digest.update(json.dumps(metadata).encode())
     write_json(OUT / "metadata.json", metadata | {"content_hash": digest.hexdigest()})
     write_json(METRICS, measure(assets, splits, audit=audit))

@@ -2,10 +2,12 @@
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from bars.adjustment import Split, format_ratio
+from bars.durations import Durations
 from bars.reading import COLUMNS, HOUR, Bars
 from core.errors import join_first
 
@@ -204,12 +206,6 @@ def _find_zero_volume(symbol: str, bars: Bars) -> Iterator[Finding]:
         yield Finding(symbol, "no volume", f"{without.mean():.0%} of the bars have none", format_time(first), cure)
 
 
-def _find_short_history(symbol: str, bars: Bars) -> Iterator[Finding]:
-    if len(bars) < MIN_BARS:
-        what, cure = f"{len(bars):,} bars, fewer than {MIN_BARS:,}", "add older bars: few market phases teach and judge little"
-        yield Finding(symbol, "short history", what, format_time(bars.timestamps[0]), cure)
-
-
 def _find_unfinished(symbol: str, bars: Bars, written: np.datetime64) -> Iterator[Finding]:
     """Name a last bar that had not closed when its file was written."""
     last = bars.timestamps[-1]
@@ -228,9 +224,32 @@ def examine_bars(symbol: str, bars: Bars, written: np.datetime64 | None = None) 
         bars: N bars.
         written: datetime64[s], UTC, when their file was written; None where that says nothing, as of a simulated market.
     """
-    finders = (_find_jumps, _find_wicks, _find_gaps, _find_stale, _find_zero_volume, _find_short_history)
+    finders = (_find_jumps, _find_wicks, _find_gaps, _find_stale, _find_zero_volume)
     found = [finding for find in finders for finding in find(symbol, bars)]
     return found if written is None else [*found, *_find_unfinished(symbol, bars, written)]
+
+
+def find_longer_bars(symbol: str, first: np.datetime64, durations: Durations) -> list[Finding]:
+    """Tell how long windows and trades last where a bar is not an hour of trading; at most one finding.
+
+    Args:
+        first: opening time of the first bar.
+        durations: of the symbol's samples.
+    """
+    if not durations.is_longer:
+        return []
+    parts = (("window", durations.window), ("trade", durations.trade))
+    texts = [f"a {name} of {d.bars} bars lasts {d.median:.0f} h (median; 95 %: {d.percentile_95:.0f} h)" for name, d in parts]
+    cure = "read lookback and horizon as bars, and change them in params.yaml where hours are meant"
+    return [Finding(symbol, "bars that are no hours", ", ".join(texts), format_time(first), cure)]
+
+
+def find_short_history(symbol: str, first: np.datetime64, bars: int) -> list[Finding]:
+    """Tell whether a symbol has only a few `bars`, from `first` on; at most one finding."""
+    if bars >= MIN_BARS:
+        return []
+    cure = "add older bars: few market phases teach little and judge little"
+    return [Finding(symbol, "short history", f"{bars:,} bars, fewer than {MIN_BARS:,}", format_time(first), cure)]
 
 
 def find_survivorship(last_bars: Mapping[str, np.datetime64]) -> list[Finding]:
@@ -249,6 +268,14 @@ def find_survivorship(last_bars: Mapping[str, np.datetime64]) -> list[Finding]:
     cure = "add assets that were delisted; until then returns look better than they were"
     where = ", ".join(f"{str(group[-1])[:10]} ({len(group)})" for group in groups[::-1])
     return [Finding(None, "no asset that ends early", what, where, cure)]
+
+
+def time_written(path: Path) -> np.datetime64 | None:
+    """Return when a file was written, datetime64[s] in UTC; None where it is not there."""
+    try:
+        return np.datetime64(int(path.stat().st_mtime), "s")
+    except OSError:
+        return None
 
 
 def summarise_findings(findings: Iterable[Finding]) -> list[str]:

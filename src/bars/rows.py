@@ -10,8 +10,10 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 from bars import features
+from bars.durations import Durations, measure_durations
+from bars.findings import Finding, examine_bars, find_longer_bars, find_short_history, find_survivorship, time_written
 from bars.labels import NO_LABEL, Trades, triple_barrier
-from bars.reading import HOUR, Bars, bars_path, find_symbols, read_bars, split_at_gaps
+from bars.reading import HOUR, SIMULATED_MARKER, Bars, bars_path, find_symbols, read_bars, split_at_gaps
 from bars.scaling import check_scaler, fit_scaler
 from core.errors import CampaignError, join_first
 from core.machine import job_pool
@@ -95,6 +97,8 @@ class AssetRows:
     largest_move: change of the close over one bar that is largest in size, a share with its sign.
     future_check: what later bars change, as they never should.
     first, last: opening times of the first and last bar read.
+    durations: of windows and trades.
+    findings: what a user should know of the bars.
     """
 
     timestamps: np.ndarray
@@ -112,6 +116,8 @@ class AssetRows:
     future_check: FutureCheck
     first: np.datetime64
     last: np.datetime64
+    durations: Durations
+    findings: tuple[Finding, ...] = ()
 
 
 class Cuts(NamedTuple):
@@ -260,10 +266,12 @@ def asset_rows(bars: Bars, rules: RowRules) -> AssetRows:
     names = [field.name for field in dataclasses.fields(SequenceRows)]
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     _check_finite(columns["X"], columns["timestamps"], rules.features)
+    sequence = np.repeat(np.arange(len(parts)), [len(part.y) for part in parts])
+    is_sample = has_window(sequence, rules.lookback) & (columns["y"] >= 0)
     moves = np.diff(bars.close) / bars.close[:-1]
     return AssetRows(
         **columns,
-        sequence=np.repeat(np.arange(len(parts)), [len(part.y) for part in parts]),
+        sequence=sequence,
         bars=len(bars),
         warm_up=len(bars) - len(columns["y"]),
         gaps=len(sequences) - 1,
@@ -272,7 +280,16 @@ def asset_rows(bars: Bars, rules: RowRules) -> AssetRows:
         future_check=find_future_dependent(sequences[longest], parts[longest], rules),
         first=bars.timestamps[0],
         last=bars.timestamps[-1],
+        durations=measure_durations(
+            columns["timestamps"], columns["closes_at"], is_sample, lookback=rules.lookback, horizon=rules.horizon
+        ),
     )
+
+
+def add_findings(rows: AssetRows, symbol: str, bars: Bars, written: np.datetime64 | None) -> AssetRows:
+    """Add what was found in the `bars` of a symbol; `written`: when their file was written, None where that is unknown."""
+    findings = [*examine_bars(symbol, bars, written), *find_longer_bars(symbol, rows.first, rows.durations)]
+    return dataclasses.replace(rows, findings=tuple(findings))
 
 
 def _check_length(bars: int, longest: int, rules: RowRules) -> None:
@@ -310,17 +327,33 @@ def read_asset_rows(
         One entry a symbol; where it cannot be used a line of text: which file, what is wrong, what to do.
     """
     extra = features.extra_columns(rules.features)
+    is_simulated = (root / SIMULATED_MARKER).is_file()  # a simulated market may lie in the future
 
     def attempt(symbol: str) -> AssetRows | str:
         path = bars_path(root, symbol)
         try:
-            return asset_rows(read(path, extra), rules)
+            bars = read(path, extra)
+            return add_findings(asset_rows(bars, rules), symbol, bars, None if is_simulated else time_written(path))
         except CampaignError as error:
             known = f" (known features: {', '.join(features.KNOWN)})" if extra and "no column" in str(error) else ""
             return (str(error) if str(error).startswith(str(path)) else f"{path}: {error}") + known
 
     with job_pool(len(symbols)) as parallel:
         return parallel(joblib.delayed(attempt)(symbol) for symbol in symbols)
+
+
+def collect_findings(assets: Mapping[str, AssetRows], *, simulated: bool) -> list[Finding]:
+    """List the findings on each asset and on all together.
+
+    Args:
+        assets: by symbol.
+        simulated: whether the market is: its histories are as long as was asked for, and none is missing.
+    """
+    findings = [finding for rows in assets.values() for finding in rows.findings]
+    if simulated:
+        return findings
+    short = (finding for symbol, rows in assets.items() for finding in find_short_history(symbol, rows.first, rows.bars))
+    return [*findings, *short, *find_survivorship({symbol: rows.last for symbol, rows in assets.items()})]
 
 
 def choose_symbols(root: Path, wanted: Sequence[str] | None, symbols: Sequence[str] | None = None) -> list[str]:
@@ -379,10 +412,19 @@ def ends_sample(rows: AssetRows, end: np.datetime64, *, lookback: int) -> np.nda
     Returns:
         bool (R,).
     """
-    position = np.arange(len(rows.sequence))
-    starts_sequence = np.diff(rows.sequence, prepend=-1) != 0
+    return has_window(rows.sequence, lookback) & (rows.y >= 0) & (rows.closes_at <= end)
+
+
+def has_window(sequence: np.ndarray, lookback: int) -> np.ndarray:
+    """Find the rows that are at least the `lookback`-th of those that are there of their sequence; bool (R,).
+
+    Args:
+        sequence: int64 (R,), number of the sequence of each row.
+    """
+    position = np.arange(len(sequence))
+    starts_sequence = np.diff(sequence, prepend=-1) != 0
     age = position - np.maximum.accumulate(np.where(starts_sequence, position, 0))  # rows of the sequence before
-    return (age >= lookback - 1) & (rows.y >= 0) & (rows.closes_at <= end)
+    return age >= lookback - 1
 
 
 def split_rows(assets: Sequence[AssetRows], cuts: Cuts, *, lookback: int) -> dict[str, SplitRows]:

@@ -23,8 +23,9 @@ import compare
 import evaluate
 import fit_references
 import simulate_market
+from bars.findings import summarise_findings
 from bars.reading import SIMULATED_MARKER, Bars, bars_from_frame, bars_path, read_bars
-from bars.rows import AssetRows, RowRules, choose_symbols, cut_times, read_asset_rows, split_and_fit_scaler
+from bars.rows import AssetRows, RowRules, choose_symbols, collect_findings, cut_times, read_asset_rows, split_and_fit_scaler
 from core.errors import MAX_ENTRIES, CampaignError, join_first, to_one_line
 from core.files import project_root, read_json
 from core.machine import core_count, cpu_overrides, job_count
@@ -221,13 +222,16 @@ def check_bars(
         seconds = time.perf_counter() - began
         if bad := [result for result in results if isinstance(result, str)]:
             return None, describe_bad_symbols(bad)
-        data, thin = measure_data([rows for rows in results if isinstance(rows, AssetRows)], chosen, splits, rules, seconds)
+        assets = [rows for rows in results if isinstance(rows, AssetRows)]
+        data, thin = measure_data(assets, chosen, splits, rules, seconds)
     except CampaignError as error:
         return None, [ChecklistLine("problem", "bars", str(error))]
     note = "simulated market, not on disk yet: " if simulate else ""
     counts = " + ".join(f"{data.samples[split]:,} {split}" for split in SPLITS)
     ok = ChecklistLine("ok", "bars", f"{note}{data.assets} assets, {data.bars:,} bars, samples {counts}")
-    return data, [ok, *(ChecklistLine("warning", "bars", warning) for warning in thin)]
+    is_simulated = simulate is not None or (root / SIMULATED_MARKER).is_file()
+    findings = summarise_findings(collect_findings(dict(zip(chosen, assets, strict=True)), simulated=is_simulated))
+    return data, [ok, *(ChecklistLine("warning", "bars", warning) for warning in [*thin, *findings])]
 
 
 def describe_bad_symbols(reasons: Sequence[str]) -> list[ChecklistLine]:

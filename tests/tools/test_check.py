@@ -114,7 +114,9 @@ def test_its_counts_are_those_of_generate_data(ready, capsys):
     write_params(ready, **TINY | {"data": TINY["data"] | {"bars": "bars"}})
     check.main()
     (_, figure), *warnings = lines(capsys)["bars"]
-    assert not warnings
+    assert [(level, text.partition(":")[0]) for level, text in warnings] == [
+        ("warning", "short history"), ("warning", "no asset that ends early"),
+    ]  # fmt: skip
     import generate_data
 
     generate_data.main()
