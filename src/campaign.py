@@ -42,12 +42,15 @@ def check(arguments: argparse.Namespace) -> None:
     check.main()
 
 
-@command(("root", {"nargs": "?", "type": Path, "help": "directory of bars; left out: data.bars and data.symbols"}))
+@command(
+    ("root", {"nargs": "?", "type": Path, "help": "directory of bars; left out: data.bars and data.symbols"}),
+    ("--json", {"action": "store_true", "help": "print JSON, for scripts"}),
+)
 def bars(arguments: argparse.Namespace) -> None:
-    """List the bars under a directory, and what the campaign would refuse of them."""
+    """List the bars under a directory, and what is wrong with them."""
     from tools import doctor
 
-    doctor.main(arguments.root)
+    doctor.main(arguments.root, as_json=arguments.json)
 
 
 @command()

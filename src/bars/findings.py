@@ -238,10 +238,8 @@ def find_longer_bars(symbol: str, first: np.datetime64, durations: Durations) ->
     """
     if not durations.is_longer:
         return []
-    parts = (("window", durations.window), ("trade", durations.trade))
-    texts = [f"a {name} of {d.bars} bars lasts {d.median:.0f} h (median; 95 %: {d.percentile_95:.0f} h)" for name, d in parts]
-    cure = "read lookback and horizon as bars, and change them in params.yaml where hours are meant"
-    return [Finding(symbol, "bars that are no hours", ", ".join(texts), format_time(first), cure)]
+    cure = "read data.lookback and data.horizon as bars, or change them where so many hours are meant"
+    return [Finding(symbol, "bars that are not hours, median duration", str(durations), format_time(first), cure)]
 
 
 def find_short_history(symbol: str, first: np.datetime64, bars: int) -> list[Finding]:

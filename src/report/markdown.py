@@ -292,6 +292,28 @@ def explain_recomputed(metadata: Mapping[str, Any]) -> str:
     return text
 
 
+def explain_hours(metadata: dict[str, Any]) -> str:
+    """Say how long windows and trades last by the clock."""
+    hours = metadata["hours"]
+    window, trade = (
+        f"{duration['bars']} bars lasts {duration['median']:.0f} h in the median and at most {duration['percentile_95']:.0f} h "
+        "in 95 % of the samples"
+        for duration in (hours["window"], hours["trade"])
+    )
+    return f"A window of {window}. A trade of {trade}, unless a barrier ends it before."
+
+
+def warn_of_longer_bars(metadata: dict[str, Any]) -> str:
+    """Name the assets in which a bar is not an hour of trading; empty where there is none."""
+    assets = metadata["hours"]["assets_with_longer_bars"]
+    if not assets:
+        return ""
+    return (
+        f"Bars are not hours in {', '.join(assets)}: sessions are short, or hours without trades have no bar. Read "
+        f"{metadata['lookback']} and {metadata['horizon']} bars as bars, not as hours."
+    )
+
+
 def losing_models(losing: list[str], labels: Mapping[str, str]) -> str:
     """Name the models with a good F1 that lose money."""
     if not losing:
@@ -399,7 +421,9 @@ def comparison(result: Comparison, metadata: dict[str, Any], roster: Roster, set
         group_tables(result, roster, "by_month"),
         "## Data and settings",
         f"{len(metadata['assets'])} assets from {source}: {', '.join(metadata['assets'])}. A trade wins at "
-        f"+{metadata['profit']:.1%} before −{metadata['stop']:.1%} within {metadata['horizon']} bars.",
+        f"+{metadata['profit']:.1%} before −{metadata['stop']:.1%} within {metadata['horizon']} bars. "
+        f"{explain_hours(metadata)}",
+        *(f"**{warning}**" for warning in [warn_of_longer_bars(metadata)] if warning),
         table(["split", "bars", "samples", "positive"], data),
         f"Leak audit: {'; '.join(f'{name}: {figure}' for name, figure in leak_figures(metadata).items())}. "
         + explain_recomputed(metadata),

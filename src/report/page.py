@@ -27,6 +27,7 @@ from report.markdown import (
     count_pairs,
     count_test_assets,
     explain_break_even,
+    explain_hours,
     explain_recomputed,
     explain_references,
     explain_stakes,
@@ -34,6 +35,7 @@ from report.markdown import (
     gate_rows,
     gate_text,
     leak_figures,
+    warn_of_longer_bars,
 )
 from report.style import STYLE
 from report.svg import Axis, Guide, Line, Row, confusion_matrix, critical_difference, heat_map, interval_plot, line_chart, swatch
@@ -426,7 +428,8 @@ def _data(metadata: Mapping[str, Any], settings: Sections, trained_with: str) ->
     said = (
         f"Bars: {metadata['source']}, {len(metadata['assets'])} assets: {', '.join(metadata['assets'])}. A trade wins at "
         f"+{metadata['profit']:.1%} before −{metadata['stop']:.1%} within {metadata['horizon']} bars. A network sees "
-        f"{metadata['lookback']} bars of {len(metadata['features'])} features: {', '.join(metadata['features'])}."
+        f"{metadata['lookback']} bars of {len(metadata['features'])} features: {', '.join(metadata['features'])}. "
+        f"{explain_hours(metadata)}"
     )
     tables = []
     for section, values in settings.items():
@@ -439,7 +442,8 @@ def _data(metadata: Mapping[str, Any], settings: Sections, trained_with: str) ->
     caption = "Leak audit, measured on the arrays: hours must not be negative, counts must be zero"
     leaks = _table(caption, ["what", "figure"], measured)
     looked_at = _paragraphs(explain_recomputed(metadata), kind="note")
-    return _paragraphs(said) + splits + leaks + looked_at + f"<h3>Settings</h3>{_grid(tables)}"
+    notes = _paragraphs(said, warn_of_longer_bars(metadata))
+    return notes + splits + leaks + looked_at + f"<h3>Settings</h3>{_grid(tables)}"
 
 
 def page(result: Comparison, metadata: Mapping[str, Any], roster: Roster, settings: Sections, curves: Mapping[str, Rows]) -> str:
