@@ -19,7 +19,7 @@ MAX_RATIO = 10_000
 EARLIEST_MIDNIGHT, LATEST_MIDNIGHT = -14 * HOUR, 12 * HOUR  # of a date anywhere on earth, counted from its midnight in UTC
 MAX_BYTES = 2**24  # of a file of splits
 RATIO = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(?:\s*(?::|/|-?for-?)\s*(\d+(?:\.\d+)?))?")  # 4, 0.25, 3:2, 3/2, 3 for 2
-TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ]\d\d:\d\d(?::\d\d)?\s*(?:Z|UTC|[+-]\d\d:?\d\d)?)?")
+TIME = re.compile(r"((?:1[89]|2\d)\d\d-\d\d-\d\d)(?:[T ]\d\d:\d\d(?::\d\d)?\s*(?:Z|UTC|[+-]\d\d:?\d\d)?)?")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,7 +26,7 @@ MAX_ZERO_VOLUME = 0.05  # share of the bars
 MIN_BARS = 2000  # a year of sessions, or 12 weeks around the clock
 LAST_DAYS = 7 * DAY  # bars that end so close to each other end together
 
-ADJUST = "adjust the prices: python src/campaign.py import with --splits detect or --splits FILE, see docs/own-bars.md"
+ADJUST = "adjust the prices: python src/campaign.py import FILES --splits detect, or --splits FILE (docs/own-bars.md)"
 
 
 @dataclasses.dataclass(frozen=True)
