@@ -88,6 +88,43 @@ def test_counts_are_those_of_the_arrays(bars):
     }
 
 
+def test_the_metadata_say_how_long_windows_and_trades_last(bars):
+    """Of all samples together, and where a bar is not an hour: in CCC, from which every other bar is taken."""
+    frame = pd.read_parquet(bars / "CCC/1Hour/data.parquet")
+    frame = pd.concat([frame[:300], frame[300:][::2]])
+    write_symbol(bars, "CCC", frame)
+    generate_data.main()
+    metadata = json.loads(Path("data/training_data/metadata.json").read_text())
+    opens = {symbol: pd.read_parquet(bars / symbol / "1Hour/data.parquet").index for symbol in metadata["assets"]}
+    windows, trades = [], []
+    for split in SPLITS:
+        part = arrays(split)
+        for row in np.flatnonzero(part["y"] >= 0):
+            times = opens[metadata["assets"][part["asset_ids"][row]]]
+            t = times.get_loc(pd.Timestamp(part["timestamps"][row], tz="UTC"))
+            windows.append((times[t] - times[t - 23]) / pd.Timedelta(hours=1) + 1)
+            trades.append((times[t + 8] - times[t]) / pd.Timedelta(hours=1))
+    assert metadata["hours"] == {
+        "window": {"bars": 24, "median": np.median(windows), "percentile_95": np.percentile(windows, 95)},
+        "trade": {"bars": 8, "median": np.median(trades), "percentile_95": np.percentile(trades, 95)},
+        "assets_with_longer_bars": ["CCC"],
+    }
+
+
+def test_findings_on_the_bars_are_warnings_of_a_line_each_kind(bars, capsys):
+    frame = make_frame(900, seed=3)
+    prices = frame.columns.get_indexer(["Open", "High", "Low", "Close"])
+    for position in (200, 350, 500, 650):
+        frame.iloc[position:, prices] /= 3
+    write_symbol(bars, "DDD", frame)
+    generate_data.main()
+    said = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert [line.split(": ")[2] for line in said] == ["split not adjusted for", "short history", "no asset that ends early"]
+    first = f"generate_data: warning: split not adjusted for: DDD {str(frame.index[200])[:16]} (a split of 3 for 1), DDD "
+    assert said[0].startswith(first)
+    assert " and 1 more; python src/campaign.py bars lists all; adjust the prices: python src/campaign.py import " in said[0]
+
+
 def test_the_content_hash_covers_every_array_and_the_metadata(bars):
     """Checkpoints are kept apart by this hash."""
     generate_data.main()

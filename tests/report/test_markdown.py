@@ -228,3 +228,21 @@ def test_a_report_says_in_how_many_rows_leaks_were_looked_for_and_where_they_wer
     found.metadata["extra_columns"] = ["flow", "<b>"]
     text = document(found).replace("\\", "").replace("&lt;", "<").replace("&gt;", ">")
     assert "Columns of the files cannot be checked so, whatever they know: flow, <b>." in text
+
+
+def test_the_report_says_how_long_windows_and_trades_last():
+    found = sample()
+    first = found.metadata["assets"][0]
+    lasts = (
+        "A window of 24 bars lasts 24 h in the median and at most 95 h in 95 % of the samples. "
+        "A trade of 8 bars lasts 8 h in the median and at most 31 h in 95 % of the samples, unless a barrier ends it before."
+    )
+    warning = f"Bars are not hours in {first}: sessions are short, or hours without trades have no bar. Read 24 and 8 bars"
+    for text in (found.comparison(), found.page()):
+        assert lasts in text
+        assert warning in text
+    hours = found.metadata["hours"] | {"assets_with_longer_bars": []}
+    found = dataclasses.replace(found, metadata=found.metadata | {"hours": hours})
+    for text in (found.comparison(), found.page()):
+        assert lasts in text
+        assert "Bars are not hours" not in text
