@@ -27,10 +27,12 @@ from core.errors import CampaignError, join_first
 from core.params import read_section
 from generate_data import Data
 
-HEAD = ("symbol", "first bar", "last bar", "bars", "gaps\n> {} h", "no\nvolume", "largest\nmove", "positive")
+HEAD = ("symbol", "first bar, UTC", "last bar", "bars", "gaps over {} h", "no volume", "largest move", "positive")
+NARROW_HEAD = ("symbol", "first bar", "last bar", "bars", "gaps\n> {} h", "no\nvolume", "largest\nmove", "positive")
 TEXT_COLUMNS = 3  # of the table, the first; the others are numbers
 NO_BREAK_SPACE = "\u00a0"
 MIN_WIDTH = 40  # columns of a terminal; in a narrower one lines are wrapped by the terminal
+FILE_WIDTH = 120  # where the output is no terminal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,14 +115,15 @@ def positive_share(rows: AssetRows) -> float:
 
 def describe_symbol(symbol: str, rows: AssetRows) -> tuple[str, ...]:
     """Make a line of the table; a move is from close to close of two bars."""
+    times = (format_time(time) for time in (rows.first, rows.last))
     counts = (f"{count:,}" for count in (rows.bars, rows.gaps, rows.zero_volume))
-    days = (str(time)[:10] for time in (rows.first, rows.last))
-    return symbol, *days, *counts, f"{rows.largest_move:+,.1%}", f"{positive_share(rows):.1%}"
+    return symbol, *times, *counts, f"{rows.largest_move:+,.1%}", f"{positive_share(rows):.1%}"
 
 
 def lay_out(head: Sequence[str], lines: Sequence[tuple[str, ...]]) -> str:
     """Align the columns below their heads of one or two lines: text to the left, numbers to the right."""
-    heads = zip(*(("\n" + name).split("\n")[-2:] for name in head), strict=True)
+    height = 1 + max(name.count("\n") for name in head)
+    heads = zip(*(("\n" * (height - 1) + name).split("\n")[-height:] for name in head), strict=True)
     rows = [*heads, *lines]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
 
@@ -133,12 +136,13 @@ def lay_out(head: Sequence[str], lines: Sequence[tuple[str, ...]]) -> str:
 
 
 def write_table(assets: Mapping[str, AssetRows], max_gap: int, width: int) -> str:
-    """Write a line for each symbol; in a terminal too narrow for the table a paragraph."""
-    head = [name.format(max_gap) for name in HEAD]
+    """Write a line for each symbol, without the time of day where that is too wide; else a paragraph."""
     lines = [describe_symbol(symbol, rows) for symbol, rows in assets.items()]
-    table = lay_out(head, lines)
-    if max(map(len, table.splitlines())) <= width:
-        return table
+    narrow_lines = [(symbol, first[:10], last[:10], *figures) for symbol, first, last, *figures in lines]
+    for head, described in ((HEAD, lines), (NARROW_HEAD, narrow_lines)):
+        table = lay_out([name.format(max_gap) for name in head], described)
+        if max(map(len, table.splitlines())) <= width:
+            return table
     paragraphs = (
         f"{symbol}: {first} to {last}, {bars} bars, {gaps} gaps over {max_gap} h, {zero_volume} without volume, "
         f"largest move {move}, {positive} positive"
@@ -237,7 +241,7 @@ def main(root: Path | None = None, *, as_json: bool = False) -> None:
     if as_json:
         print(json.dumps(to_json(found), indent=2))
     else:
-        width = max(MIN_WIDTH, shutil.get_terminal_size().columns)
+        width = max(MIN_WIDTH, shutil.get_terminal_size((FILE_WIDTH, 24)).columns)
         print("\n".join(write_text(found, settings.max_gap, width)))
     if problems := list_problems(found):
         raise CampaignError("; ".join(problems))

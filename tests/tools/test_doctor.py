@@ -38,16 +38,16 @@ def test_it_lists_what_is_there_and_what_would_be_refused(desk, capsys):
     doctor.main(Path("elsewhere"))
     out = capsys.readouterr().out
     good = out.splitlines()
-    assert good[0].split() == ["gaps", "no", "largest"]
-    assert re.split(r"  +", good[1]) == ["symbol", "first bar", "last bar", "bars", "> 96 h", "volume", "move", "positive"]
-    first = good[2].split()
-    assert first[:6] == ["AAA", "2024-01-01", "2024-02-07", "700", "1", "3"]
+    columns = ["symbol", "first bar, UTC", "last bar", "bars", "gaps over 96 h", "no volume", "largest move", "positive"]
+    assert re.split(r"  +", good[0]) == columns
+    first = good[1].split()
+    assert first[:8] == ["AAA", "2024-01-01", "00:00", "2024-02-07", "11:00", "700", "1", "3"]
     move = frame["Close"].iloc[600] / frame["Close"].iloc[599] - 1
-    assert first[6] == f"{move:+,.1%}"
+    assert first[8] == f"{move:+,.1%}"
     assert move > 90
-    assert 5 < float(first[7].rstrip("%")) < 40
-    assert good[4].startswith("validation from 2024-")
-    assert good[5] == "median duration: 24 bars 24 h (95 %: 24 h), 8 bars 8 h (95 %: 8 h)"
+    assert 5 < float(first[9].rstrip("%")) < 40
+    assert good[3].startswith("validation from 2024-")
+    assert good[4] == "median duration: 24 bars 24 h (95 %: 24 h), 8 bars 8 h (95 %: 8 h)"
     assert heads(out) == ["warning: bad print", "warning: short history", TWO_ENDS]
     assert f"  AAA  {str(frame.index[600])[:16]}  Close " in out
 
@@ -125,6 +125,18 @@ def test_lines_fit_the_terminal_and_no_figure_is_torn_from_its_unit(desk, capsys
     ):
         assert (text in words) == (text != "no asset that ends")
     assert not any(re.match(r" *(h|%|bars)\b", line) for line in lines)
+
+
+def test_in_80_columns_the_table_has_days_and_heads_of_two_lines(desk, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    write_symbol(desk / "bars", "AAA", make_frame(2500, seed=1, volatility=0.015))
+    doctor.main()
+    first, second, figures, *_ = capsys.readouterr().out.splitlines()
+    assert first.split() == ["gaps", "no", "largest"]
+    assert re.split(r"  +", second) == ["symbol", "first bar", "last bar", "bars", "> 96 h", "volume", "move", "positive"]
+    assert figures.split()[:6] == ["AAA", "2024-01-01", "2024-04-14", "2,500", "0", "0"]
+    for head in ("gaps", "no", "largest"):  # each ends above the end of the line below
+        assert (second + " ")[first.index(head) + len(head)] == " "
 
 
 def test_assets_in_which_bars_last_differently_are_told_apart(desk, capsys):
