@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bars.adjustment import Split, format_ratio
+from bars.adjustment import MAX_RATIO, Split, format_ratio
 from bars.durations import Durations
 from bars.reading import COLUMNS, HOUR, Bars
 from core.errors import join_first
@@ -14,6 +14,7 @@ from core.errors import join_first
 DAY = 24 * HOUR
 LEVEL_BARS = 24  # before and after a jump, whose median close is the price level there
 MIN_LEVEL_BARS = 7  # a session of an exchange; fewer at the end of the bars do not show a level
+MIN_TICKS = 10  # a smaller change is no jump: coins of 0.00000002 halve by one tick
 SPLIT_TOLERANCE = 0.045  # of Open over the Close before, against a whole number or its inverse
 LEVEL_TOLERANCE = 0.15  # likewise of the level after over the Close before
 PRINT_JUMP = 1.5  # Open over the Close before, or the inverse, from which a jump that does not last is a bad print
@@ -27,6 +28,7 @@ MIN_BARS = 2000  # a year of sessions, or 12 weeks around the clock
 LAST_DAYS = 7 * DAY  # bars that end so close to each other end together
 
 ADJUST = "adjust the prices: python src/campaign.py import FILES --splits detect, or --splits FILE (docs/own-bars.md)"
+ANY_PRICE = np.errstate(over="ignore", divide="ignore", invalid="ignore")  # a quotient of prices may exceed float64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,16 +56,29 @@ def format_time(time: np.datetime64) -> str:
 # --- jumps of the price -----------------------------------------------------------------------------------------------
 
 
+def _log_jumps(bars: Bars) -> np.ndarray:
+    """Return the logarithm of each Open but the first over the Close before, 0 for a few ticks; float64 (N - 1,)."""
+    opens, closes = bars.open[1:], bars.close[:-1]
+    return np.where(np.abs(opens - closes) < MIN_TICKS * _tick(bars), 0, np.log(opens) - np.log(closes))
+
+
+def _tick(bars: Bars) -> float:
+    """Return the smallest change of the price from bar to bar; 0 where there is none."""
+    changes = np.abs(np.diff(bars.close))
+    return float(changes[changes > 0].min(initial=np.inf)) if changes.any() else 0.0
+
+
+@ANY_PRICE
 def find_splits(bars: Bars) -> list[Split]:
     """Find splits of n for 1 and reverse splits of 1 for n, n a whole number, that prices are not adjusted for.
 
     A bar opens near n times the close before, or its nth part, and the price level of the bars after stays there. Other
     ratios, such as 3 for 2, look like a real move and are not found.
     """
-    jumps = bars.open[1:] / bars.close[:-1]
+    jumps = np.exp(_log_jumps(bars))
     factors = np.maximum(jumps, 1 / jumps)
-    near = np.abs(factors / np.maximum(np.rint(factors), 2) - 1) <= SPLIT_TOLERANCE
-    positions = (np.flatnonzero(near) + 1).tolist()
+    is_near = np.abs(factors / np.maximum(np.rint(factors), 2) - 1) <= SPLIT_TOLERANCE
+    positions = (np.flatnonzero(is_near & (factors <= MAX_RATIO)) + 1).tolist()
     ratios = [_nearest_ratio(jumps[position - 1]) for position in positions]
     return [
         Split(bars.timestamps[position], ratio)
@@ -127,11 +142,6 @@ def _find_jumps(symbol: str, bars: Bars) -> Iterator[Finding]:
             last_print = position
 
 
-def _log_jumps(bars: Bars) -> np.ndarray:
-    """Return the logarithm of each Open but the first over the Close before; float64 (N - 1,)."""
-    return np.log(bars.open[1:] / bars.close[:-1])
-
-
 def _is_changed_series(bars: Bars) -> np.ndarray:
     """Find the steps after which a symbol seems to stand for another series; bool (N - 1,)."""
     return (np.diff(bars.timestamps) > PAUSE) & (np.abs(_log_jumps(bars)) >= np.log(CHANGED_JUMP))
@@ -163,9 +173,12 @@ def _describe_print(symbol: str, bars: Bars, position: int) -> Finding:
 
 def _find_wicks(symbol: str, bars: Bars) -> Iterator[Finding]:
     """Name bars whose High or Low is far from their own Open and Close."""
-    lows, highs = np.minimum(bars.open, bars.close) / bars.low, bars.high / np.maximum(bars.open, bars.close)
-    for bar in np.flatnonzero(np.maximum(lows, highs) >= WICK).tolist():
-        name, price = ("Low", bars.low[bar]) if lows[bar] > highs[bar] else ("High", bars.high[bar])
+    bodies = np.minimum(bars.open, bars.close), np.maximum(bars.open, bars.close)
+    ticks = MIN_TICKS * _tick(bars)
+    is_low = (bodies[0] >= WICK * bars.low) & (bodies[0] - bars.low >= ticks)
+    is_high = (bars.high >= WICK * bodies[1]) & (bars.high - bodies[1] >= ticks)
+    for bar in np.flatnonzero(is_low | is_high).tolist():
+        name, price = ("Low", bars.low[bar]) if is_low[bar] else ("High", bars.high[bar])
         what = f"{name} {price:.6g}, Open {bars.open[bar]:.6g}, Close {bars.close[bar]:.6g}"
         cure = "correct it unless it was traded: it touches a barrier of every trade that is open"
         yield Finding(symbol, "lone High or Low", what, format_time(bars.timestamps[bar]), cure)
@@ -217,6 +230,7 @@ def _find_unfinished(symbol: str, bars: Bars, written: np.datetime64) -> Iterato
 # --- all of it --------------------------------------------------------------------------------------------------------
 
 
+@ANY_PRICE
 def examine_bars(symbol: str, bars: Bars, written: np.datetime64 | None = None) -> list[Finding]:
     """Find what a user should know of one symbol's bars.
 

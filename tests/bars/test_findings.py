@@ -239,6 +239,30 @@ def test_a_random_walk_has_no_finding(volatility):
         assert examine_bars("AAA", to_bars(make_frame(1500, seed, volatility=volatility))) == []
 
 
+def test_a_coin_that_moves_by_ticks_has_no_finding():
+    """Between 0.00000001 and 0.00000009, where one tick doubles or halves the price."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        frame = make_frame(1500, seed)
+        ticks = np.clip(np.cumsum(rng.integers(-1, 2, 2 * 1500)), -3, 3) + rng.integers(4, 6)
+        opening, close = ticks.reshape(-1, 2).T
+        frame[PRICES] = np.transpose([opening, np.maximum(opening, close) + 1, np.minimum(opening, close), close]) * 1e-8
+        frame.loc[frame.index[700:], PRICES] = frame[PRICES].iloc[700:].clip(upper=1e-8)
+        frame.iloc[700, frame.columns.get_indexer(PRICES)] = 2e-8
+        found = [kind for kind, _ in kinds(to_bars(frame))]
+        assert found in ([], ["stale prices"])
+
+
+@pytest.mark.filterwarnings("error")
+def test_any_price_of_float64_can_be_examined():
+    frame = make_frame(300)
+    prices = frame.columns.get_indexer(PRICES)
+    frame.iloc[100:200, prices] *= 1e303
+    frame.iloc[200:, prices] *= 1e-310
+    assert [split.ratio for split in find_splits(to_bars(frame))] == []
+    examine_bars("AAA", to_bars(frame))
+
+
 def test_one_and_two_bars_have_no_finding():
     for size in (1, 2):
         assert examine_bars("AAA", to_bars(make_frame(size))) == []
