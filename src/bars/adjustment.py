@@ -82,7 +82,7 @@ def find_first_bar(bars: Bars, split: Split) -> int:
         if abs(jump - math.log(split.ratio)) < abs(jump):
             return position
     raise CampaignError(
-        f"the split of {format_ratio(split.ratio)} at {format_time(split)} is not in the prices, which open there at "
+        f"the split of {format_ratio(split.ratio)} at {format_split_time(split)} is not in the prices, which open there at "
         f"{bars.open[first] / bars.close[first - 1]:.4g} of the Close before; remove the split if the bars are adjusted "
         "already, else correct its time or ratio"
     )
@@ -93,7 +93,7 @@ def format_ratio(ratio: float) -> str:
     return f"{ratio:.6g} for 1" if ratio >= 1 else f"1 for {1 / ratio:.6g}"
 
 
-def format_time(split: Split) -> str:
+def format_split_time(split: Split) -> str:
     return str(split.timestamp)[:10] if split.is_date else f"{str(split.timestamp)[:16].replace('T', ' ')} UTC"
 
 
@@ -121,7 +121,7 @@ def read_splits(path: Path) -> dict[str, list[Split]]:
         timestamp, is_date = _parse_time(time, where)
         split = Split(timestamp, _parse_ratio(ratio, where), is_date)
         if any(split.timestamp == other.timestamp for other in splits.get(symbol, [])):
-            raise CampaignError(f"{where}: a second split of {shorten(symbol)} at {format_time(split)}; remove one of them")
+            raise CampaignError(f"{where}: a second split of {shorten(symbol)} at {format_split_time(split)}; remove one of them")
         splits.setdefault(symbol, []).append(split)
     return {symbol: sorted(own, key=lambda split: split.timestamp) for symbol, own in splits.items()}
 

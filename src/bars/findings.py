@@ -18,17 +18,17 @@ MIN_TICKS = 10  # a smaller change is no jump: coins of 0.00000002 halve by one 
 SPLIT_TOLERANCE = 0.045  # of Open over the Close before, against a whole number or its inverse
 LEVEL_TOLERANCE = 0.15  # likewise of the level after over the Close before
 PRINT_JUMP = 1.5  # Open over the Close before, or the inverse, from which a jump that does not last is a bad print
-WICK = 4  # Open and Close over Low, or High over both, from which a bar's extreme is named
-PAUSE = 30 * DAY  # a longer step can hide that a symbol was given to another series
+WICK_FACTOR = 4  # Open and Close over Low, or High over both, from which a bar's extreme is named
+CHANGE_PAUSE = 30 * DAY  # a longer step can hide that a symbol was given to another series
 CHANGED_JUMP = 1.25  # over such a step, Open over the Close before, or the inverse
 LONG_GAP = 14 * DAY  # longer than any holidays
 STALE_BARS = 24  # the same prices for so many bars in a row
 MAX_ZERO_VOLUME = 0.05  # share of the bars
 MIN_BARS = 2000  # a year of sessions, or 12 weeks around the clock
-LAST_DAYS = 7 * DAY  # bars that end so close to each other end together
+SAME_END = 7 * DAY  # bars that end so close to each other end together
 
 ADJUST = "adjust the prices: python src/campaign.py import FILES --splits detect, or --splits FILE (docs/own-bars.md)"
-ANY_PRICE = np.errstate(over="ignore", divide="ignore", invalid="ignore")  # a quotient of prices may exceed float64
+IGNORE_OVERFLOW = np.errstate(over="ignore", divide="ignore", invalid="ignore")  # a quotient of prices may exceed float64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +68,7 @@ def _tick(bars: Bars) -> float:
     return float(changes[changes > 0].min(initial=np.inf)) if changes.any() else 0.0
 
 
-@ANY_PRICE
+@IGNORE_OVERFLOW
 def find_splits(bars: Bars) -> list[Split]:
     """Find splits of n for 1 and reverse splits of 1 for n, n a whole number, that prices are not adjusted for.
 
@@ -144,7 +144,7 @@ def _find_jumps(symbol: str, bars: Bars) -> Iterator[Finding]:
 
 def _is_changed_series(bars: Bars) -> np.ndarray:
     """Find the steps after which a symbol seems to stand for another series; bool (N - 1,)."""
-    return (np.diff(bars.timestamps) > PAUSE) & (np.abs(_log_jumps(bars)) >= np.log(CHANGED_JUMP))
+    return (np.diff(bars.timestamps) > CHANGE_PAUSE) & (np.abs(_log_jumps(bars)) >= np.log(CHANGED_JUMP))
 
 
 def _describe_change(symbol: str, bars: Bars, position: int) -> Finding:
@@ -175,8 +175,8 @@ def _find_wicks(symbol: str, bars: Bars) -> Iterator[Finding]:
     """Name bars whose High or Low is far from their own Open and Close."""
     bodies = np.minimum(bars.open, bars.close), np.maximum(bars.open, bars.close)
     ticks = MIN_TICKS * _tick(bars)
-    is_low = (bodies[0] >= WICK * bars.low) & (bodies[0] - bars.low >= ticks)
-    is_high = (bars.high >= WICK * bodies[1]) & (bars.high - bodies[1] >= ticks)
+    is_low = (bodies[0] >= WICK_FACTOR * bars.low) & (bodies[0] - bars.low >= ticks)
+    is_high = (bars.high >= WICK_FACTOR * bodies[1]) & (bars.high - bodies[1] >= ticks)
     for bar in np.flatnonzero(is_low | is_high).tolist():
         name, price = ("Low", bars.low[bar]) if is_low[bar] else ("High", bars.high[bar])
         what = f"{name} {price:.6g}, Open {bars.open[bar]:.6g}, Close {bars.close[bar]:.6g}"
@@ -230,7 +230,7 @@ def _find_unfinished(symbol: str, bars: Bars, written: np.datetime64) -> Iterato
 # --- all of it --------------------------------------------------------------------------------------------------------
 
 
-@ANY_PRICE
+@IGNORE_OVERFLOW
 def examine_bars(symbol: str, bars: Bars, written: np.datetime64 | None = None) -> list[Finding]:
     """Find what a user should know of one symbol's bars.
 
@@ -273,7 +273,7 @@ def find_survivorship(last_bars: Mapping[str, np.datetime64]) -> list[Finding]:
         last_bars: opening time of each symbol's last bar.
     """
     ends = np.sort(np.array(list(last_bars.values()), "datetime64[s]"))
-    groups = np.split(ends, np.flatnonzero(np.diff(ends) > LAST_DAYS) + 1)
+    groups = np.split(ends, np.flatnonzero(np.diff(ends) > SAME_END) + 1)
     if len(ends) < 2 or any(len(group) == 1 for group in groups[:-1]):
         return []
     what = f"all {len(ends)} have bars to the end of their source: those that left the market are missing"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bars.findings import Finding
+from bars.findings import Finding, format_time
 from bars.reading import SIMULATED_MARKER, find_symbols
 from bars.rows import (
     AssetRows,
@@ -102,10 +102,6 @@ def group_by_kind(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
 
 
 # --- text -------------------------------------------------------------------------------------------------------------
-
-
-def format_time(time: np.datetime64) -> str:
-    return str(time).replace("T", " ")[:16]
 
 
 def positive_share(rows: AssetRows) -> float:

@@ -2,6 +2,8 @@ import dataclasses
 import itertools
 from pathlib import Path
 
+import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 
@@ -224,6 +226,25 @@ def test_a_file_that_is_none_of_splits_is_refused_by_its_line(tmp_path, content,
         read_splits(path)
     assert str(refused.value).startswith(f"{path}{refusal}")
     assert "\n" not in str(refused.value)
+
+
+CELLS = st.one_of(
+    st.sampled_from(["symbol", "date", "ratio", "AAPL", "2020-08-31", "2020-08-31 09:30-04:00", "4", "1:4", "3/2", '"', ""]),
+    st.text(max_size=8),
+)
+
+
+@hypothesis.given(st.lists(st.lists(CELLS, min_size=1, max_size=4), max_size=4), st.booleans())
+def test_whatever_stands_in_a_file_it_is_read_or_refused_in_one_line(tmp_path_factory, lines, has_header):
+    path = tmp_path_factory.getbasetemp() / "any.csv"
+    text = "\n".join(",".join(cells) for cells in ([["symbol", "date", "ratio"]] if has_header else []) + lines)
+    path.write_text(text, encoding="utf-8", errors="replace", newline="")
+    try:
+        splits = read_splits(path)
+    except CampaignError as error:
+        assert str(error).startswith(str(path))
+    else:
+        assert all(1e-4 <= split.ratio <= 1e4 for own in splits.values() for split in own)
 
 
 def test_a_path_that_holds_no_file_is_refused(tmp_path):

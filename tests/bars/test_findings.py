@@ -79,7 +79,7 @@ def test_a_split_at_a_gap_is_found(hours):
 
 
 @pytest.mark.parametrize("apart", [1, 2, 7, 23, 24, 30])
-@pytest.mark.parametrize(("first", "second"), [(2, 2), (3, 2), (1 / 4, 1 / 4), (2, 1 / 10)])
+@pytest.mark.parametrize(("first", "second"), [(2, 2), (3, 2), (1 / 4, 1 / 4), (2, 1 / 10), (10, 1 / 4)])
 def test_two_splits_in_a_row_are_found(first, second, apart):
     frame = split_at(split_at(make_frame(1500, 2, volatility=0.003), 700, first), 700 + apart, second)
     bars = to_bars(frame)
