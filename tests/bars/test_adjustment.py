@@ -12,6 +12,7 @@ from bars.findings import find_splits
 from bars.reading import Bars, bars_path, find_symbols, read_bars
 from bars.rows import RowRules, cut_times, read_asset_rows, split_and_fit_scaler
 from core.errors import CampaignError
+from readme import block
 from scaffold import make_frame, to_bars
 
 PRICES = ["Open", "High", "Low", "Close"]
@@ -176,6 +177,13 @@ def test_a_file_is_read_by_symbol_in_order_of_time(tmp_path):
         "VXX": [("2016-08-09", 0.25, True), ("2017-08-23", 0.25, True)],
         "BRK": [("2010-01-21", 0.25, True)],
     }
+
+
+def test_the_file_that_the_pages_show_is_read(tmp_path):
+    path = tmp_path / "splits.csv"
+    path.write_text(block("symbol,date,ratio"))
+    ratios = {symbol: [split.ratio for split in own] for symbol, own in read_splits(path).items()}
+    assert ratios == {"AAPL": [7, 4], "VXX": [0.25], "ACME": [1.5]}
 
 
 @pytest.mark.parametrize(
