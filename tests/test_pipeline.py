@@ -55,8 +55,10 @@ def names_of(files: set[Path]) -> set[str]:
 def test_the_stages_stand_in_running_order_and_are_the_scripts():
     trained = [f"train_{name}" for name in ARCHITECTURES]
     assert list(STAGES) == ["simulate_market", "generate_data", *trained, "fit_references", "evaluate", "compare"]
-    scripts = {path.stem for path in SOURCE.glob("*.py")}
-    assert scripts == {*STAGES, "campaign"}, "each script under src is a stage of dvc.yaml, but for the door"
+    scripts = {path.stem for path in SOURCE.glob("*.py")} - {"campaign"}
+    assert not scripts - set(STAGES), f"dvc.yaml lacks a stage for {scripts - set(STAGES)}"
+    for name in STAGES:
+        assert name in scripts, f"src/{name}.py not found, which stage {name} runs"
     outs: set[str] = {"${data.bars}"}
     for name, stage in STAGES.items():
         assert stage["cmd"] == f"python src/{name}.py"

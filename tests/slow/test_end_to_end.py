@@ -626,7 +626,7 @@ def test_another_clone_with_everything_else_different_gives_the_same_bytes(campa
     results = [line.split() for line in done.stdout.splitlines() if line.startswith(("identical", "DIFFERENT"))]
     assert [path for verdict, path in results if verdict == "DIFFERENT"] == ["plots/roc_curves.csv"]
     assert {path for _, path in results} == {out["path"] for stage in read_lock(lock).values() for out in stage["outs"]}
-    assert done.stderr.splitlines()[-1] == f"verify: 1 of {len(results)} outs differ from dvc.lock"
+    assert done.stderr.splitlines()[-1] == f"campaign verify: 1 of {len(results)} outs differ from dvc.lock"
     campaign.run("git reset -q --hard HEAD~1")
 
 
