@@ -1,7 +1,7 @@
 """The door for a person: every command that is no stage of the pipeline. ``--help`` lists them.
 
-To add a command, write a function under `command`: its name is the command's, its docstring the help. Import what it needs
-inside it, since commands need different packages, and some of these take seconds.
+To add a command, write a function under `command`: its name is the command's (`import_`, since Python has the word `import`),
+its docstring the help. Import what it needs inside it, since commands need different packages, and some of these take seconds.
 """
 
 import sys
@@ -22,6 +22,10 @@ Command = Callable[[argparse.Namespace], None]
 Argument = tuple[str, dict[str, Any]]  # as `ArgumentParser.add_argument` takes it
 
 COMMANDS: dict[Command, tuple[Argument, ...]] = {}  # in the order in which --help lists them
+
+
+def command_name(function: Command) -> str:
+    return function.__name__.removesuffix("_")
 
 
 def command(*arguments: Argument) -> Callable[[Command], Command]:
@@ -51,6 +55,63 @@ def bars(arguments: argparse.Namespace) -> None:
     from tools import doctor
 
     doctor.main(arguments.root, as_json=arguments.json)
+
+
+@command(
+    ("files", {"nargs": "+", "type": Path, "metavar": "FILE", "help": "CSV, parquet, feather or JSON; also compressed"}),
+    ("--symbol", {"help": "name of the asset; left out: as the file or its name says"}),
+    ("--timezone", {"metavar": "ZONE", "help": "zone of local times, such as America/New_York or UTC"}),
+    ("--to", {"type": Path, "default": Path("data/historical"), "metavar": "ROOT", "help": "left out: %(default)s"}),
+    ("--resample", {"action": "store_true", "help": "make bars of an hour, UTC, of finer ones"}),
+    ("--splits", {"metavar": "FILE|detect", "help": "adjust prices by a file of splits, or by those found in the prices"}),
+    ("--keep", {"choices": ["old", "new"], "help": "of rows that contradict each other; left out: they are refused"}),
+    ("--drop-last", {"action": "store_true", "help": "leave out the last bar of each symbol, as unfinished"}),
+    ("--unit", {"choices": ["s", "ms", "us", "ns"], "help": "of times that count from 1970"}),
+    ("--date-format", {"metavar": "FORMAT", "help": "of times in text, as '%%d/%%m/%%Y %%H:%%M'"}),
+    ("--times", {"choices": ["open", "close"], "help": "whether times are those at which bars open or close"}),
+    ("--repeated-hour", {"choices": ["first", "second"], "help": "which hour is meant when clocks are set back"}),
+    ("--columns", {"help": "time=Date,volume=Vol or, in their order, time,open,high,low,close,volume (- for others)"}),
+    ("--extra", {"default": "", "metavar": "NAMES", "help": "further columns to import, separated by commas"}),
+    ("--no-volume", {"action": "store_true", "help": "write a volume of zero where there is none"}),
+    (
+        "--decimal",
+        {
+            "choices": [".", ","],
+            "metavar": "SIGN",
+            "help": ". or , where numbers have commas; the other one separates thousands",
+        },
+    ),
+    ("--price-divisor", {"type": float, "metavar": "N", "help": "divide prices by N, as 10000 where they count 1/10,000 dollar"}),
+    ("--encoding", {"default": "utf-8", "help": "of text; left out: %(default)s"}),
+)
+def import_(arguments: argparse.Namespace) -> None:
+    """Bring bars from files of other tools into the layout that data.bars needs."""
+    from tools import importing
+    from tools.import_columns import parse_columns
+
+    choices = importing.Choices(
+        symbol=arguments.symbol,
+        timezone=arguments.timezone,
+        unit=arguments.unit,
+        columns=parse_columns(arguments.columns) if arguments.columns else (),
+        date_format=arguments.date_format,
+        times=arguments.times,
+        repeated_hour=arguments.repeated_hour,
+        decimal=arguments.decimal,
+        divisor=arguments.price_divisor,
+        encoding=arguments.encoding,
+        extra=tuple(filter(None, arguments.extra.split(","))),
+        no_volume=arguments.no_volume,
+    )
+    importing.main(
+        arguments.files,
+        choices,
+        root=arguments.to,
+        resample=arguments.resample,
+        splits=arguments.splits,
+        keep=arguments.keep,
+        drop_last=arguments.drop_last,
+    )
 
 
 @command()
@@ -106,7 +167,7 @@ def ui(arguments: argparse.Namespace) -> None:
 
 def list_commands(width: int) -> str:
     """Lay out the commands beside what they do, in `width` columns."""
-    names = [function.__name__ for function in COMMANDS]
+    names = [command_name(function) for function in COMMANDS]
     left = max(map(len, names)) + 2
     texts = (textwrap.wrap(str(function.__doc__), width - left) for function in COMMANDS)
     return "\n".join(name.ljust(left) + f"\n{' ' * left}".join(text) for name, text in zip(names, texts, strict=True))
@@ -126,7 +187,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         required=True, prog="campaign.py", metavar="COMMAND", title="commands", description=listed, help=argparse.SUPPRESS
     )
     for function, options in COMMANDS.items():
-        added = commands.add_parser(function.__name__, description=function.__doc__)
+        added = commands.add_parser(command_name(function), description=function.__doc__)
         added.set_defaults(start=function)
         for flag, option in options:
             added.add_argument(flag, **option)
@@ -135,7 +196,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse(sys.argv[1:])
-    run(lambda: arguments.start(arguments), name=f"campaign {arguments.start.__name__}")
+    run(lambda: arguments.start(arguments), name=f"campaign {command_name(arguments.start)}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import pytest
 
 import campaign
 
-NAMES = [function.__name__ for function in campaign.COMMANDS]
+NAMES = [campaign.command_name(function) for function in campaign.COMMANDS]
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_help_lists_every_command_in_the_terminals_width(columns, capsys):
 def test_a_wide_terminal_has_a_line_for_each_command(columns, capsys):
     text = help_text(capsys)
     for function in campaign.COMMANDS:
-        assert re.search(rf"^  {function.__name__} +{re.escape(function.__doc__)}$", text, re.MULTILINE)
+        assert re.search(rf"^  {campaign.command_name(function)} +{re.escape(function.__doc__)}$", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", NAMES)
