@@ -285,13 +285,11 @@ def _find_delimiter(lines: list[str]) -> str:
 
 def _count_heads(rows: list[list[str]]) -> int:
     """Count the header lines of a CSV: none, one, or two to three where columns have levels."""
-    if sum(is_number(cell) for cell in rows[0]) >= len(PRICE_NAMES):
-        return 0
-    if len(rows) > 2 and rows[0][0].strip().lower() in MULTI_HEADER_NAMES and rows[1][0].strip().lower() in MULTI_HEADER_NAMES:
+    if len(rows) > 2 and all(row[0].strip().lower() in MULTI_HEADER_NAMES for row in rows[:2]):
         levels = [{cell.strip().lower() for cell in row} for row in rows[:2]]
-        if sum(level >= PRICE_NAMES for level in levels) == 1 and not any(is_number(cell) for cell in rows[0][1:] + rows[1][1:]):
-            return 3 if not any(cell.strip() for cell in rows[2][1:]) else 2
-    return 1
+        if sum(level >= PRICE_NAMES for level in levels) == 1:
+            return 2 if any(cell.strip() for cell in rows[2][1:]) else 3
+    return 0 if sum(is_number(cell) for cell in rows[0]) >= len(PRICE_NAMES) else 1
 
 
 def is_number(cell: str) -> bool:

@@ -145,7 +145,7 @@ class _naming:
         pass
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, CampaignError) and not str(error).startswith(str(self.name)):
+        if isinstance(error, CampaignError) and not str(error).startswith((f"{self.name}:", f"{self.name} ")):
             raise CampaignError(f"{self.name}: {error}") from None
 
 
@@ -289,7 +289,7 @@ def _symbol_of_file(table: Table, is_lean: bool) -> str:
     if match := INTERVAL.fullmatch(name):
         name = match.group(1)
     if name.lower() in GENERAL_NAMES or not name:
-        raise CampaignError("neither the file nor its name tells the symbol; name it: --symbol SYMBOL")
+        raise CampaignError("neither the file nor its name tells the symbol: --symbol SYMBOL")
     return name.upper() if is_lean else name
 
 
