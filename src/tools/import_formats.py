@@ -266,11 +266,13 @@ def _read_csv(path: Path, text: str) -> list[Table]:
     if heads == 0:
         body.columns = [str(number + 1) for number in range(body.shape[1])]
         return [Table(path, f"{kind} without header", body, has_names=False)]
-    names = [_fit([cell.strip() for cell in row], body.shape[1]) for row in rows[:heads]]
+    names = [[cell.strip() for cell in row] for row in rows[:heads]]
     if heads == 1:
-        body.columns = names[0]
-        return [Table(path, kind, body)]
-    body = body.set_axis(pd.MultiIndex.from_arrays([names[0], names[1]]), axis=1)
+        header, body = _fit(names[0], body)
+        return [Table(path, kind, body.set_axis(header, axis=1))]
+    if {len(row) for row in names} != {body.shape[1]}:
+        raise CampaignError(f"the header names {len(names[0])} columns, rows have {body.shape[1]}; mend the header")
+    body = body.set_axis(pd.MultiIndex.from_arrays(names[:2]), axis=1)
     times = body.iloc[:, 0]
     frame = body.iloc[:, 1:].set_index(pd.Index(times, name=names[2][0] if heads == 3 else ""))
     return _tables_of_frame(path, f"{kind} with {heads} header lines", frame)
@@ -318,13 +320,15 @@ def _read_cells(text: str, last_head: str | None, delimiter: str) -> pd.DataFram
     return table.to_pandas()
 
 
-def _fit(names: list[str], width: int) -> list[str]:
-    """Fit a header to `width` columns: pad, or drop empty names behind a trailing delimiter. Raises CampaignError."""
-    while len(names) > width and not names[-1]:
+def _fit(names: list[str], body: pd.DataFrame) -> tuple[list[str], pd.DataFrame]:
+    """Fit a header and its rows, of which either may end with delimiters that the other lacks. Raises CampaignError."""
+    while len(names) > body.shape[1] and not names[-1]:
         names = names[:-1]
-    if len(names) > width:
-        raise CampaignError(f"the header names {len(names)} columns, rows have {width}; mend the header, or fetch the file again")
-    return names + [""] * (width - len(names))
+    while len(names) < body.shape[1] and (body.iloc[:, -1] == "").all():
+        body = body.iloc[:, :-1]
+    if len(names) != body.shape[1]:
+        raise CampaignError(f"the header names {len(names)} columns, rows have {body.shape[1]}; mend the header")
+    return names, body
 
 
 # --- JSON ---------------------------------------------------------------------------------------------------------------

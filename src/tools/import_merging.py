@@ -123,11 +123,9 @@ def _zone_of_copies(times: np.ndarray) -> str | None:
 
 def usual_step(timestamps: np.ndarray) -> np.timedelta64:
     """Return the most frequent step between rows, at most an hour; an hour for a single row."""
-    steps = np.diff(np.unique(timestamps))
-    if not len(steps):
-        return HOUR
-    values, counts = np.unique(np.minimum(steps, HOUR), return_counts=True)
-    return values[counts.argmax()]
+    steps = np.diff(np.sort(timestamps.astype("datetime64[s]").astype(np.int64)))
+    counts = np.bincount(np.minimum(steps[steps > 0], 3600))
+    return np.timedelta64(int(counts.argmax()), "s") if len(counts) else HOUR
 
 
 def is_finer_than_hourly(timestamps: np.ndarray) -> bool:

@@ -61,6 +61,8 @@ def read_times(columns: Sequence[pd.Series], unit: str | None = None, date_forma
     text = _number_text(column) if pd.api.types.is_numeric_dtype(column.dtype) else column.astype("str").str.strip()
     is_empty = text.isna() | text.str.lower().isin(["", "nan", "nat", "none", "<na>", "null"])
     text = text.mask(is_empty, "")
+    if is_empty.all():
+        raise CampaignError(f"the column {format_value(str(column.name))} holds no times; --columns time=NAME names another")
     if date_format is None and len(text) and text[~is_empty].str.fullmatch(r"\d+(\.0*)?").all():
         return _read_digits(text.str.replace(r"\.0*$", "", regex=True), unit)
     return _read_text(text, date_format)
@@ -204,13 +206,14 @@ def _read_text(text: pd.Series, date_format: str | None) -> Times:
 
 
 def _parse(text: pd.Series, layout: str, is_utc: bool) -> np.ndarray:
-    if layout == "ISO8601":
-        if text.str.contains(r"\D\d\D|\D\d$", regex=True).any() and not text.str.contains(r":\d\d\.\d").any():
-            text = text.str.replace(r"(?<=\D)(\d)(?=\D|$)", r"0\1", regex=True)
-        date, rest = text.str.slice(0, 10).str.replace(r"[./]", "-", regex=True), text.str.slice(10)
-        text = date + rest.str.replace(r"\s?(?:UTC|GMT)$", "Z", regex=True).str.replace(r" (?=[+-])", "", regex=True)
+    """Parse text to datetime64[us] (N,), in UTC where it tells its offset. Raises CampaignError."""
     try:
-        parsed = pd.to_datetime(text, format=layout, utc=is_utc)
+        try:
+            parsed = pd.to_datetime(text, format=layout, utc=is_utc)
+        except ValueError:
+            if layout != "ISO8601":
+                raise
+            parsed = pd.to_datetime(_to_iso(text), format=layout, utc=is_utc)
     except (ValueError, OverflowError) as error:
         found = re.search(r'"(.*?)"', str(error))
         cell = found.group(1) if found else text.iloc[0]
@@ -220,6 +223,14 @@ def _parse(text: pd.Series, layout: str, is_utc: bool) -> np.ndarray:
     if is_utc:
         parsed = parsed.dt.tz_localize(None)
     return parsed.to_numpy().astype("datetime64[us]")
+
+
+def _to_iso(text: pd.Series) -> pd.Series:
+    """Write times that begin with the year by the letter of ISO 8601: two digits each, hyphens, Z for UTC."""
+    if not text.str.contains(r":\d\d\.\d").any():  # digits of a fraction keep their place
+        text = text.str.replace(r"(?<=\D)(\d)(?=\D|$)", r"0\1", regex=True)
+    date, rest = text.str.slice(0, 10).str.replace(r"[./]", "-", regex=True), text.str.slice(10)
+    return date + rest.str.replace(r"\s?(?:UTC|GMT)$", "Z", regex=True).str.replace(r" (?=[+-])", "", regex=True)
 
 
 def _find_layout(text: pd.Series) -> tuple[str, bool, str]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bars.adjustment import Split, adjust_bars, read_splits
+from bars.adjustment import format_time as format_split_time
 from bars.findings import find_splits
 from bars.reading import COLUMNS, SIMULATED_MARKER, bars_path
 from core.errors import CampaignError, format_value, join_first, shorten
@@ -108,7 +109,7 @@ def main(
     listed = read_splits(Path(splits)) if splits not in (None, "detect") else {}
     parts: dict[str, list[Rows]] = {}
     for path in files:
-        for table in read_tables(path, choices.encoding):
+        for table in (table for table in read_tables(path, choices.encoding) if len(table.frame)):
             for symbol, rows in _read_parts(table, choices):
                 parts.setdefault(symbol, []).append(rows)
     _check_symbols(parts)
@@ -175,8 +176,7 @@ def _read_parts(table: Table, choices: Choices) -> Iterator[tuple[str, Rows]]:
         closing = (choices.times or ("close" if is_eastmoney(table) else "open")) == "close"
         symbols, origin = _find_symbols(table, columns, is_lean, choices.symbol)
         lines = []
-        for symbol in pd.unique(symbols):
-            rows = np.flatnonzero(symbols == symbol)
+        for symbol, rows in pd.Series(symbols).groupby(symbols, sort=False).indices.items():
             found = _make_rows(times.values[rows], values[rows], zone, closing, choices, source, names[-1])
             lines.append((symbol, found, len(rows) - len(found)))
     print(_describe(source, table, columns, times, zone, divisor, closing, origin, lines))
@@ -202,7 +202,7 @@ def _make_rows(
     times, values = times[filled], values[filled]
     if np.isnat(times).any():
         raise CampaignError(
-            f"{int(np.isnat(times).sum())} rows without a time in {format_value(time_name)}; remove them, or mend them"
+            f"no time in {int(np.isnat(times).sum()):,} of {len(times):,} rows of {format_value(time_name)}; mend or remove them"
         )
     if zone is not None:
         times = to_utc(times, zone, choices.repeated_hour)
@@ -264,9 +264,8 @@ def _find_symbols(table: Table, columns: Columns, is_lean: bool, chosen: str | N
         column = table.frame.iloc[:, columns.symbol]
         symbols = column.astype("object").map(lambda cell: "" if pd.isna(cell) else str(cell).strip()).to_numpy(object)
         if (symbols == "").any():
-            raise CampaignError(
-                f"{int((symbols == '').sum())} rows without a symbol in {format_value(str(column.name))}; mend them"
-            )
+            count = f"{int((symbols == '').sum()):,} of {rows:,}"
+            raise CampaignError(f"no symbol in {count} rows of {format_value(str(column.name))}; mend or remove them")
         several = pd.unique(symbols)
         if chosen is None:
             return symbols, f"by {format_value(str(column.name))}"
@@ -352,10 +351,12 @@ def _check_numbers(rows: Rows) -> None:
 def _adjust(symbol: str, rows: Rows, splits: Sequence[Split] | None) -> Rows:
     """Adjust prices for splits, and say so; None: for those that are found in the prices. Raises CampaignError."""
     bars = rows.to_bars()
-    splits = find_splits(bars) if splits is None else splits
+    if splits is None:
+        splits = find_splits(bars)
+    elif not splits:
+        print(f"{symbol}: the file of splits has none of it")
     if splits:
-        listed = join_first((f"{format_time(split.timestamp)} {split.ratio:.4g}:1" for split in splits), max_entries=20)
-        print(f"{symbol}: prices before these splits are adjusted: {listed}")
+        print(f"{symbol}: prices before these splits are adjusted: {_list_splits(splits)}")
     adjusted = Rows.of_bars(adjust_bars(bars, splits), "")
     return dataclasses.replace(adjusted, sources=rows.sources)
 
@@ -375,16 +376,17 @@ def _merge(root: Path, symbol: str, rows: Rows, extra: Sequence[str], keep: str 
     return _Merged(merged, is_new, f"{news}; {len(merged):,} bars from {first} to {last} UTC")
 
 
+def _list_splits(splits: Sequence[Split]) -> str:
+    return join_first((f"{format_split_time(split)} {split.ratio:.4g}:1" for split in splits), max_entries=20)
+
+
 def _tell_splits(symbol: str, splits: Sequence[Split], option: str | None) -> None:
-    """Warn of splits that are left in the prices, or raise CampaignError where they were to be adjusted."""
-    listed = join_first(f"{format_time(split.timestamp)} {split.ratio:.4g}:1" for split in splits)
+    """Warn of splits that are left in the prices, or raise CampaignError where all were to be found and adjusted."""
+    anew = "import all files of the symbol in one command, into an empty directory: --to"
     if option == "detect":
-        raise CampaignError(
-            f"what looks like splits is left in the prices that are there ({listed}); import all files of the symbol in one "
-            "command, into an empty directory: --to"
-        )
-    cure = "add them to the file of splits" if option else "--splits detect or a file of splits adjusts prices"
-    print(f"warning: {symbol}: prices jump as by splits: {listed}; {cure}")
+        raise CampaignError(f"what looks like splits is left in the prices that are there ({_list_splits(splits)}); {anew}")
+    cure = f"add them to {option}, or {anew}" if option else "--splits detect or a file of splits adjusts prices"
+    print(f"warning: {symbol}: prices jump as by splits: {_list_splits(splits)}; {cure}")
 
 
 # --- what was taken for what --------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import json
 import os
+import re
 import shutil
 import warnings
 import zipfile
@@ -580,6 +581,7 @@ BAD = {
     "empty": ("AAA.csv", b"", "no table of bars"),
     "prose": ("AAA.csv", b"<html>not found</html>\n", "no table of bars"),
     "header alone": ("AAA.csv", b"time,open,high,low,close,volume\n", "holds no rows below the header"),
+    "short header": ("AAA.csv", A.to_csv(index_label=False).encode(), "the header names 5 columns, rows have 6; mend the header"),
     "torn row": ("AAA.csv", A.to_csv()[:-30].encode(), "damaged CSV (CSV parse error: Expected 6 columns, got"),
     "pickle": ("AAA.pkl", b"\x80\x04\x95\x00", "a pickle, which can run any code; write the frame as parquet"),
     "Excel": ("AAA.xls", b"\xd0\xcf\x11\xe0\x00", "an Excel workbook; save the sheet as CSV"),
@@ -615,7 +617,7 @@ BAD_ROWS = {
     "text": (change(5, "close", "n.a."), "column close holds 'n.a.' in row 6, not a number; mend it"),
     "empty price": (change(5, "high", ""), "high is empty, zero or negative in 1 of 1,000 rows (AAA.csv, first at 2024"),
     "zero": (change(5, "low", 0), "low is empty, zero or negative in 1 of 1,000 rows (AAA.csv, first at 2024-10-01 05:00 UTC)"),
-    "no time": (change(5, "date", ""), "1 rows without a time in 'date'"),
+    "no time": (change(5, "date", ""), "no time in 1 of 1,000 rows of 'date'; mend or remove them"),
     "close above high": (change(5, "close", 1e6), "AAA: Close outside Low..High in 1 of 1000 rows, first at 2024-10-01 05:00"),
     "daily": (UTC[::24], "AAA: not hourly bars"),
     "dates": (UTC.assign(date=A.index.strftime("%Y-%m-%d")), "only dates, no times of day, such as 2024-10-01"),
@@ -623,7 +625,7 @@ BAD_ROWS = {
     "1970": (UTC.assign(date=pd.to_datetime(epoch(A, "s"), unit="ms")), "converted with a wrong unit"),
     "too small": (UTC.assign(date=np.arange(1000)), "times such as 0, which is between 1990 and now in no unit since 1970"),
     "symbol": (UTC.assign(symbol="."), "the symbol '.' cannot be the name of a directory; name another: --symbol SYMBOL"),
-    "no symbol": (change(5, "volume", 1).assign(symbol=["AAA"] * 999 + [""]), "1 rows without a symbol in 'symbol'; mend them"),
+    "no symbol": (change(5, "volume", 1).assign(symbol=["AAA"] * 999 + [""]), "no symbol in 1 of 1,000 rows of 'symbol'"),
 }  # fmt: skip
 
 
@@ -810,7 +812,7 @@ def test_prices_are_adjusted_for_splits_and_repeating_changes_nothing(how, capsy
     name = write(with_time(raw, "date", raw.index))
     start(name, "--splits", how)
     check_equal(imported(), A, rtol=1e-12)
-    assert "AAA: prices before these splits are adjusted: 2024-10-21 20:00 4:1" in capsys.readouterr().out
+    assert "AAA: prices before these splits are adjusted: 2024-10-21 20:00 UTC 4:1" in capsys.readouterr().out
     before = contents()
     start(name, "--splits", how)
     assert contents() == before
@@ -820,7 +822,7 @@ def test_splits_that_are_left_are_told_and_with_detect_refused(capsys):
     raw = split_frame()
     name = write(with_time(raw, "date", raw.index))
     start(name)
-    assert "warning: AAA: prices jump as by splits: 2024-10-21 20:00 4:1; --splits detect or" in capsys.readouterr().out
+    assert "warning: AAA: prices jump as by splits: 2024-10-21 20:00 UTC 4:1; --splits detect or" in capsys.readouterr().out
     shutil.rmtree("data")
     start(write(with_time(raw[:500], "date", raw.index[:500]), "AAA-1h-1.csv"), "--splits", "detect")
     later = write(with_time(raw[500:], "date", raw.index[500:]), "AAA-1h-2.csv")
@@ -894,6 +896,13 @@ def test_two_imports_at_once_into_one_directory_are_refused():
         assert "another import into data/historical runs; wait for its end" in refused(write(UTC))
 
 
+def test_what_is_imported_is_listed_by_bars(desk, capsys):
+    frame = make_frame(900, seed=1, volatility=0.015)
+    start(write(with_time(frame, "date", frame.index)))
+    campaign.parse(["bars", "data/historical"]).start(campaign.parse(["bars", "data/historical"]))
+    assert "AAA     2024-01-01 00:00  2024-02-07 11:00" in capsys.readouterr().out
+
+
 # --- real bars ------------------------------------------------------------------------------------------------------------
 
 
@@ -919,3 +928,17 @@ def test_all_real_bars_exported_to_two_shapes_come_back(real_bars):
             assert np.array_equal(written.timestamps, original.timestamps)
             for name in LOWER:
                 assert np.array_equal(getattr(written, name), getattr(original, name)), (symbol, name)
+
+
+def test_the_ten_splits_of_the_real_bars_are_adjusted(real_bars, capsys):
+    """Closes of days around a split against the ratio of each, from the data's README."""
+    start(*(real_bars / symbol / "1Hour/data.parquet" for symbol in ("AAPL", "BAC", "VXX", "SPY")), "--splits", "detect")
+    said = capsys.readouterr().out
+    assert len(re.findall(r" \d+:1| 0\.25:1", said)) == 10
+    assert "warning" not in said
+    raw, adjusted = pd.read_parquet(real_bars / "AAPL/1Hour/data.parquet"), imported("AAPL")
+    factor = raw["Close"] / adjusted["Close"]
+    expected = {"2000-06-20": 112, "2000-06-22": 56, "2005-03-01": 28, "2014-06-10": 4, "2020-09-01": 1}
+    for day, value in expected.items():
+        np.testing.assert_allclose(factor.loc[day], value)
+    assert (imported("SPY")["Close"] == pd.read_parquet(real_bars / "SPY/1Hour/data.parquet")["Close"]).all()
