@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.errors import CampaignError, format_value, join_first
-from tools.import_formats import Table, describe_names
+from tools.import_formats import Table, describe_names, normalize
 
 PRICES = ("open", "high", "low", "close")
 ROLES = ("date", "time", *PRICES, "volume", "symbol")
@@ -32,7 +32,7 @@ UNNAMED = ("", "index", "unnamed0", "level0", "indexleveldefault", "indexlevel0"
 BINANCE_KLINES = 12  # columns: open time, prices, volume, close time, quote volume, trades, taker volumes, nothing
 ORDERS = {  # of prices in rows without names
     "as Coinbase writes them": ("low", "high", "open", "close"),
-    "as KuCoin writes them": ("open", "close", "high", "low"),
+    "as KuCoin and Bitfinex write them": ("open", "close", "high", "low"),
 }
 MAX_MISFITS = 0.01  # share of rows with a price outside Low..High; more are columns in another order
 NO_NUMBER = ("", "nan", "null", "none", "na", "n/a", "<na>", "nat")
@@ -57,11 +57,6 @@ class Columns:
     volume: int | None
     symbol: int | None
     extra: Mapping[str, int]
-
-
-def normalize(name: str) -> str:
-    """Reduce a column's name to small letters and digits: "<OPEN>", "1. open" and "Open" are "open"."""
-    return re.sub(r"[\W_]", "", re.sub(r"^\d+\.\s*", "", name.lower()))
 
 
 def parse_columns(text: str) -> dict[str, str] | tuple[str, ...]:
@@ -89,7 +84,12 @@ def parse_columns(text: str) -> dict[str, str] | tuple[str, ...]:
 
 
 def find_columns(
-    table: Table, chosen: Mapping[str, str] | Sequence[str] = (), extra: Sequence[str] = (), *, no_volume: bool = False
+    table: Table,
+    chosen: Mapping[str, str] | Sequence[str] = (),
+    extra: Sequence[str] = (),
+    *,
+    no_volume: bool = False,
+    decimal: str | None = None,
 ) -> Columns:
     """Find the columns by the user's choice, by their names, or by their order where they have none.
 
@@ -98,7 +98,7 @@ def find_columns(
     """
     by_role = _choose(table, chosen)
     if isinstance(chosen, Mapping) or not chosen:
-        found = _find_by_name(table, set(by_role)) if table.has_names else _find_by_order(table) if not by_role else {}
+        found = _find_by_name(table, set(by_role)) if table.has_names else _find_by_order(table, decimal) if not by_role else {}
         by_role = found | by_role
     if no_volume:
         by_role.pop("volume", None)
@@ -112,6 +112,10 @@ def find_columns(
         raise CampaignError(
             f"no column for volume (found: {describe_names(table)}); name it: --columns volume=NAME, or write zeros: --no-volume"
         )
+    if hidden := [name for name in extra if _position(table, name, "--extra") in by_role.values()]:
+        raise CampaignError(f"--extra names {join_first(hidden)}, which is imported anyway; leave it out")
+    if not table.has_names:
+        _check_order(table, by_role, decimal)
     return Columns(
         tuple(times),
         *(by_role[role] for role in PRICES),
@@ -186,7 +190,8 @@ def _find_time(table: Table, positions: Sequence[int]) -> dict[str, int]:
     return {"time": _single(table, "time", positions)}
 
 
-DATE = r"\d{4}[-./]?\d{1,2}[-./]?\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{4}"
+DATE = r"\d{8}|\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{4}"
+DATES_AND_TIMES = (DATE, r"\d{1,2}:\d\d(:\d\d)?")  # of MetaTrader 4's export
 TIME_OF_DAY = r"\d{1,2}:\d\d(:\d\d(\.0*)?)?|\d{1,6}"
 
 
@@ -221,35 +226,52 @@ def is_eastmoney(table: Table) -> bool:
 # --- columns without names ----------------------------------------------------------------------------------------------
 
 
-def _find_by_order(table: Table) -> dict[str, int]:
-    """Find columns without names by their usual order, which the prices have to agree with. Raises CampaignError."""
+def _find_by_order(table: Table, decimal: str | None) -> dict[str, int]:
+    """Find columns without names by their usual order. Raises CampaignError where their number is not a usual one."""
     width = table.frame.shape[1]
-    has_date = (
-        width >= 6 and _all_match(table.frame.iloc[:, 0], DATE) and _all_match(table.frame.iloc[:, 1], r"\d{1,2}:\d\d(:\d\d)?")
-    )
+    has_date = width >= 6 and all(_all_match(table.frame.iloc[:, number], DATES_AND_TIMES[number]) for number in (0, 1))
     times = ("date", "time") if has_date else ("time",)
     usual = (*times, *PRICES, "volume")
-    if width not in (len(usual), len(usual) - 1) and not (width in (BINANCE_KLINES - 1, BINANCE_KLINES) and not has_date):
-        rest = ",-" * max(0, width - len(usual))
+    by_role = {role: position for position, role in enumerate(usual[:width])}
+    is_binance = width in (BINANCE_KLINES - 1, BINANCE_KLINES) and not has_date
+    if width < len(usual) - 1:
+        raise CampaignError(f"{width} columns without names are too few for time, open, high, low, close; give another file")
+    if width > len(usual) and not is_binance:
+        _check_order(table, by_role, decimal)
         raise CampaignError(
-            f"{width} columns without names, whose order is not known; name it, such as --columns {','.join(usual)}{rest}"
+            f"{width} columns without names, whose order is not known; name it, such as --columns {_list_roles(by_role, width)}"
         )
-    found = {role: position for position, role in enumerate(usual[:width])}
-    if _misfits(table, found) > MAX_MISFITS:
-        for writer, order in ORDERS.items():
-            if _misfits(table, found | {role: len(times) + place for place, role in enumerate(order)}) <= MAX_MISFITS:
-                rest = ",".join([*times, *order, *usual[len(times) + 4 : width]]) + ",-" * (width - len(usual))
-                raise CampaignError(f"prices are not in the order open, high, low, close, but {writer}; say so: --columns {rest}")
-        raise CampaignError(
-            "prices are not in the order open, high, low, close, since High and Low do not enclose the others; "
-            f"name the order, such as --columns {','.join(times)},low,high,open,close,volume{',-' * (width - len(usual))}"
-        )
-    return found
+    return by_role
 
 
-def _misfits(table: Table, by_role: Mapping[str, int]) -> float:
+def _check_order(table: Table, by_role: Mapping[str, int], decimal: str | None) -> None:
+    """Raise CampaignError where High and Low do not enclose Open and Close; names the order that fits."""
+    if _misfits(table, by_role, decimal) <= MAX_MISFITS:
+        return
+    width, first = table.frame.shape[1], min(by_role[role] for role in PRICES)
+    for writer, order in ORDERS.items():
+        other = {**by_role, **{role: first + place for place, role in enumerate(order)}}
+        if first + len(order) <= width and _misfits(table, other, decimal) <= MAX_MISFITS:
+            roles = _list_roles(other, width)
+            raise CampaignError(f"prices are not in the order open, high, low, close, but {writer}; say so: --columns {roles}")
+    raise CampaignError(
+        f"prices are not in this order, since High and Low do not enclose the others; name the order of all {width} columns: "
+        "--columns with time, open, high, low, close, volume, and - for others"
+    )
+
+
+def _list_roles(by_role: Mapping[str, int], width: int) -> str:
+    """Write roles in the order of their columns, as ``--columns`` takes them."""
+    at = {position: role for role, position in by_role.items()}
+    return ",".join(at.get(position, "-") for position in range(width))
+
+
+def _misfits(table: Table, by_role: Mapping[str, int], decimal: str | None) -> float:
     """Compute the share of rows in which Open or Close is outside Low..High."""
-    opening, high, low, close = (read_numbers(table.frame.iloc[:, by_role[role]], None) for role in PRICES)
+    try:
+        opening, high, low, close = (read_numbers(table.frame.iloc[:, by_role[role]], decimal) for role in PRICES)
+    except CampaignError:  # told where all columns are read
+        return 0.0
     slack = 1 + 1e-9
     fits = (high * slack >= np.maximum(opening, close)) & (low <= np.minimum(opening, close) * slack)
     return float(np.mean(~fits)) if len(fits) else 0.0

@@ -60,6 +60,11 @@ class Table:
     member: str = ""
 
 
+def normalize(name: object) -> str:
+    """Reduce a column's name to small letters and digits: "<OPEN>", "1. open" and "Open" are "open"."""
+    return re.sub(r"[\W_]", "", re.sub(r"^\d+\.\s*", "", str(name).lower()))
+
+
 def read_tables(path: Path, encoding: str = "utf-8") -> list[Table]:
     """Read all tables of a file, whose format is recognised by its content.
 
@@ -381,19 +386,12 @@ def _find_frames(content: Any, symbol: str | None, depth: int = 0) -> Iterator[t
 
 def _find_frames_of_object(content: dict[str, Any], symbol: str | None, depth: int) -> Iterator[tuple]:
     """Yield as `_find_frames` does, of a JSON object: columns, pandas' orients, or a wrapper around tables."""
-    named = next((content[key] for key in ("ticker", "symbol", "pair", "s") if isinstance(content.get(key), str)), symbol)
-    symbol = symbol if named == "ok" else named
-    names = {key.lower() for key in content}
-    if names >= PRICE_NAMES or names >= {"o", "h", "l", "c"}:
+    symbol = _find_symbol(content) or symbol
+    if _has_prices(content):
         columns = {key: value for key, value in content.items() if isinstance(value, list | dict)}
         if all(isinstance(value, dict) for value in columns.values()):  # pandas' to_json(): {column: {index: value}}
             frame = pd.DataFrame(columns)
-            yield (
-                "JSON columns",
-                frame.set_axis(frame.index.astype(str)) if not _counts(frame.index) else _counted(frame),
-                True,
-                symbol,
-            )
+            yield "JSON columns", frame.reset_index(drop=True) if _counts(frame.index) else frame, True, symbol
         elif len({len(value) for value in columns.values()}) == 1:
             yield "JSON columns", pd.DataFrame(columns), True, symbol
         else:
@@ -403,14 +401,33 @@ def _find_frames_of_object(content: dict[str, Any], symbol: str | None, depth: i
         if "index" in content and not _counts(content["index"]):
             frame.insert(0, "", content["index"])
         yield "JSON split", frame, True, symbol
-    elif content and all(isinstance(row, dict) and {key.lower() for key in row} >= PRICE_NAMES for row in content.values()):
-        frame = pd.DataFrame(list(content.values()))  # pandas' orient="index"
-        frame.insert(0, "", list(content))
-        yield "JSON by time", frame, True, symbol
+    elif content and all(isinstance(row, dict) and _has_prices(row) for row in content.values()):  # {time: {column: value}}
+        if any(isinstance(value, list | dict) for row in content.values() for value in row.values()):
+            for key, value in content.items():
+                yield from _find_frames(value, key, depth + 1)
+        else:
+            frame = pd.DataFrame(list(content.values()))
+            frame.insert(0, "", list(content))
+            yield "JSON by time", frame, True, symbol
     else:
         for key, value in content.items():
             if _has_bars(value) and key != "schema":  # of pandas' orient="table"
-                yield from _find_frames(value, symbol if key.lower() in WRAPPERS else key, depth + 1)
+                is_wrapper = key.lower() in WRAPPERS or " " in key  # such as "Time Series (60min)"
+                yield from _find_frames(value, symbol if is_wrapper else key, depth + 1)
+
+
+def _has_prices(content: dict[str, Any]) -> bool:
+    names = {normalize(key) for key in content}
+    return names >= PRICE_NAMES or names >= {"o", "h", "l", "c"}
+
+
+def _find_symbol(content: dict[str, Any]) -> str | None:
+    """Find the symbol that an object names, also in an object of metadata inside it."""
+    for fields in (content, *(value for value in content.values() if isinstance(value, dict))):
+        for key, value in fields.items():
+            if normalize(key) in ("ticker", "symbol", "pair") and isinstance(value, str) and value:
+                return value
+    return None
 
 
 def _has_bars(value: Any) -> bool:
@@ -421,10 +438,6 @@ def _has_bars(value: Any) -> bool:
 
 def _counts(index: Any) -> bool:
     return [str(value) for value in index] == [str(number) for number in range(len(index))]
-
-
-def _counted(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.reset_index(drop=True)
 
 
 def describe_names(table: Table) -> str:

@@ -5,6 +5,7 @@ import datetime
 import difflib
 import functools
 import re
+import shlex
 import zoneinfo
 from collections.abc import Sequence
 
@@ -97,7 +98,7 @@ def _check_unit_of_dates(values: np.ndarray, kind: str) -> None:
     too_old = seconds[0] < oldest and any(oldest <= seconds[0] * 1000**power <= newest for power in (1, 2, 3))
     too_new = seconds[1] > newest and any(oldest <= seconds[1] // 1000**power <= newest for power in (1, 2, 3))
     if too_old or too_new:
-        first, last = (str(time)[:16].replace("T", " ") for time in (known.min(), known.max()))
+        first, last = (str(time.astype("datetime64[m]")).replace("T", " ") for time in (known.min(), known.max()))
         raise CampaignError(
             f"{kind} from {first} to {last}, which cannot be: numbers were converted with a wrong unit; import the file with the "
             "numbers themselves, whose unit is found by their size"
@@ -250,9 +251,21 @@ def _find_layout(text: pd.Series) -> tuple[str, bool, str]:
     matches = [YEAR_LAST.fullmatch(mask) for mask in masks]
     if masks and all(matches) and len({(m.group(1), bool(m.group(4)), m.group(5)) for m in matches}) == 1:
         return _find_order(text, masks, matches[0])
-    raise CampaignError(
-        f"times such as {format_value(text.iloc[0])} are in no known form; describe it: --date-format '%d/%m/%Y %H:%M'"
-    )
+    found = [f"--date-format {shlex.quote(layout)}" for layout in _guess_layouts(text)]
+    cure = " or ".join(found[:3]) or "--date-format takes it as Python's strptime does"
+    raise CampaignError(f"times such as {format_value(text.iloc[0])} are in no known form; describe it: {cure}")
+
+
+def _guess_layouts(text: pd.Series) -> list[str]:
+    """List usual but ambiguous forms that all texts have: years of two digits, names of months and of zones."""
+    rest = re.search(r"(?<![AP]M)( [A-Z]{2,5})?$", text.iloc[0])
+    suffix = rest.group() if rest and rest.group() not in (" AM", " PM") else ""
+    dates = [date.replace("/", sign) for date in ("%d/%m/%y", "%m/%d/%y", "%y/%m/%d", "%d/%b/%Y", "%b/%d/%Y") for sign in "/-. "]
+    dates += ["%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%b %d, %Y"]
+    clocks = ("%H:%M", "%H:%M:%S", "%I:%M %p", "%I:%M:%S %p", "%I-%p", "%H:%M:%S.%f")
+    layouts = [f"{date} {clock}{suffix}" for date in dates for clock in clocks]
+    layouts = [layout for layout in layouts if pd.to_datetime(text[:1], format=layout, errors="coerce").notna().all()]
+    return [layout for layout in layouts if pd.to_datetime(text, format=layout, errors="coerce").notna().all()]
 
 
 def _find_order(text: pd.Series, masks: Sequence[str], match: re.Match) -> tuple[str, bool, str]:

@@ -14,8 +14,8 @@ from bars.findings import find_splits
 from bars.reading import COLUMNS, SIMULATED_MARKER, bars_path
 from core.errors import CampaignError, format_value, join_first, shorten
 from tools import import_merging as merging
-from tools.import_columns import MT5_CURE, PRICES, Columns, find_columns, is_eastmoney, is_metatrader, normalize, read_numbers
-from tools.import_formats import Table, read_tables
+from tools.import_columns import MT5_CURE, PRICES, Columns, find_columns, is_eastmoney, is_metatrader, read_numbers
+from tools.import_formats import Table, normalize, read_tables
 from tools.import_merging import Rows, format_time
 from tools.import_times import ZONE_EXAMPLES, Times, find_zone, read_times, to_utc
 
@@ -106,6 +106,8 @@ def main(
     _check_root(root)
     if choices.timezone is not None:
         find_zone(choices.timezone)
+    if choices.divisor is not None and not 0 < choices.divisor < np.inf:
+        raise CampaignError(f"--price-divisor is {choices.divisor:g}; give a number above zero, such as 100")
     listed = read_splits(Path(splits)) if splits not in (None, "detect") else {}
     parts: dict[str, list[Rows]] = {}
     for path in files:
@@ -167,7 +169,7 @@ def _read_parts(table: Table, choices: Choices) -> Iterator[tuple[str, Rows]]:
     source = f"{table.path}" + (f" ({table.member})" if table.member else "")
     with _naming(source):
         is_lean = _is_lean(table, choices)
-        columns = find_columns(table, choices.columns, choices.extra, no_volume=choices.no_volume)
+        columns = find_columns(table, choices.columns, choices.extra, no_volume=choices.no_volume, decimal=choices.decimal)
         divisor = choices.divisor or (LEAN_DIVISOR if is_lean else 1)
         values = _read_values(table, columns, divisor, choices.decimal)
         times = read_times([table.frame.iloc[:, position] for position in columns.time], choices.unit, choices.date_format)
@@ -415,7 +417,7 @@ def _describe(
     plain = [role for role, position in roles.items() if position is not None and names[position].lower() != role]
     others = [f"{role} {quote(roles[role])}" for role in plain]
     used = {*columns.time, *roles.values(), columns.symbol, *columns.extra.values()}
-    unused = [names[position] or "''" for position in range(len(names)) if position not in used]
+    unused = [names[position] for position in range(len(names)) if position not in used and names[position]]
     symbols = [symbol for symbol, _, _ in found]
     dropped = sum(count for _, _, count in found)
     facts = [f"{table.kind}, {len(table.frame):,} rows", time, *(others if table.has_names else [])]
