@@ -7,9 +7,12 @@ import re
 import shlex
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import dvc.exceptions
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from ruamel.yaml import YAML
@@ -17,7 +20,7 @@ from ruamel.yaml import YAML
 import campaign
 import simulate_market
 from learn.architecture import find_architecture
-from readme import PAGES, anchors, block, file_blocks, prose, shown
+from readme import PAGES, anchors, block, commands, file_blocks, prose, shown
 from scaffold import PROJECT, make_frame, read_params, write_params
 
 SOURCE = PROJECT / "src"
@@ -135,6 +138,44 @@ def test_bars_come_from_a_csv_by_the_block_as_printed(desk):
     said = said_by("bars", "data/historical")
     assert re.match(r"ACME +2024-01-01 00:00  2024-02-07 11:00 +900 ", said[1])
     assert re.match(r"LOCAL +2024-01-01 05:00  2024-02-07 16:00 +900 ", said[2])
+
+
+def test_bars_are_imported_by_the_commands_as_printed(desk):
+    frame = make_frame(900, seed=1, volatility=0.015)
+    local = frame.tz_convert("America/New_York").reset_index().rename(columns={"timestamp": "date", "Volume": "vol"})
+    local["date"] = local["date"].dt.strftime("%Y-%m-%d %H:%M")
+    local.rename(columns=str.lower).to_csv("acme.csv", index=False)
+    assert said_by(*shlex.split("import acme.csv --symbol ACME --timezone America/New_York")) == shown(
+        "python src/campaign.py import acme.csv --symbol ACME --timezone America/New_York"
+    )
+    write_files_to_import(frame)
+    script = commands("aapl.zip", **{"python src/campaign.py": f"{shlex.quote(sys.executable)} {SOURCE / 'campaign.py'}"})
+    subprocess.run(["bash", "-c", script], check=True, stdout=subprocess.DEVNULL)
+    assert sorted(path.name for path in Path("data/historical").iterdir()) == ["AAPL", "ACME", "BTCUSDT", "ETHUSDT"]
+    for path in Path("data/historical").glob("*/1Hour/data.parquet"):
+        imported = pd.read_parquet(path)
+        assert imported.index.equals(frame.index.as_unit("ms")), path
+        np.testing.assert_allclose(imported["Close"], frame["Close"], atol=0.00501)
+
+
+def write_files_to_import(frame: pd.DataFrame) -> None:
+    """Write the bars as Binance, in quarters of an hour, and as QuantConnect does, there before a split of 4 for 1."""
+    seconds = (frame.index - pd.Timestamp(0, tz="UTC")) // pd.Timedelta("1s")
+    rounded = frame.round(2).reset_index(drop=True)
+    for month, rows in (("01", slice(0, 744)), ("02", slice(744, None))):
+        with zipfile.ZipFile(f"BTCUSDT-1h-2024-{month}.zip", "w") as archive:
+            rows_of_month = rounded[rows].assign(close_time=1, quote=1, count=1, taker=1, taker_quote=1, ignore=0)
+            rows_of_month.insert(0, "open_time", seconds[rows] * 1000)
+            archive.writestr(f"BTCUSDT-1h-2024-{month}.csv", rows_of_month.to_csv(header=False, index=False))
+    quarters = frame.loc[frame.index.repeat(4)]
+    quarters.index += np.tile(pd.to_timedelta([0, 15, 30, 45], unit="min"), len(frame))
+    quarters.tz_localize(None).to_csv("minutes.csv")
+    raw = rounded.copy()
+    raw.iloc[:500, :4] *= 4
+    prices = (raw.iloc[:, :4] * 10_000).round().astype(int).assign(volume=rounded["Volume"].round())
+    prices.insert(0, "time", frame.index.tz_convert("America/New_York").strftime("%Y%m%d %H:%M"))
+    with zipfile.ZipFile("aapl.zip", "w") as archive:
+        archive.writestr("aapl.csv", prices.to_csv(header=False, index=False))
 
 
 def test_the_cpu_build_is_of_the_version_that_is_required():

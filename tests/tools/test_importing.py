@@ -900,7 +900,7 @@ def test_what_is_imported_is_listed_by_bars(desk, capsys):
     frame = make_frame(900, seed=1, volatility=0.015)
     start(write(with_time(frame, "date", frame.index)))
     campaign.parse(["bars", "data/historical"]).start(campaign.parse(["bars", "data/historical"]))
-    assert "AAA     2024-01-01 00:00  2024-02-07 11:00" in capsys.readouterr().out
+    assert re.search("^AAA +2024-01-01", capsys.readouterr().out, re.MULTILINE)
 
 
 # --- real bars ------------------------------------------------------------------------------------------------------------
