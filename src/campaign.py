@@ -61,7 +61,15 @@ def bars(arguments: argparse.Namespace) -> None:
     ("files", {"nargs": "+", "type": Path, "metavar": "FILE", "help": "CSV, parquet, feather or JSON; also compressed"}),
     ("--symbol", {"help": "name of the asset; left out: as the file or its name says"}),
     ("--timezone", {"metavar": "ZONE", "help": "zone of local times, such as America/New_York or UTC"}),
-    ("--to", {"type": Path, "default": Path("data/historical"), "metavar": "ROOT", "help": "left out: %(default)s"}),
+    (
+        "--to",
+        {
+            "type": Path,
+            "default": Path("data/historical"),
+            "metavar": "ROOT",
+            "help": "directory of the symbols; left out: %(default)s",
+        },
+    ),
     ("--resample", {"action": "store_true", "help": "make bars of an hour, UTC, of finer ones"}),
     ("--splits", {"metavar": "FILE|detect", "help": "adjust prices by a file of splits, or by those found in the prices"}),
     ("--keep", {"choices": ["old", "new"], "help": "of rows that contradict each other; left out: they are refused"}),
@@ -88,8 +96,9 @@ def import_(arguments: argparse.Namespace) -> None:
     """Bring bars from files of other tools into the layout that data.bars needs."""
     from tools import importing
     from tools.import_columns import parse_columns
+    from tools.import_rows import Choices
 
-    choices = importing.Choices(
+    choices = Choices(
         symbol=arguments.symbol,
         timezone=arguments.timezone,
         unit=arguments.unit,

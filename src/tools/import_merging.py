@@ -128,6 +128,11 @@ def usual_step(timestamps: np.ndarray) -> np.timedelta64:
     return np.timedelta64(int(counts.argmax()), "s") if len(counts) else HOUR
 
 
+def format_step(step: np.timedelta64) -> str:
+    seconds = int(step.astype("timedelta64[s]").astype(int))
+    return f"{seconds / 60:g} minutes" if seconds >= 60 else f"{seconds} seconds"
+
+
 def is_finer_than_hourly(timestamps: np.ndarray) -> bool:
     return len(timestamps) > 1 and bool(np.diff(timestamps).min() < HOUR)
 
@@ -152,7 +157,7 @@ def resample(rows: Rows) -> Rows:
     if step >= HOUR or crosses.any():
         first = rows.timestamps[int(crosses.argmax())]
         raise CampaignError(
-            f"bars of {step.astype('timedelta64[s]').astype(int) / 60:g} minutes cannot be made bars of an hour: that of "
+            f"bars of {format_step(step)} cannot be made bars of an hour: that of "
             f"{format_time(first)} UTC belongs to two hours; take bars of 1, 5, 15 or 30 minutes"
         )
     starts = np.flatnonzero(np.append(True, hours[1:] != hours[:-1]))

@@ -617,7 +617,7 @@ BAD_ROWS = {
     "text": (change(5, "close", "n.a."), "column close holds 'n.a.' in row 6, not a number; mend it"),
     "empty price": (change(5, "high", ""), "high is empty, zero or negative in 1 of 1,000 rows (AAA.csv, first at 2024"),
     "zero": (change(5, "low", 0), "low is empty, zero or negative in 1 of 1,000 rows (AAA.csv, first at 2024-10-01 05:00 UTC)"),
-    "no time": (change(5, "date", ""), "no time in 1 of 1,000 rows of 'date'; mend or remove them"),
+    "no time": (change(5, "date", ""), "no time in 1 of 1,000 rows; mend or remove them"),
     "close above high": (change(5, "close", 1e6), "AAA: Close outside Low..High in 1 of 1000 rows, first at 2024-10-01 05:00"),
     "daily": (UTC[::24], "AAA: not hourly bars"),
     "dates": (UTC.assign(date=A.index.strftime("%Y-%m-%d")), "only dates, no times of day, such as 2024-10-01"),
