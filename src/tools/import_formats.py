@@ -121,6 +121,13 @@ def _decompress(data: bytes, compression: str) -> bytes:
 
 
 def _read_zip(path: Path, data: bytes, encoding: str) -> Iterator[Table]:
+    for name, content in _unzip(data):
+        for table in _read_plain(path, content, encoding):
+            yield dataclasses.replace(table, kind=f"{table.kind} in zip", is_zipped=True, member=name)
+
+
+def _unzip(data: bytes) -> list[tuple[str, bytes]]:
+    """List names and contents of a zip's files. Raises CampaignError."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = [member for member in archive.infolist() if not member.is_dir() and not _is_hidden(member.filename)]
@@ -128,10 +135,10 @@ def _read_zip(path: Path, data: bytes, encoding: str) -> Iterator[Table]:
                 raise CampaignError("an Excel workbook; save the sheet as CSV")
             if sum(member.file_size for member in members) > MAX_BYTES:
                 raise CampaignError(f"holds more than {MAX_BYTES / 2**30:g} GiB; unpack it, and import the parts")
-            for member in members:
-                for table in _read_plain(path, archive.read(member), encoding):
-                    yield dataclasses.replace(table, kind=f"{table.kind} in zip", is_zipped=True, member=member.filename)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:  # RuntimeError: it has a password
+            return [(member.filename, archive.read(member)) for member in members]
+    except (CampaignError, MemoryError):
+        raise
+    except Exception as error:  # a damaged zip fails in many ways; with a password in one more
         raise CampaignError(f"damaged or encrypted zip ({shorten(error)}); fetch it again, or unpack it first") from None
 
 

@@ -14,9 +14,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import campaign
-from bars.reading import find_symbols, read_bars
+from bars.reading import bars_path, find_symbols, read_bars
+from core.errors import CampaignError, to_one_line
 from scaffold import make_frame, refusal
 from tools import import_merging
 
@@ -678,6 +681,82 @@ def test_a_pair_with_a_slash_gets_a_directory_of_its_own():
 
 def test_the_simulated_market_is_not_written_over():
     assert "holds the simulated market, which DVC makes anew" in refused(write(UTC), "--to", "data/simulated")
+
+
+ZONES = ("UTC", "America/New_York", "Europe/Berlin", "Asia/Kolkata", "Australia/Sydney", "America/St_Johns")
+LAYOUTS = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "%Y/%m/%d %H:%M", "%d.%m.%Y %H:%M", "%m/%d/%Y %I:%M %p", "%Y%m%d%H%M%S")
+FORMS = {  # how times are written, and whether they tell that they are in UTC
+    **{unit: (lambda local, frame, unit=unit: epoch(frame, unit), True) for unit in ("s", "ms", "us", "ns")},
+    **{layout: (lambda local, _, layout=layout: local.strftime(layout), layout.endswith("%z")) for layout in LAYOUTS},
+}
+
+
+@given(
+    first=st.datetimes(pd.Timestamp("1995-01-01"), pd.Timestamp("2025-06-01")),
+    size=st.integers(320, 2000),
+    form=st.sampled_from(sorted(FORMS)),
+    zone=st.sampled_from(ZONES),
+    delimiter=st.sampled_from(",;\t|"),
+    has_names=st.booleans(),
+    newest_first=st.booleans(),
+)
+@settings(max_examples=100)
+def test_any_unit_form_zone_and_order_gives_the_same_bars(first, size, form, zone, delimiter, has_names, newest_first):
+    frame = market(size, start=pd.Timestamp(first).floor("h").isoformat())
+    write_times, tells_utc = FORMS[form]
+    made = with_time(frame, "date", write_times(frame.index.tz_convert(zone), frame))
+    made = made.iloc[::-1] if newest_first else made
+    made.to_csv("AAA.csv", sep=delimiter, index=False, header=has_names)
+    options = [] if tells_utc else ["--timezone", zone]
+    shutil.rmtree("data", ignore_errors=True)
+    try:
+        start("AAA.csv", *options)
+    except CampaignError as error:  # the frame begins or ends between the two equal hours
+        assert "comes twice" in str(error) and "say it: --repeated-hour first or second" in str(error)
+        wanted = frame.index.tz_convert(zone)
+        repeated = wanted.tz_localize(None).tz_localize(zone, ambiguous="NaT").isna()
+        start("AAA.csv", *options, "--repeated-hour", "first" if wanted[repeated][0] == wanted[-1] else "second")
+    check_equal(imported(), frame)
+
+
+DAMAGED = ("binance csv in milliseconds", "yfinance csv", "polygon answer", "alpaca parquet", "quantconnect zip")
+
+
+def damage(data: bytes, rng: np.random.Generator) -> bytes:
+    """Cut, repeat, or change some bytes."""
+    first, last = sorted(rng.integers(0, len(data), 2))
+    kind = rng.integers(4)
+    if kind == 0:
+        return data[:last]
+    if kind == 1:
+        return data[:first] + data[last:]
+    if kind == 2:
+        return data[:last] + data[first:]
+    changed = bytearray(data)
+    for position in rng.integers(0, len(data), 1 + rng.integers(20)):
+        changed[position] = rng.integers(256)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    "name", ["binance csv in milliseconds", "yfinance csv", "polygon answer", "alpaca parquet", "quantconnect zip"]
+)
+def test_a_damaged_file_is_refused_with_a_line_or_comes_in(name, capsys):
+    """Whatever comes in is usable; nothing ends in a traceback."""
+    path, *options = SHAPES[name]()
+    data, rng = Path(path).read_bytes(), np.random.default_rng(0)
+    for _ in range(40):
+        shutil.rmtree("data", ignore_errors=True)
+        Path(path).write_bytes(damage(data, rng))
+        try:
+            start(path, *options)
+        except CampaignError as error:
+            assert "\n" not in to_one_line(error)
+            assert not Path("data/historical").exists()
+        else:
+            assert all(
+                len(read_bars(bars_path(Path("data/historical"), symbol))) for symbol in find_symbols(Path("data/historical"))
+            )
 
 
 # --- merging ------------------------------------------------------------------------------------------------------------
