@@ -17,12 +17,12 @@ ROLES = ("date", "time", *PRICES, "volume", "symbol")
 SYNONYMS = {  # names in small letters without blanks and signs
     "time": (
         "timestamp time datetime date opentime t ts windowstart start starttime beginsat unix unixtime unixtimestamp epoch "
-        "gmttime utctime timeutc timestamputc datetimeutc dateutc localtime tradetime bartime day 时间 日期"
+        "gmttime utctime timeutc timestamputc datetimeutc dateutc localtime tradetime bartime timeperiodstart tsevent day 时间 日期"
     ),
-    "open": "open o openprice 开盘 开盘价",
-    "high": "high h highprice 最高 最高价",
-    "low": "low l lowprice 最低 最低价",
-    "close": "close c closeprice 收盘 收盘价",
+    "open": "open o openprice priceopen 开盘 开盘价",
+    "high": "high h highprice pricehigh 最高 最高价",
+    "low": "low l lowprice pricelow 最低 最低价",
+    "close": "close c last closeprice priceclose 收盘 收盘价",
     "volume": "volume v vol basevolume volumebase realvolume 成交量",
     "ticks": "tickvol tickvolume",
     "symbol": "symbol ticker code tic instrument pair asset secid tscode stockcode 股票代码 代码",

@@ -178,7 +178,7 @@ def _check_unit(numbers: np.ndarray, values: np.ndarray, unit: str) -> None:
 
 # --- text ---------------------------------------------------------------------------------------------------------------
 
-OFFSET = r"\s?(?:Z|UTC|GMT|[+-]99:?99(?::99)?)"
+OFFSET = r"\s?(?:Z|UTC|GMT|[+-]99(?::?99(?::99)?)?)"
 CLOCK = r"99?:99(?::99)?(?:\.9+)?"
 YEAR_FIRST = re.compile(rf"9999([-/.])99?(?:\1)99?(?:[T ]({CLOCK}))?({OFFSET})?")
 YEAR_LAST = re.compile(rf"99?([-/.])99?\1(9999)(?:[T ]({CLOCK})(\s?[AP]M)?)?({OFFSET})?")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def main(
         merging.write_bars(root, {symbol: result.rows for symbol, result in merged.items() if result.is_new})
     for symbol, result in merged.items():
         print(f"{symbol}: {result.news}")
-    print(f"look at them: python src/campaign.py bars {root}")
+    print(f"look at them: python src/campaign.py bars {shlex.quote(str(root))}")
 
 
 @dataclasses.dataclass(frozen=True)
