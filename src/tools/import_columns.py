@@ -17,7 +17,8 @@ ROLES = ("date", "time", *PRICES, "volume", "symbol")
 SYNONYMS = {  # names in small letters without blanks and signs
     "time": (
         "timestamp time datetime date opentime t ts windowstart start starttime beginsat unix unixtime unixtimestamp epoch "
-        "gmttime utctime timeutc timestamputc datetimeutc dateutc localtime tradetime bartime timeperiodstart tsevent day 时间 日期"
+        "gmttime utctime timeutc timestamputc datetimeutc dateutc localtime tradetime bartime timeperiodstart tsevent day "
+        "时间 日期"
     ),
     "open": "open o openprice priceopen 开盘 开盘价",
     "high": "high h highprice pricehigh 最高 最高价",

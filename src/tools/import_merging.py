@@ -154,7 +154,7 @@ def resample(rows: Rows) -> Rows:
     step = usual_step(rows.timestamps)
     hours = rows.timestamps.astype("datetime64[h]")
     crosses = rows.timestamps - hours + step > HOUR
-    if step >= HOUR or crosses.any():
+    if crosses.any():
         first = rows.timestamps[int(crosses.argmax())]
         raise CampaignError(
             f"bars of {format_step(step)} cannot be made bars of an hour: that of "

@@ -18,6 +18,7 @@ from core.errors import CampaignError, format_value
 
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # a second
 OLDEST = np.datetime64("1990-01-01", "s")  # hourly bars are not older; what looks so is in another unit
+EPOCH_SECONDS = range(365 * 86_400, 130 * 365 * 86_400)  # from 1971 to 2099
 ZONE_EXAMPLES = "--timezone UTC or --timezone America/New_York"
 
 
@@ -143,37 +144,39 @@ def _by_size(values: np.ndarray, filled: np.ndarray, numbers: np.ndarray) -> Tim
             read[fits] = _from_epoch(numbers[fits], unit)
             units.append((int(np.argmax(fits)), unit))
     if np.isnat(read).any():
-        number = numbers[int(np.isnat(read).argmax())]
-        raise CampaignError(
-            f"times such as {number}, which is between 1990 and now in no unit since 1970; name it, as --unit s, "
-            "or --date-format describes a date"
-        )
+        number = int(numbers[int(np.isnat(read).argmax())])
+        cure = " or ".join(f"--unit {unit}" for unit, a_second in UNITS.items() if number // a_second in EPOCH_SECONDS)
+        cure = f"name it: {cure}" if cure else "--columns time=NAME names another column"
+        raise CampaignError(f"times such as {number}, which is between 1990 and now in no unit since 1970; {cure}")
     values[filled] = read
     return Times(values, True, " and ".join(unit for _, unit in sorted(units)) + " since 1970, UTC")
 
 
 def _from_epoch(numbers: np.ndarray, unit: str) -> np.ndarray:
-    factor = UNITS["us"] // UNITS[unit] if unit != "ns" else 0
-    limit = 2**62
-    if factor and len(numbers) and int(np.abs(numbers).max()) > limit // factor:
-        raise CampaignError(f"times such as {numbers[0]} are beyond all years in {unit}; name their unit: {_unit_cure(numbers)}")
-    return (numbers * factor if factor else numbers // 1000).astype("datetime64[us]")
+    """Convert counts since 1970 to datetime64[us] (N,). Raises CampaignError where they are beyond all years."""
+    if unit == "ns":
+        return (numbers // 1000).astype("datetime64[us]")
+    factor = UNITS["us"] // UNITS[unit]
+    if len(numbers) and int(np.abs(numbers).max()) > 2**62 // factor:
+        fitting = _fitting_unit(numbers)
+        cure = f"--unit {fitting}" if fitting else "leave out --unit, so that each row is looked at"
+        raise CampaignError(f"times such as {numbers[0]} are beyond all years in {unit}; {cure}")
+    return (numbers * factor).astype("datetime64[us]")
 
 
-def _unit_cure(numbers: np.ndarray) -> str:
-    for unit, a_second in UNITS.items():
-        if (numbers >= OLDEST.astype(np.int64) * a_second).all() and (numbers <= latest().astype(np.int64) * a_second).all():
-            return f"--unit {unit}"
-    return "leave out --unit, so that each row is looked at"
+def _fitting_unit(numbers: np.ndarray) -> str | None:
+    """Find the unit in which all numbers are times between 1990 and now; None where there is none."""
+    oldest, newest = OLDEST.astype(np.int64), latest().astype(np.int64)
+    fits = ((unit, (numbers >= oldest * a_second) & (numbers <= newest * a_second)) for unit, a_second in UNITS.items())
+    return next((unit for unit, rows in fits if rows.all()), None)
 
 
 def _check_unit(numbers: np.ndarray, values: np.ndarray, unit: str) -> None:
     """Raise CampaignError where another unit gives plausible times, and the chosen one does not."""
-    cure = _unit_cure(numbers)
-    is_plausible = len(values) == 0 or (values.min() >= OLDEST and values.max() <= latest())
-    if not is_plausible and cure != f"--unit {unit}":
+    fitting = _fitting_unit(numbers)
+    if len(numbers) and fitting not in (None, unit):
         first, last = (str(time)[:10] for time in (values.min(), values.max()))
-        raise CampaignError(f"in {unit} the times are from {first} to {last}, which cannot be; {cure}")
+        raise CampaignError(f"in {unit} the times are from {first} to {last}, which cannot be; --unit {fitting}")
 
 
 # --- text ---------------------------------------------------------------------------------------------------------------

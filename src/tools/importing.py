@@ -124,6 +124,12 @@ def _make_hourly(symbol: str, rows: Rows, *, resample: bool, drop_last: bool) ->
         return rows[:-1]
     if merging.is_finer_than_hourly(rows.timestamps):
         last, step = rows.timestamps[-1], merging.usual_step(rows.timestamps)
+        if step >= merging.HOUR:
+            early = rows.timestamps[1:][np.diff(rows.timestamps) < merging.HOUR][0]
+            raise CampaignError(
+                f"most bars last an hour, but that of {format_time(early)} UTC opens before the one before has ended; leave out "
+                "such rows, or import finer bars with --resample"
+            )
         if not resample:
             raise CampaignError(f"bars of {merging.format_step(step)}; make bars of an hour of them: --resample")
         rows = merging.resample(rows)

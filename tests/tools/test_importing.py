@@ -517,6 +517,11 @@ AMBIGUOUS = {
         ["--unit", "ms"],
         ["--unit", "us"],
     ),
+    "unit of the future": (
+        lambda: write(with_time(A, "time", epoch(A, "ms") + 3652 * 86_400_000)),
+        "is between 1990 and now in no unit since 1970; name it: --unit ms",
+        ["--unit", "ms"],
+    ),
     "two volumes": (
         lambda: write(UTC.assign(vol=1.0)),
         "several columns may be the volume: volume, vol; say which: --columns volume=volume",
@@ -575,7 +580,8 @@ def test_what_is_ambiguous_is_refused_and_the_named_option_settles_it(case):
     assert name in message
     assert finding in message
     start(name, *cure)
-    check_equal(imported(), A[:200] if case == "day or month" else A)
+    expected = A.set_axis(A.index + pd.Timedelta("3652 days")) if case == "unit of the future" else A
+    check_equal(imported(), expected[:200] if case == "day or month" else expected)
 
 
 BAD = {
@@ -700,7 +706,7 @@ FORMS = {  # how times are written, and whether they tell that they are in UTC
     has_names=st.booleans(),
     newest_first=st.booleans(),
 )
-@settings(max_examples=100)
+@settings(max_examples=60)
 def test_any_unit_form_zone_and_order_gives_the_same_bars(first, size, form, zone, delimiter, has_names, newest_first):
     frame = market(size, start=pd.Timestamp(first).floor("h").isoformat())
     write_times, tells_utc = FORMS[form]
@@ -865,6 +871,17 @@ def test_bars_that_cross_an_hour_are_not_resampled():
     frame = A[:400].set_axis(pd.date_range("2024-10-01", periods=400, freq="45min", tz="UTC", name="timestamp"))
     message = refused(write(with_time(frame, "date", frame.index)), "--resample")
     assert "bars of 45 minutes cannot be made bars of an hour: that of 2024-10-01 00:45 UTC belongs to two hours" in message
+
+
+def test_hourly_bars_that_overlap_are_not_resampled():
+    """As those of a session that opens at half past, with bars of full hours before it."""
+    times = [
+        f"2024-01-{day:02d} {hour}" for day in range(1, 29) for hour in ("08:00", "09:00", "09:30", "10:30", "11:30", "12:30")
+    ]
+    frame = A[: len(times)].set_axis(pd.DatetimeIndex(times, tz="UTC"))
+    name = write(with_time(frame, "date", frame.index))
+    for options in ([], ["--resample"]):
+        assert "that of 2024-01-01 09:30 UTC opens before the one before has ended" in refused(name, *options)
 
 
 def test_hourly_bars_stay_as_they_are_with_resample():
