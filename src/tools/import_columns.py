@@ -72,11 +72,10 @@ def parse_columns(text: str) -> dict[str, str] | tuple[str, ...]:
     unknown = [role for role in roles if role not in ROLES and (is_mapping or role != "-")]
     twice = [role for role in ROLES if roles.count(role) > 1]
     if unknown or twice or (is_mapping and not all("=" in entry for entry in entries)):
-        found = (
-            f"{join_first(unknown)} is none" if unknown else f"{join_first(twice)} comes twice" if twice else "one lacks its ="
-        )
+        unknown = join_first(map(format_value, unknown))
+        fault = f"{unknown} is none" if unknown else f"{join_first(twice)} comes twice" if twice else "an = is missing"
         raise CampaignError(
-            f"--columns takes {', '.join(ROLES)}, where {found}; as time,open,high,low,close,volume (- for others), "
+            f"--columns takes {', '.join(ROLES)}, where {fault}; as time,open,high,low,close,volume (- for others), "
             "or as time=Date,volume=Vol"
         )
     if is_mapping:
@@ -215,8 +214,7 @@ def _find_volume(table: Table, positions: Sequence[int], ticks: Sequence[int]) -
 
 def is_metatrader(table: Table) -> bool:
     """Tell whether MetaTrader wrote a table; its times are those of the broker's server, also where they count from 1970."""
-    names = {normalize(name) for name in table.frame.columns}
-    return bool(names & {"tickvol", "tickvolume"}) and "spread" in names
+    return any(normalize(name) in ("tickvol", "tickvolume") for name in table.frame.columns)
 
 
 def is_eastmoney(table: Table) -> bool:
@@ -298,8 +296,7 @@ def read_numbers(column: pd.Series, decimal: str | None) -> np.ndarray:
     text = pc.utf8_trim_whitespace(pa.array(column.astype("str"), pa.large_string(), from_pandas=True))
     text = pc.if_else(pc.is_in(pc.utf8_lower(text), pa.array(NO_NUMBER, pa.large_string())), None, text)
     if decimal is not None:
-        text = pc.replace_substring(text, "." if decimal == "," else ",", "")
-        text = pc.replace_substring(text, ",", ".")
+        text = _remove_thousands(text, decimal, str(column.name))
     try:
         return pc.cast(text, pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
     except pa.ArrowInvalid:
@@ -307,6 +304,17 @@ def read_numbers(column: pd.Series, decimal: str | None) -> np.ndarray:
     row, cell = next((row, cell) for row, cell in enumerate(text.to_pylist()) if cell is not None and not _is_float(cell))
     cure = "say which sign is decimal: --decimal , or --decimal ." if re.fullmatch(r"[+-]?[\d.,]+", cell) else "mend it"
     raise CampaignError(f"column {column.name} holds {format_value(cell)} in row {row + 1}, not a number; {cure}")
+
+
+def _remove_thousands(text: pa.Array, decimal: str, name: str) -> pa.Array:
+    """Write numbers with a decimal point and nothing between thousands. Raises CampaignError where groups are not of three."""
+    other = "." if decimal == "," else ","
+    groups = rf"^[+-]?[0-9]{{1,3}}([{other}][0-9]{{3}})+([{decimal}][0-9]*)?$"
+    is_wrong = pc.and_(pc.match_substring(text, other), pc.invert(pc.match_substring_regex(text, groups)))
+    if pc.any(is_wrong).as_py():
+        cell = text.filter(is_wrong)[0].as_py()
+        raise CampaignError(f"column {name} holds {format_value(cell)}, where {other} separates no thousands; --decimal {other}")
+    return pc.replace_substring(pc.replace_substring(text, other, ""), ",", ".")
 
 
 def _is_float(cell: str) -> bool:

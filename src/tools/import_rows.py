@@ -16,22 +16,7 @@ from tools.import_formats import Table, normalize
 from tools.import_merging import Rows, format_time, usual_step
 from tools.import_times import ZONE_EXAMPLES, Times, read_times, to_utc
 
-SUFFIXES = (
-    ".csv",
-    ".tsv",
-    ".txt",
-    ".json",
-    ".jsonl",
-    ".parquet",
-    ".pq",
-    ".feather",
-    ".arrow",
-    ".zip",
-    ".gz",
-    ".bz2",
-    ".xz",
-    ".zst",
-)
+SUFFIXES = re.compile(r"(\.(csv|tsv|txt|jsonl?|parquet|pq|feather|arrow|zip|gz|bz2|xz|zst))+$", re.IGNORECASE)
 INTERVAL = re.compile(r"(.+?)[-_ .](?:\d+(?:h|m|min|hour|minute)|h1|m\d+|hour(?:ly)?|min(?:ute)?)(?:[-_ .].*)?", re.IGNORECASE)
 GENERAL_NAMES = {
     *("data", "bars", "ohlcv", "ohlc", "klines", "candles", "prices", "quotes", "ticks", "market", "history", "historical"),
@@ -233,11 +218,10 @@ def _find_symbols(table: Table, columns: Columns, is_lean: bool, chosen: str | N
         if (symbols == "").any():
             count = f"{int((symbols == '').sum()):,} of {rows:,}"
             raise CampaignError(f"no symbol in {count} rows of {format_value(str(column.name))}; mend or remove them")
-        several = pd.unique(symbols)
         if chosen is None:
             return symbols, f"by {format_value(str(column.name))}"
-        if len(several) > 1:
-            raise CampaignError(f"holds {len(several)} symbols ({join_first(several)}); leave out --symbol")
+        if len(names := pd.unique(symbols)) > 1:
+            raise CampaignError(f"holds {len(names)} symbols ({join_first(names)}); leave out --symbol")
     if chosen is not None:
         return np.full(rows, chosen, object), "by --symbol"
     if table.symbol is not None:
@@ -247,9 +231,7 @@ def _find_symbols(table: Table, columns: Columns, is_lean: bool, chosen: str | N
 
 def _symbol_of_file(table: Table, is_lean: bool) -> str:
     """Take the symbol from the name of a file. Raises CampaignError where the name is a general one."""
-    name = Path(table.member).name or table.path.name
-    while name.lower().endswith(SUFFIXES):
-        name = name[: name.rindex(".")]
+    name = SUFFIXES.sub("", Path(table.member).name or table.path.name)
     if _is_in_layout(table.path):
         return table.path.absolute().parent.parent.name
     if match := INTERVAL.fullmatch(name):

@@ -50,19 +50,12 @@ def main(
         find_zone(choices.timezone)
     if choices.divisor is not None and not 0 < choices.divisor < np.inf:
         raise CampaignError(f"--price-divisor is {choices.divisor:g}; give a number above zero, such as 100")
-    listed = read_splits(Path(splits)) if splits not in (None, "detect") else {}
-    parts: dict[str, list[Rows]] = {}
-    for path in files:
-        for table in (table for table in read_tables(path, choices.encoding) if len(table.frame)):
-            for symbol, rows in read_rows(table, choices).items():
-                parts.setdefault(symbol, []).append(rows)
-    _check_symbols(parts)
+    listed = read_splits(Path(splits)) if splits not in (None, "detect") else None
     assets = {}
-    for name, several in parts.items():
-        symbol = _directory_name(name)
+    for symbol, parts in _read_files(files, choices).items():
         with naming(symbol):
-            rows = _make_hourly(symbol, merging.combine(several, keep), resample=resample, drop_last=drop_last)
-            assets[symbol] = _adjust(symbol, rows, listed.get(symbol, []) if splits != "detect" else None) if splits else rows
+            rows = _make_hourly(symbol, merging.combine(parts, keep), resample=resample, drop_last=drop_last)
+            assets[symbol] = _adjust(symbol, rows, listed) if splits else rows
     with merging.locked_root(root):
         merged = {symbol: _merge(root, symbol, rows, choices.extra, keep, splits) for symbol, rows in assets.items()}
         merging.write_bars(root, {symbol: result.rows for symbol, result in merged.items() if result.is_new})
@@ -80,6 +73,32 @@ class _Merged:
     news: str
 
 
+def _read_files(files: Sequence[Path], choices: Choices) -> dict[str, list[Rows]]:
+    """Read the rows of each symbol, by the name of its directory. Raises CampaignError."""
+    parts: dict[str, list[Rows]] = {}
+    for path in files:
+        tables = [table for table in read_tables(path, choices.encoding) if len(table.frame)]
+        symbols = {table.symbol for table in tables}
+        if choices.symbol is not None and len(symbols) > 1:
+            raise CampaignError(
+                f"{path}: holds {len(symbols)} symbols ({join_first(sorted(map(str, symbols)))}); leave out --symbol"
+            )
+        for table in tables:
+            for symbol, rows in read_rows(table, choices).items():
+                parts.setdefault(symbol, []).append(rows)
+    if not parts:
+        raise CampaignError("the files hold no bars; name others")
+    names: dict[str, str] = {}
+    for symbol in parts:
+        name = _directory_name(symbol)
+        if name in names:
+            raise CampaignError(
+                f"{names[name]} and {symbol} would be one directory; import their files one by one, with --symbol"
+            )
+        names[name] = symbol
+    return {name: parts[symbol] for name, symbol in names.items()}
+
+
 def _check_root(root: Path) -> None:
     if (root / SIMULATED_MARKER).exists() or root.resolve() == Path("data/simulated").resolve():
         raise CampaignError(
@@ -95,18 +114,6 @@ def _directory_name(symbol: str) -> str:
     if not name or name.startswith(".") or not name.isprintable() or len(name.encode()) > 255:
         raise CampaignError(f"the symbol {format_value(symbol)} cannot be the name of a directory; name another: --symbol SYMBOL")
     return name
-
-
-def _check_symbols(parts: Mapping[str, Sequence[Rows]]) -> None:
-    """Raise CampaignError where there are no bars, or where two symbols get the same directory."""
-    if not parts:
-        raise CampaignError("the files hold no bars; name others")
-    by_name: dict[str, list[str]] = {}
-    for symbol in parts:
-        by_name.setdefault(_directory_name(symbol), []).append(symbol)
-    for several in by_name.values():
-        if len(several) > 1:
-            raise CampaignError(f"{join_first(several)} would be one directory; import their files one by one, with --symbol")
 
 
 # --- from rows to bars --------------------------------------------------------------------------------------------------
@@ -150,17 +157,15 @@ def _check_numbers(rows: Rows) -> None:
             raise CampaignError(f"{name} is {what} in {int(bad.sum()):,} of {len(rows):,} rows ({where}); mend or remove them")
 
 
-def _adjust(symbol: str, rows: Rows, splits: Sequence[Split] | None) -> Rows:
+def _adjust(symbol: str, rows: Rows, listed: Mapping[str, Sequence[Split]] | None) -> Rows:
     """Adjust prices for splits, and say so; None: for those that are found in the prices. Raises CampaignError."""
     bars = rows.to_bars()
-    if splits is None:
-        splits = find_splits(bars)
-    elif not splits:
-        print(f"{symbol}: the file of splits has none of it")
+    splits = find_splits(bars) if listed is None else listed.get(symbol, [])
     if splits:
         print(f"{symbol}: prices before these splits are adjusted: {_list_splits(splits)}")
-    adjusted = Rows.of_bars(adjust_bars(bars, splits), "")
-    return dataclasses.replace(adjusted, sources=rows.sources)
+    elif listed is not None:
+        print(f"{symbol}: the file of splits has no split of it")
+    return dataclasses.replace(Rows.of_bars(adjust_bars(bars, splits), ""), sources=rows.sources)
 
 
 def _merge(root: Path, symbol: str, rows: Rows, extra: Sequence[str], keep: str | None, splits: str | None) -> _Merged:
@@ -169,8 +174,8 @@ def _merge(root: Path, symbol: str, rows: Rows, extra: Sequence[str], keep: str 
     with naming(symbol):
         merged = merging.combine([present, rows] if present is not None else [rows], keep)
         merging.check_usable(merged)
-        if left := find_splits(merged.to_bars()):
-            _tell_splits(symbol, left, splits)
+        if remaining := find_splits(merged.to_bars()):
+            _tell_splits(symbol, remaining, splits, is_alone=present is None)
     is_new = not merging.equal_rows(present, merged)
     first, last = (format_time(merged.timestamps[row]) for row in (0, -1))
     added = len(merged) - (0 if present is None else len(present))
@@ -182,10 +187,10 @@ def _list_splits(splits: Sequence[Split]) -> str:
     return join_first((f"{format_split_time(split)} {split.ratio:.4g}:1" for split in splits), max_entries=20)
 
 
-def _tell_splits(symbol: str, splits: Sequence[Split], option: str | None) -> None:
-    """Warn of splits that are left in the prices, or raise CampaignError where all were to be found and adjusted."""
+def _tell_splits(symbol: str, splits: Sequence[Split], option: str | None, *, is_alone: bool) -> None:
+    """Warn of splits that are left in the prices, or raise CampaignError where they lie in bars that were there before."""
     anew = "import all files of the symbol in one command, into an empty directory: --to"
-    if option == "detect":
+    if option == "detect" and not is_alone:
         raise CampaignError(f"what looks like splits is left in the prices that are there ({_list_splits(splits)}); {anew}")
-    cure = f"add them to {option}, or {anew}" if option else "--splits detect or a file of splits adjusts prices"
+    cure = f"add them to the file of splits, or {anew}" if option else "--splits detect or a file of splits adjusts prices"
     print(f"warning: {symbol}: prices jump as by splits: {_list_splits(splits)}; {cure}")

@@ -553,6 +553,12 @@ AMBIGUOUS = {
         ", not a number; say which sign is decimal: --decimal ,",
         ["--decimal", ","],
     ),
+    "thousands": (
+        lambda: write(UTC),
+        "column open holds '100.0', where . separates no thousands; --decimal .",
+        ["--decimal", "."],
+        ["--decimal", ","],
+    ),
     "prices of Lean": (
         lambda: write(
             with_time(A, "t", naive(A, "UTC").strftime("%Y%m%d %H:%M")).assign(
@@ -651,7 +657,7 @@ def test_an_unknown_zone_is_refused_with_similar_ones():
 
 
 def test_wrong_columns_are_refused_with_the_roles():
-    assert "--columns takes date, time, open, high, low, close, volume, symbol, where first is none" in refused(
+    assert "--columns takes date, time, open, high, low, close, volume, symbol, where 'first' is none" in refused(
         write(UTC), "--columns", "first,open,high,low,close,volume"
     )
     assert "no column 'Vol' (found: date, open, high, low, close, volume); name one of them" in refused(
@@ -677,12 +683,19 @@ def test_an_hour_that_comes_once_though_clocks_are_set_back_is_asked_for():
 def test_several_symbols_are_not_renamed_to_one():
     stacked().to_csv("bars.csv")
     assert "holds 2 symbols (AAA, 000001); leave out --symbol" in refused("bars.csv", "--symbol", "X")
+    yahoo(("Price", "Ticker")).to_csv("yahoo.csv")
+    assert "yahoo.csv: holds 2 symbols (000001, AAA); leave out --symbol" in refused("yahoo.csv", "--symbol", "X")
 
 
 def test_a_pair_with_a_slash_gets_a_directory_of_its_own():
     stacked("BTC/USD", "ETH/USD:USD").to_csv("bars.csv")
     start("bars.csv")
     assert find_symbols(Path("data/historical")) == ["BTC_USD", "ETH_USD_USD"]
+
+
+def test_two_symbols_of_one_directory_are_refused():
+    stacked("BTC/USD", "BTC:USD").to_csv("bars.csv")
+    assert "BTC/USD and BTC:USD would be one directory; import their files one by one, with --symbol" in refused("bars.csv")
 
 
 def test_the_simulated_market_is_not_written_over():
