@@ -158,6 +158,8 @@ def _read_plain(path: Path, data: bytes, encoding: str) -> list[Table]:
             return _tables_of_frame(path, "parquet", pd.read_parquet(io.BytesIO(data)))
         if data.startswith((b"ARROW1", b"FEA1")):
             return _tables_of_frame(path, "feather", pyarrow.feather.read_feather(io.BytesIO(data)))
+        if data.startswith(b"\xff\xff\xff\xff"):
+            return _tables_of_frame(path, "Arrow stream", pa.ipc.open_stream(data).read_pandas())
     except (CampaignError, MemoryError):
         raise
     except Exception as error:  # a damaged file fails in many ways

@@ -312,6 +312,22 @@ def parquet_of_duckdb():
 
 
 @shape
+def arrow_stream_of_polars():
+    polars = pytest.importorskip("polars")
+    polars.from_pandas(with_time(A, "timestamp", naive(A, "UTC"))).write_ipc_stream("AAA.arrow")
+    return ["AAA.arrow", "--timezone", "UTC"]
+
+
+@shape
+def csv_of_duckdb_with_offsets_of_hours():
+    duckdb = pytest.importorskip("duckdb")
+    frame = with_time(A, "timestamp", naive(A, "UTC"))  # noqa: F841 - duckdb finds it by its name
+    duckdb.sql("SET timezone = 'America/New_York'")
+    duckdb.sql("COPY (SELECT timestamp AT TIME ZONE 'UTC' AS t, * EXCLUDE timestamp FROM frame) TO 'AAA.csv'")
+    return ["AAA.csv"]
+
+
+@shape
 def parquet_of_fastparquet():
     fastparquet = pytest.importorskip("fastparquet")
     with warnings.catch_warnings(action="ignore"):  # it uses what pandas deprecates
