@@ -29,6 +29,7 @@ SYNONYMS = {  # names in small letters without blanks and signs
     "symbol": "symbol ticker code tic instrument pair asset secid tscode stockcode 股票代码 代码",
 }
 ROLE_OF = {name: role for role, names in SYNONYMS.items() for name in names.split()}
+CLOSING_TIMES = ("closetime", "endtime", "windowend", "timeperiodend", "periodend")
 UNNAMED = ("", "index", "unnamed0", "level0", "indexleveldefault", "indexlevel0")
 BINANCE_KLINES = 12  # columns: open time, prices, volume, close time, quote volume, trades, taker volumes, nothing
 ORDERS = {  # of prices in rows without names
@@ -151,8 +152,9 @@ def _find_by_name(table: Table, settled: set[str]) -> dict[str, int]:
     for position, name in enumerate(table.frame.columns):
         by_role.setdefault(ROLE_OF.get(normalize(name), ""), []).append(position)
     unnamed = [position for position, name in enumerate(table.frame.columns) if normalize(name) in UNNAMED]
-    if "time" not in by_role and len(unnamed) == 1:
-        by_role["time"] = unnamed
+    if "time" not in by_role:
+        closing = [position for position, name in enumerate(table.frame.columns) if normalize(name) in CLOSING_TIMES]
+        by_role |= {"time": closing} if closing else {"time": unnamed} if len(unnamed) == 1 else {}
     found: dict[str, int] = {}
     for role in (*PRICES, "symbol"):
         if role not in settled and role in by_role:
@@ -217,6 +219,12 @@ def is_metatrader(table: Table) -> bool:
     return any(normalize(name) in ("tickvol", "tickvolume") for name in table.frame.columns)
 
 
+def has_closing_times(table: Table, columns: Columns) -> bool:
+    """Tell whether a table's times are those at which bars close, by the name of their column or as East Money writes them."""
+    name = table.frame.columns[columns.time[-1]]
+    return normalize(name) in CLOSING_TIMES or (table.has_names and is_eastmoney(table))
+
+
 def is_eastmoney(table: Table) -> bool:
     """Tell whether a table is of East Money, as akshare gets it: times in China's zone, at the end of the bar."""
     return {"时间", "开盘", "收盘"} <= set(table.frame.columns)
@@ -232,7 +240,7 @@ def _find_by_order(table: Table, decimal: str | None) -> dict[str, int]:
     times = ("date", "time") if has_date else ("time",)
     usual = (*times, *PRICES, "volume")
     by_role = {role: position for position, role in enumerate(usual[:width])}
-    is_binance = width in (BINANCE_KLINES - 1, BINANCE_KLINES) and not has_date
+    is_binance = width == BINANCE_KLINES and _all_match(table.frame.iloc[:, 0], r"\d{13,16}")
     if width < len(usual) - 1:
         raise CampaignError(f"{width} columns without names are too few for time, open, high, low, close; give another file")
     if width > len(usual) and not is_binance:

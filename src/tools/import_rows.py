@@ -11,7 +11,16 @@ import pandas as pd
 
 from bars.reading import COLUMNS
 from core.errors import CampaignError, format_value, join_first, shorten
-from tools.import_columns import MT5_CURE, PRICES, Columns, find_columns, is_eastmoney, is_metatrader, read_numbers
+from tools.import_columns import (
+    MT5_CURE,
+    PRICES,
+    Columns,
+    find_columns,
+    has_closing_times,
+    is_eastmoney,
+    is_metatrader,
+    read_numbers,
+)
 from tools.import_formats import Table, normalize
 from tools.import_merging import Rows, format_time, usual_step
 from tools.import_times import ZONE_EXAMPLES, Times, read_times, to_utc
@@ -123,7 +132,7 @@ def _find_meaning(table: Table, choices: Choices) -> Meaning:
         columns,
         times,
         zone=_find_zone(table, columns, times, is_lean, choices),
-        is_closing=choices.times == "close" or (choices.times is None and is_eastmoney(table)),
+        is_closing=choices.times == "close" or (choices.times is None and has_closing_times(table, columns)),
         divisor=choices.divisor or (LEAN_DIVISOR if is_lean else 1),
         symbols=symbols,
         symbol_origin=origin,

@@ -374,6 +374,10 @@ def _find_second_hours(
             first = str(walls[0])[:16].replace("T", " ")
             raise CampaignError(
                 f"{first} comes twice in {zone}, where clocks are set back then, and the rows do not tell which is meant; "
-                + ("say it: --repeated-hour first or second" if len(back) == 0 else "sort the rows by time, or write UTC")
+                + (
+                    "where the zone is right, say it: --repeated-hour first or second"
+                    if len(back) == 0
+                    else "sort the rows by time, or write UTC"
+                )
             )
     return is_late

@@ -201,6 +201,12 @@ def binance_csv_whose_unit_changes():
 
 
 @shape
+def binance_frame_with_the_closing_time_alone():
+    klines(A).drop(columns="open_time").to_parquet("AAA.parquet")
+    return ["AAA.parquet"]
+
+
+@shape
 def binance_answer():
     rows = klines(A).astype(object).to_numpy().tolist()
     Path("AAA.json").write_text(json.dumps([[row[0], *map(str, row[1:6]), row[6], *map(str, row[7:])] for row in rows]))
@@ -558,6 +564,14 @@ AMBIGUOUS = {
         "9 columns without names, whose order is not known; name it, such as --columns time,open,high,low,close,volume,-,-,-",
         ["--columns", "time,open,high,low,close,volume,-,-,-"],
     ),
+    "quotes of Lean": (
+        lambda: write(
+            with_time(A, "t", naive(A, "UTC").strftime("%Y%m%d %H:%M")).assign(a=1, b=2, c=3, d=4, e=5),
+            header=False,
+        ),
+        "11 columns without names, whose order is not known",
+        ["--columns", "time,open,high,low,close,volume,-,-,-,-,-", "--timezone", "UTC"],
+    ),
     "names": (
         lambda: write(UTC.rename(columns={"open": "Erster"})),
         "no column for open (found: date, Erster, high, low, close, volume); name each: --columns open=NAME",
@@ -747,7 +761,7 @@ def test_any_unit_form_zone_and_order_gives_the_same_bars(first, size, form, zon
     try:
         start("AAA.csv", *options)
     except CampaignError as error:  # the frame begins or ends between the two equal hours
-        assert "comes twice" in str(error) and "say it: --repeated-hour first or second" in str(error)
+        assert "comes twice" in str(error) and "where the zone is right, say it: --repeated-hour" in str(error)
         wanted = frame.index.tz_convert(zone)
         repeated = wanted.tz_localize(None).tz_localize(zone, ambiguous="NaT").isna()
         start("AAA.csv", *options, "--repeated-hour", "first" if wanted[repeated][0] == wanted[-1] else "second")
