@@ -201,9 +201,7 @@ def _tables_of_frame(path: Path, kind: str, frame: pd.DataFrame) -> list[Table]:
     """Make tables of a frame: index levels become columns, and columns of several symbols become a table each."""
     frame = _name_pairs(frame)
     if frame.columns.nlevels == 2:
-        return [
-            Table(path, kind, _flatten(part), symbol=symbol or None) for symbol, part in _split_by_symbol(frame)
-        ]  # fmt: skip
+        return [Table(path, kind, _flatten(part), symbol=symbol or None) for symbol, part in _split_by_symbol(frame)]
     if frame.columns.nlevels > 2:
         raise CampaignError(f"columns have {frame.columns.nlevels} levels; write a column for each of time, prices and volume")
     return [Table(path, kind, _flatten(frame))]
@@ -233,7 +231,7 @@ def _name_pairs(frame: pd.DataFrame) -> pd.DataFrame:
     pairs = [_parse_pair(name) for name in frame.columns] if frame.columns.nlevels == 1 else []
     if sum(pair is not None for pair in pairs) < len(PRICE_NAMES):
         return frame
-    others = [name for name, pair in zip(frame.columns, pairs, strict=True) if pair is None or not pair[1]]
+    others = [name for name, pair in zip(frame.columns, pairs, strict=True) if pair is None or not pair[1]]  # the index
     if others:
         frame = frame.set_index(others[0])
     restored = frame[[name for name in frame.columns if _parse_pair(name)]]

@@ -57,9 +57,8 @@ def read_times(columns: Sequence[pd.Series], unit: str | None = None, date_forma
     (column,) = columns
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         return _read_date_times(column)
-    if isinstance(column.dtype, pd.ArrowDtype) and pa.types.is_timestamp(column.dtype.pyarrow_dtype):
-        return _read_date_times(column.astype(column.dtype.numpy_dtype if column.dtype.pyarrow_dtype.tz is None else
-                                              pd.DatetimeTZDtype("us", column.dtype.pyarrow_dtype.tz)))  # fmt: skip
+    if isinstance(column.dtype, pd.ArrowDtype) and pa.types.is_timestamp(arrow := column.dtype.pyarrow_dtype):
+        return _read_date_times(column.astype(pd.DatetimeTZDtype("us", arrow.tz) if arrow.tz else column.dtype.numpy_dtype))
     text = _number_text(column) if pd.api.types.is_numeric_dtype(column.dtype) else column.astype("str").str.strip()
     is_empty = text.isna() | text.str.lower().isin(["", "nan", "nat", "none", "<na>", "null"])
     text = text.mask(is_empty, "")
@@ -344,40 +343,30 @@ def to_utc(times: np.ndarray, zone: str, repeated_hour: str | None = None) -> np
         raise CampaignError(
             f"{first} does not exist in {zone}, where clocks are set forward then; the times are of another zone: --timezone"
         )
-    early, late = (index.tz_convert("UTC").tz_localize(None).values.astype("datetime64[us]") for index in (early, late))
-    twofold = early != late
-    twofold &= ~np.isnat(times)
-    if not twofold.any():
-        return early
-    is_late = _find_second_hours(times, early, late, twofold, repeated_hour, zone)
-    return np.where(is_late, late, early)
+    early, late = (local.tz_convert("UTC").tz_localize(None).values.astype("datetime64[us]") for local in (early, late))
+    twofold = (early != late) & ~np.isnat(times)
+    return np.where(_find_second_hours(times, twofold, zone, repeated_hour), late, early)
 
 
-def _find_second_hours(
-    times: np.ndarray, early: np.ndarray, late: np.ndarray, twofold: np.ndarray, repeated_hour: str | None, zone: str
-) -> np.ndarray:
-    """Find the rows in the second one of an hour that comes twice, bool (N,). Raises CampaignError."""
-    is_late = np.zeros(len(times), bool)
+def _find_second_hours(times: np.ndarray, twofold: np.ndarray, zone: str, repeated_hour: str | None) -> np.ndarray:
+    """Find the rows in the second one of an hour that comes twice, bool (N,). Raises CampaignError where they do not tell."""
+    is_second = np.zeros(len(times), bool)
     rows = np.flatnonzero(twofold)
-    newest_first = len(times) > 1 and np.median(np.diff(times[~np.isnat(times)]).astype(np.int64)) < 0
-    rows = rows[::-1] if newest_first else rows
+    if len(rows) and np.median(np.diff(times[~np.isnat(times)]).astype(np.int64)) < 0:  # newest first
+        rows = rows[::-1]
     days = times[rows].astype("datetime64[D]")
     for day in np.unique(days):
-        of_day = rows[days == day]
-        walls = times[of_day]
-        back = np.flatnonzero(np.diff(walls) <= np.timedelta64(0, "us"))
-        if len(back) == 1:
-            is_late[of_day[back[0] + 1 :]] = True
-        elif len(back) == 0 and repeated_hour is not None:
-            is_late[of_day] = repeated_hour == "second"
+        rows_of_day = rows[days == day]
+        steps_back = np.flatnonzero(np.diff(times[rows_of_day]) <= np.timedelta64(0, "us"))
+        if len(steps_back) == 1:
+            is_second[rows_of_day[steps_back[0] + 1 :]] = True
+        elif len(steps_back) == 0 and repeated_hour is not None:
+            is_second[rows_of_day] = repeated_hour == "second"
         else:
-            first = str(walls[0])[:16].replace("T", " ")
+            first = str(times[rows_of_day[0]])[:16].replace("T", " ")
+            cure = "sort the rows by time, or write UTC"
+            cure = cure if len(steps_back) else "where the zone is right, say it: --repeated-hour first or second"
             raise CampaignError(
-                f"{first} comes twice in {zone}, where clocks are set back then, and the rows do not tell which is meant; "
-                + (
-                    "where the zone is right, say it: --repeated-hour first or second"
-                    if len(back) == 0
-                    else "sort the rows by time, or write UTC"
-                )
+                f"{first} comes twice in {zone}, where clocks are set back, and the rows do not tell which; {cure}"
             )
-    return is_late
+    return is_second
