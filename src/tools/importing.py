@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bars.adjustment import Split, adjust_bars, read_splits
-from bars.adjustment import format_time as format_split_time
+from bars.adjustment import Split, adjust_bars, format_ratio, format_split_time, read_splits
 from bars.findings import find_splits
-from bars.reading import COLUMNS, SIMULATED_MARKER
+from bars.reading import COLUMNS, SIMULATED_MARKER, bars_path
 from core.errors import CampaignError, format_value, join_first
 from tools import import_merging as merging
 from tools.import_columns import PRICES
@@ -56,8 +55,13 @@ def main(
         with naming(symbol):
             rows = _make_hourly(symbol, merging.combine(parts, keep), resample=resample, drop_last=drop_last)
             assets[symbol] = _adjust(symbol, rows, listed) if splits else rows
+    resolved = {path.resolve() for path in files}
     with merging.locked_root(root):
-        merged = {symbol: _merge(root, symbol, rows, choices.extra, keep, splits) for symbol, rows in assets.items()}
+        merged = {}
+        for symbol, rows in assets.items():
+            present = merging.read_present(root, symbol, choices.extra)
+            is_source = bars_path(root, symbol).resolve() in resolved  # such as to adjust bars where they are
+            merged[symbol] = _merge(symbol, present, rows, keep, splits, replaces=is_source)
         merging.write_bars(root, {symbol: result.rows for symbol, result in merged.items() if result.is_new})
     for symbol, result in merged.items():
         print(f"{symbol}: {result.news}")
@@ -168,23 +172,23 @@ def _adjust(symbol: str, rows: Rows, listed: Mapping[str, Sequence[Split]] | Non
     return dataclasses.replace(Rows.of_bars(adjust_bars(bars, splits), ""), sources=rows.sources)
 
 
-def _merge(root: Path, symbol: str, rows: Rows, extra: Sequence[str], keep: str | None, splits: str | None) -> _Merged:
-    """Merge rows with the bars that are there, and check all. Raises CampaignError."""
-    present = merging.read_present(root, symbol, extra)
+def _merge(symbol: str, present: Rows | None, rows: Rows, keep: str | None, splits: str | None, *, replaces: bool) -> _Merged:
+    """Merge rows with the bars that are there, or replace them, and check all. Raises CampaignError."""
     with naming(symbol):
-        merged = merging.combine([present, rows] if present is not None else [rows], keep)
+        is_alone = present is None or replaces
+        merged = merging.combine([rows] if is_alone else [present, rows], keep)
         merging.check_usable(merged)
         if remaining := find_splits(merged.to_bars()):
-            _tell_splits(symbol, remaining, splits, is_alone=present is None)
+            _tell_splits(symbol, remaining, splits, is_alone=is_alone)
     is_new = not merging.equal_rows(present, merged)
     first, last = (format_time(merged.timestamps[row]) for row in (0, -1))
     added = len(merged) - (0 if present is None else len(present))
-    news = f"{added:,} new" if added else "some changed" if is_new else "nothing new"
+    news = f"{added:,} new" if added > 0 else "some changed" if is_new else "nothing new"
     return _Merged(merged, is_new, f"{news}; {len(merged):,} bars from {first} to {last} UTC")
 
 
 def _list_splits(splits: Sequence[Split]) -> str:
-    return join_first((f"{format_split_time(split)} {split.ratio:.4g}:1" for split in splits), max_entries=20)
+    return join_first((f"{format_split_time(split)} {format_ratio(split.ratio)}" for split in splits), max_entries=20)
 
 
 def _tell_splits(symbol: str, splits: Sequence[Split], option: str | None, *, is_alone: bool) -> None:

@@ -951,7 +951,7 @@ def test_prices_are_adjusted_for_splits_and_repeating_changes_nothing(how, capsy
     name = write(with_time(raw, "date", raw.index))
     start(name, "--splits", how)
     check_equal(imported(), A, rtol=1e-12)
-    assert "AAA: prices before these splits are adjusted: 2024-10-21 20:00 UTC 4:1" in capsys.readouterr().out
+    assert "AAA: prices before these splits are adjusted: 2024-10-21 20:00 UTC 4 for 1" in capsys.readouterr().out
     before = contents()
     start(name, "--splits", how)
     assert contents() == before
@@ -961,13 +961,25 @@ def test_splits_that_are_left_are_told_and_with_detect_refused(capsys):
     raw = split_frame()
     name = write(with_time(raw, "date", raw.index))
     start(name)
-    assert "warning: AAA: prices jump as by splits: 2024-10-21 20:00 UTC 4:1; --splits detect or" in capsys.readouterr().out
+    assert "warning: AAA: prices jump as by splits: 2024-10-21 20:00 UTC 4 for 1; --splits detect or" in capsys.readouterr().out
     shutil.rmtree("data")
     start(write(with_time(raw[:500], "date", raw.index[:500]), "AAA-1h-1.csv"), "--splits", "detect")
     later = write(with_time(raw[500:], "date", raw.index[500:]), "AAA-1h-2.csv")
     assert "what looks like splits is left in the prices that are there" in refused(later, "--splits", "detect")
     start("AAA-1h-1.csv", later, "--splits", "detect", "--to", "data/fresh")
     check_equal(imported(root="data/fresh"), A, rtol=1e-12)
+
+
+def test_bars_that_are_there_are_adjusted_in_place(capsys):
+    raw = split_frame()
+    start(write(with_time(raw, "date", raw.index)))
+    path = "data/historical/AAA/1Hour/data.parquet"
+    start(path, "--splits", "detect")
+    check_equal(imported(), A, rtol=1e-12)
+    assert "AAA: some changed; 1,000 bars" in capsys.readouterr().out
+    before = contents()
+    start(path, "--splits", "detect")
+    assert contents() == before
 
 
 # --- nothing half done ------------------------------------------------------------------------------------------------------
@@ -1073,7 +1085,7 @@ def test_the_ten_splits_of_the_real_bars_are_adjusted(real_bars, capsys):
     """Closes of days around a split against the ratio of each, from the data's README."""
     start(*(real_bars / symbol / "1Hour/data.parquet" for symbol in ("AAPL", "BAC", "VXX", "SPY")), "--splits", "detect")
     said = capsys.readouterr().out
-    assert len(re.findall(r" \d+:1| 0\.25:1", said)) == 10
+    assert len(re.findall(r" \d+ for 1| 1 for 4", said)) == 10
     assert "warning" not in said
     raw, adjusted = pd.read_parquet(real_bars / "AAPL/1Hour/data.parquet"), imported("AAPL")
     factor = raw["Close"] / adjusted["Close"]
