@@ -90,7 +90,7 @@ def test_a_forgotten_part_is_named_by_the_quick_tests_and_by_check(tmp_path, for
     done = subprocess.run(command, cwd=clone.directory, capture_output=True, text=True)
     assert done.returncode, "the tests pass without it"
     assert f"{Path(forgotten).name} lacks" in done.stdout or f"{forgotten} not found" in done.stdout, done.stdout
-    checked = clone.run("python src/campaign.py check", fails=True)
+    checked = clone.run("python src/campaign.py check", fails=forgotten != "dvc.yaml")  # without its stage, nothing stops
     assert "tcn" in checked.stdout
     assert "Traceback" not in checked.stderr
 
