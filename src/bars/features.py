@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import talib
 
-from bars.reading import Bars
-
-WARM_UP = 100  # bars; the slowest average (Wilder, 14 bars) has forgotten all but (13/14)^86 = 0.2 % of its start
+from bars.reading import WARM_UP, Bars
 
 
 def _returns(bars: Bars) -> dict[str, np.ndarray]:

@@ -1,6 +1,8 @@
 """Read hourly bars from parquet files, and refuse bars that cannot be used."""
 
+import contextlib
 import dataclasses
+import decimal
 import errno
 import os
 import stat
@@ -10,14 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bars.timestamps import HOUR, check_hourly, check_order, find_times, is_time_name, quote, refuse_rows, to_utc
 from core.errors import CampaignError, join_first, shorten
 
-HOUR = np.timedelta64(3600, "s")
 COLUMNS = ("open", "high", "low", "close", "volume")
 SIMULATED_MARKER = "SIMULATED.json"  # file that simulate_market leaves beside its bars
 MAX_ROWS = 24 * 366 * 500  # the hours of 500 years; a small file can claim any number of rows
+WARM_UP = 100  # bars; the slowest average (Wilder, 14 bars) has forgotten all but (13/14)^86 = 0.2 % of its start
+ROUNDING = 1e-9  # of a price; how far adjusted prices may lie outside Low..High
+NO_NUMBER = "[^0-9.eE+-]"  # characters, such as of currencies
 MAX_BYTES = 2**30  # of the columns that are read, as the file states it; they take some 10 bytes a row each
 
 
@@ -28,7 +34,8 @@ class Bars:
     timestamps: datetime64[s] (N,), UTC, the opening time of the bar; strictly increasing.
     open, high, low, close: float64 (N,), positive, low <= open and close <= high.
     volume: float64 (N,), zero or more.
-    extra: further numeric columns by name, float64 (N,), finite; used as features as they are.
+    extra: further numeric columns by name, float64 (N,), finite from bar `WARM_UP` on; used as features as they are.
+    unread: names of the file's other columns.
     """
 
     timestamps: np.ndarray
@@ -38,6 +45,7 @@ class Bars:
     close: np.ndarray
     volume: np.ndarray
     extra: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.timestamps)
@@ -47,6 +55,7 @@ class Bars:
             self.timestamps[rows],
             **{column: getattr(self, column)[rows] for column in COLUMNS},
             extra={name: values[rows] for name, values in self.extra.items()},
+            unread=self.unread,
         )
 
 
@@ -98,8 +107,8 @@ def read_bars(path: Path, extra: Sequence[str] = ()) -> Bars:
     """Read and check one file of hourly bars.
 
     Args:
-        path: parquet file with a `timestamp` index or column (bar opening time; UTC where no zone is given) and Open, High,
-            Low, Close, Volume in any letter case.
+        path: parquet file with the bars' opening times (UTC where no zone is given) and Open, High, Low, Close, Volume in any
+            letter case. The times are a `timestamp` column, the index, or the only date-time column.
         extra: names of further columns to read, as spelt in the file.
 
     Raises:
@@ -112,7 +121,9 @@ def read_bars(path: Path, extra: Sequence[str] = ()) -> Bars:
         if not stat.S_ISREG(mode):  # pandas would read all files of a directory as one table, and wait for a pipe's writer
             kind = "a directory" if stat.S_ISDIR(mode) else "a pipe or a device"
             raise CampaignError(f"{path} is {kind}, not a parquet file; write the symbol's bars as one file")
-        return bars_from_frame(_read_frame(path, extra), extra)
+        frame, unread = _read_frame(path, extra)
+        simulated = (path.parents[2] / SIMULATED_MARKER).is_file() if len(path.parents) > 2 else False
+        return bars_from_frame(frame, extra, unread=unread, simulated=simulated)
     except CampaignError as error:
         raise error if str(error).startswith(str(path)) else CampaignError(f"{path}: {error}") from None
     except MemoryError as error:
@@ -128,12 +139,16 @@ def read_bars(path: Path, extra: Sequence[str] = ()) -> Bars:
         raise CampaignError(f"{path} cannot be reached ({os.strerror(error.errno)}); put the symbol's bars there") from None
 
 
-def _read_frame(path: Path, extra: Sequence[str]) -> pd.DataFrame:
-    """Read the needed columns, after a check that they fit into memory. Raises as `read_bars` does."""
+def _read_frame(path: Path, extra: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    """Read the needed columns, after a check that they fit into memory. Raises as `read_bars` does.
+
+    Returns:
+        The frame, and the names of the other columns.
+    """
     try:
         with pq.ParquetFile(path) as parquet:
-            wanted = _check_contents(parquet, extra)
-        return pd.read_parquet(path, columns=wanted)
+            wanted, unread = _check_contents(parquet, extra)
+        return pd.read_parquet(path, columns=wanted), unread
     except (CampaignError, MemoryError):
         raise
     except OSError as error:
@@ -145,11 +160,12 @@ def _read_frame(path: Path, extra: Sequence[str]) -> pd.DataFrame:
     raise CampaignError(f"{path} is not a readable parquet file ({shorten(reason, 160)}); write it again")
 
 
-def _check_contents(parquet: pq.ParquetFile, extra: Sequence[str]) -> list[str]:
-    """Check columns and sizes by the file's metadata. Returns the names of the columns to read; raises CampaignError."""
+def _check_contents(parquet: pq.ParquetFile, extra: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Check columns and sizes by the file's metadata. Returns the columns to read, and the others; raises CampaignError."""
     metadata, schema = parquet.metadata, parquet.schema_arrow
     index = (schema.pandas_metadata or {}).get("index_columns", [])
-    wanted = [name for name in schema.names if name.lower() in (*COLUMNS, "timestamp") or name in extra]
+    times = _time_columns(schema, index)
+    wanted = [name for name in schema.names if name.lower() in COLUMNS or name in times or name in extra]
     needed = {*wanted, *(name for name in index if isinstance(name, str))}
     _check_columns([name for name in schema.names if name not in index], extra)
     if metadata.num_rows > MAX_ROWS:
@@ -160,7 +176,15 @@ def _check_contents(parquet: pq.ParquetFile, extra: Sequence[str]) -> list[str]:
     size = sum(column.total_uncompressed_size for column in columns if column.path_in_schema.split(".")[0] in needed)
     if size > MAX_BYTES:
         raise CampaignError(f"the file says its columns take {size:,} bytes, for {metadata.num_rows:,} rows; write it again")
-    return wanted
+    return wanted, [name for name in schema.names if name not in wanted and name not in index]
+
+
+def _time_columns(schema: pa.Schema, index: Sequence[object]) -> set[str]:
+    """Name the columns of a file that may hold opening times: of a date-time type, else of a usual name."""
+    named = {name for name in schema.names if name.lower() == "timestamp"}
+    date_times = {field.name for field in schema if pa.types.is_timestamp(field.type)}
+    usual = set() if date_times else {name for name in schema.names if is_time_name(name) and name.lower() not in COLUMNS}
+    return {name for name in named | date_times | usual if name not in index and (name in named or schema.names.count(name) == 1)}
 
 
 def _check_columns(names: Sequence[str], extra: Sequence[str]) -> None:
@@ -179,81 +203,110 @@ def _check_columns(names: Sequence[str], extra: Sequence[str]) -> None:
         raise CampaignError(f"column names are ambiguous ({', '.join(ambiguous)}); keep one of each")
 
 
-def bars_from_frame(frame: pd.DataFrame, extra: Sequence[str] = ()) -> Bars:
+def bars_from_frame(
+    frame: pd.DataFrame, extra: Sequence[str] = (), *, unread: Sequence[str] = (), simulated: bool = False
+) -> Bars:
     """Make bars of a frame, checked as `read_bars` does.
 
     Args:
-        frame: timestamps and columns as `read_bars` wants them in a file.
+        frame: times and columns as `read_bars` wants them in a file.
         extra: names of further columns.
+        unread: names of columns that the file has and `frame` lacks.
+        simulated: whether the bars are of the simulated market, which may lie in 1970 or in the future.
 
     Raises:
         CampaignError: the bars cannot be used.
     """
     _check_columns([str(column) for column in frame.columns], extra)
-    timestamps = _timestamps(frame)
-    if not len(timestamps):
+    times = find_times(frame)
+    if not len(frame):
         raise CampaignError("the file has no rows; remove the symbol or write its bars")
+    timestamps = to_utc(times, simulated=simulated)
     by_name = {str(column).lower(): column for column in frame.columns}
-    _check_clock(timestamps)
-    values = {name: _numbers(frame[by_name[name]], timestamps) for name in COLUMNS}
+    values = {name: _to_float(frame[by_name[name]]) for name in COLUMNS}
+    features = {name: _to_float(frame[name]) for name in extra}
+    check_order(timestamps, times, [*values.values(), *features.values()])
+    check_hourly(timestamps, times, by_name)
+    for name, column in values.items():
+        refuse_rows(np.isnan(column), timestamps, f"NaN in {by_name[name]}", _fill_cure(name, by_name[name]))
+        refuse_rows(np.isinf(column), timestamps, f"infinite {by_name[name]}")
     for name in COLUMNS[:4]:
-        _refuse(values[name] <= 0, timestamps, f"zero or negative {name.capitalize()}")
-    _refuse(values["volume"] < 0, timestamps, "negative Volume")
-    _refuse(values["high"] < values["low"], timestamps, "High below Low")
+        refuse_rows(values[name] <= 0, timestamps, f"zero or negative {name.capitalize()}")
+    refuse_rows(values["volume"] < 0, timestamps, "negative Volume")
+    for name, column in features.items():
+        _check_feature(name, column, timestamps)
+    used = {str(by_name[name]) for name in COLUMNS} | {*extra, str(times.name)}
+    others = [name for name in (*map(str, frame.columns), *unread) if name not in used]
+    return Bars(timestamps, **_clip_rounding(values, timestamps), extra=features, unread=tuple(others))
+
+
+def _to_float(column: pd.Series) -> np.ndarray:
+    """Convert a column to float64; decimals to the nearest one. Raises CampaignError."""
+    name = shorten(column.name)
+    if column.dtype.kind in "iuf":
+        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    objects = column.to_numpy(dtype=object, na_value=None) if column.dtype.kind == "O" else np.empty(0, object)
+    if any(isinstance(value, decimal.Decimal) for value in objects):
+        with contextlib.suppress(TypeError, ValueError):
+            return np.array([np.nan if value is None else float(value) for value in objects])
+    if len(objects) and all(value is None for value in objects):
+        raise CampaignError(f"column {name} is empty; fill it or remove it")
+    raise CampaignError(f"column {name} holds {column.dtype}, not numbers; {_number_cure(column)}")
+
+
+def _number_cure(column: pd.Series) -> str:
+    """Say how to convert a column to numbers."""
+    code = f"frame[{quote(column.name)}]"
+    if column.dtype.kind == "b":
+        return f"convert it: {code} = {code}.astype(float)"
+    texts = column.astype(str)
+    without_commas, digits = texts.str.replace(",", ""), texts.str.replace(NO_NUMBER, "", regex=True)
+    changes = {"": texts, '.str.replace(",", "")': without_commas, f'.str.replace(r"{NO_NUMBER}", "", regex=True)': digits}
+    for change, changed in changes.items():
+        if len(texts) and pd.to_numeric(changed, errors="coerce").notna().all():
+            return f"convert it: {code} = pd.to_numeric({code}.astype(str){change})"
+    example = shorten(repr(texts.iloc[0]), 30) if len(texts) else "nothing"
+    return f"convert it, or write it again (its first value is {example})"
+
+
+def _fill_cure(name: str, column: str) -> str:
+    cure = f"remove those rows: frame = frame.dropna(subset=[{quote(column)}])"
+    return f"fill them with 0 where nothing was traded, or {cure}" if name == "volume" else cure
+
+
+def _clip_rounding(values: dict[str, np.ndarray], timestamps: np.ndarray) -> dict[str, np.ndarray]:
+    """Clip Open and Close to Low..High where they lie outside by rounding, as adjusted prices do.
+
+    Raises:
+        CampaignError: they lie further outside, or High is below Low.
+    """
+    low, high = values["low"], values["high"]
+    refuse_rows(high < low * (1 - ROUNDING), timestamps, "High below Low")
+    low, high = np.minimum(low, high), np.maximum(low, high)
+    clipped = values | {"low": low, "high": high}
     for name in ("open", "close"):
-        outside = (values[name] > values["high"]) | (values[name] < values["low"])
-        _refuse(outside, timestamps, f"{name.capitalize()} outside Low..High")
-    return Bars(timestamps, **values, extra={name: _numbers(frame[name], timestamps) for name in extra})
+        outside = (values[name] > high * (1 + ROUNDING)) | (values[name] < low * (1 - ROUNDING))
+        refuse_rows(outside, timestamps, f"{name.capitalize()} outside Low..High")
+        clipped[name] = np.clip(values[name], low, high)
+    return clipped
 
 
-def _timestamps(frame: pd.DataFrame) -> np.ndarray:
-    """Convert the timestamps to UTC, datetime64[s] (N,). Raises CampaignError."""
-    columns = [column for column in frame.columns if str(column).lower() == "timestamp"]
-    if len(columns) > 1:
-        raise CampaignError(f"column names are ambiguous ({' and '.join(columns)}); keep one of each")
-    times = frame[columns[0]] if columns else frame.index
-    if not pd.api.types.is_datetime64_any_dtype(times.dtype):
-        found = f"the {'column' if columns else 'index'} {times.name or 'without a name'} holds {times.dtype}"
-        unit = ', unit="s" or "ms" if it counts from 1970' if pd.api.types.is_numeric_dtype(times.dtype) else ""
-        raise CampaignError(f"no timestamp index or column of a date-time type ({found}); convert it with pd.to_datetime{unit}")
-    times = pd.DatetimeIndex(times)
-    if times.hasnans:
-        raise CampaignError(f"{int(times.isna().sum())} empty timestamps; remove those rows")
-    times = times if times.tz is None else times.tz_convert("UTC").tz_localize(None)
-    seconds = times.values.astype("datetime64[s]")
-    if (seconds != times.values).any():
-        unit = ': seconds or milliseconds since 1970 need pd.to_datetime(…, unit="s" or "ms")' if times[0].year == 1970 else ""
-        raise CampaignError(f"timestamps with fractions of a second, the first {times[0]}; hourly bars open on the second{unit}")
-    return seconds
-
-
-def _check_clock(timestamps: np.ndarray) -> None:
-    """Raise CampaignError where timestamps do not increase, or bars are not hourly."""
-    steps = np.diff(timestamps)
-    _refuse(np.append(False, steps == np.timedelta64(0, "s")), timestamps, "duplicate timestamps", "remove the copies")
-    _refuse(np.append(False, steps < np.timedelta64(0, "s")), timestamps, "decreasing timestamps", "sort by time")
-    short = steps < HOUR
-    if len(steps) and np.median(steps.astype(np.int64)) != 3600:
-        median = np.median(steps.astype(np.int64)) / 3600
-        raise CampaignError(f"not hourly bars: the usual step is {median:g} h; resample them to one hour")
-    _refuse(np.append(False, short), timestamps, "steps shorter than an hour", "resample them to one hour")
-
-
-def _numbers(column: pd.Series, timestamps: np.ndarray) -> np.ndarray:
-    """Convert a column to finite float64. Raises CampaignError."""
-    if column.dtype.kind not in "iuf":
-        raise CampaignError(f"column {column.name} holds {column.dtype}, not numbers; convert it")
-    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    _refuse(np.isnan(values), timestamps, f"NaN in {column.name}", "fill or remove them")
-    _refuse(np.isinf(values), timestamps, f"infinite {column.name}")
-    return values
-
-
-def _refuse(bad: np.ndarray, timestamps: np.ndarray, what: str, cure: str = "correct or remove them") -> None:
-    """Raise CampaignError where rows are `bad`, bool (N,): what is wrong, in how many rows, the first one's time, the cure."""
-    if bad.any():
-        first = str(timestamps[int(bad.argmax())]).replace("T", " ")[:16]
-        raise CampaignError(f"{what} in {int(bad.sum())} of {len(bad)} rows, first at {first} UTC; {cure}")
+def _check_feature(name: str, values: np.ndarray, timestamps: np.ndarray) -> None:
+    """Raise CampaignError where an extra column is not finite after the first `WARM_UP` bars, of which no row is used."""
+    infinite = np.isinf(values)
+    infinite[:WARM_UP] = False
+    refuse_rows(infinite, timestamps, f"infinite {name}")
+    empty = ~np.isfinite(values)
+    leading = len(values) if empty.all() else int((~empty).argmax())
+    what = f"NaN in {name}, not counted those of the first {WARM_UP} bars,"
+    empty[:WARM_UP] = False
+    if leading == len(values) and empty.any():
+        refuse_rows(empty, timestamps, what, f"the column is empty; take {name} out of data.features")
+    if leading > WARM_UP:
+        cure = f"its first {leading} values are empty; remove rows of the warm-up: frame = frame.iloc[{leading - WARM_UP}:]"
+        refuse_rows(empty, timestamps, what, cure)
+    code = f"frame[{quote(name)}]"
+    refuse_rows(empty, timestamps, what, f"repeat the last known value: {code} = {code}.ffill()")
 
 
 def split_at_gaps(timestamps: np.ndarray, max_gap: int) -> Iterator[slice]:

@@ -213,7 +213,7 @@ def check_bars(
     frames = {bars_path(root, symbol): frame for symbol, frame in simulate()} if simulate else {}
 
     def read(path: Path, extra: Sequence[str]) -> Bars:
-        return bars_from_frame(frames[path], extra) if simulate else read_bars(path, extra)
+        return bars_from_frame(frames[path], extra, simulated=True) if simulate else read_bars(path, extra)
 
     try:
         chosen = choose_symbols(root, symbols, [path.parts[-3] for path in frames] or None)

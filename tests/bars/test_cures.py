@@ -1,0 +1,364 @@
+"""Bars as other tools write them: what is refused, and that its cure, followed to the letter, gives the right bars."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bars.reading import Bars, read_bars
+from core.errors import CampaignError
+from scaffold import make_frame, write_symbol
+
+CURE = re.compile(r": (frame(?:\.index|\[[^]]*\])? = .*?)(?:; where they are UTC, say so: (.*))?$")
+HOURS = 24 * 400
+YEAR = make_frame(HOURS, start="2023-02-01")  # of all hours, over three changes of the clocks
+SHORT = make_frame(300)
+UNIT_COUNTS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+
+
+def follow(tmp_path: Path, frame: pd.DataFrame, *, extra: tuple[str, ...] = (), as_utc: bool = False) -> tuple[Bars, list[str]]:
+    """Write bars and read them, and follow the cure of each refusal as a user would. Returns the bars and the refusals."""
+    refusals = []
+    for _ in range(6):
+        path = write_symbol(tmp_path, "AAA", frame)
+        try:
+            return read_bars(path, extra), refusals
+        except CampaignError as error:
+            message = str(error)
+        assert message.startswith(f"{path}: ")
+        assert "\n" not in message
+        assert len(message) < 700
+        cure = CURE.search(message)
+        assert cure, message
+        refusals.append(message)
+        names = {"frame": pd.read_parquet(path), "pd": pd}
+        exec(cure[2] if as_utc else cure[1], names)
+        frame = names["frame"]
+    raise AssertionError(refusals)
+
+
+def assert_same(bars: Bars, frame: pd.DataFrame) -> None:
+    """Compare with the frame that they were made from: index in UTC."""
+    expected = frame.index.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[s]")
+    np.testing.assert_array_equal(bars.timestamps, expected)
+    for name in ("Open", "High", "Low", "Close", "Volume"):
+        np.testing.assert_array_equal(getattr(bars, name.lower()), frame[name])
+
+
+def numbers(frame: pd.DataFrame, unit: str) -> np.ndarray:
+    """Return the opening times as numbers since 1970, by plain arithmetic."""
+    return frame.index.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[s]").astype(np.int64) * UNIT_COUNTS[unit]
+
+
+def as_column(frame: pd.DataFrame, values: object, name: str = "timestamp") -> pd.DataFrame:
+    return frame.reset_index(drop=True).assign(**{name: values})
+
+
+# --- units ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unit", UNIT_COUNTS)
+@pytest.mark.parametrize("name", ["timestamp", "open_time", "time", "index"])
+@pytest.mark.parametrize("dtype", ["int64", "float64", "Int64", "str"])
+def test_numbers_are_converted_by_the_unit_that_is_named(tmp_path, unit, name, dtype):
+    values = pd.Series(numbers(SHORT, unit)).astype(dtype)
+    frame = as_column(SHORT, values, name) if name != "index" else SHORT.set_axis(pd.Index(values))
+    bars, (refusal,) = follow(tmp_path, frame)
+    assert f'unit="{unit}")' in refusal
+    assert_same(bars, SHORT)
+
+
+@pytest.mark.parametrize("units", [("ms", "us"), ("s", "ms"), ("us", "ns"), ("s", "us"), ("s", "ms", "us", "ns"), ("us", "ms")])
+def test_numbers_of_several_units_are_converted_by_their_size(tmp_path, units):
+    parts = np.array_split(np.arange(len(SHORT)), len(units))
+    values = np.concatenate([numbers(SHORT, unit)[rows] for unit, rows in zip(units, parts, strict=True)])
+    bars, (refusal,) = follow(tmp_path, as_column(SHORT, values))
+    assert "seconds since 1970, by their size" in refusal
+    assert_same(bars, SHORT)
+
+
+OTHER_NUMBERS = {
+    "hour as digits": (lambda times: times.strftime("%Y%m%d%H").astype("int64"), "date and hour as digits"),
+    "minute as digits": (lambda times: times.strftime("%Y%m%d%H%M").astype("int64"), "date and time as digits"),
+    "second as digits": (lambda times: times.strftime("%Y%m%d%H%M%S").astype("int64"), "date and time, as digits"),
+    "minutes": (lambda times: (times - pd.Timestamp(0, tz="UTC")) // pd.Timedelta("1min"), "minutes since 1970"),
+    "hours": (lambda times: (times - pd.Timestamp(0, tz="UTC")) // pd.Timedelta("1h"), "hours since 1970"),
+    "days": (lambda times: (times - pd.Timestamp(0, tz="UTC")) / pd.Timedelta("1D"), "days since 1970"),
+    "spreadsheet": (lambda times: (times - pd.Timestamp("1899-12-30", tz="UTC")) / pd.Timedelta("1D"), "as in spreadsheets"),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_NUMBERS)
+@pytest.mark.parametrize("place", ["column", "index"])
+def test_numbers_of_other_kinds_are_named(tmp_path, case, place):
+    make, words = OTHER_NUMBERS[case]
+    values = np.asarray(make(SHORT.index))
+    frame = as_column(SHORT, values) if place == "column" else SHORT.set_axis(pd.Index(values, name="timestamp"))
+    bars, (refusal,) = follow(tmp_path, frame)
+    assert words in refusal
+    assert_same(bars, SHORT)
+
+
+def test_numbers_that_are_no_times_are_not_converted(tmp_path):
+    with pytest.raises(CampaignError, match=r"0 to 598, which in no unit are dates from 1971 to now\); write the bars' opening"):
+        read_bars(write_symbol(tmp_path, "AAA", as_column(SHORT, np.arange(300) * 2)))
+    zeros = numbers(SHORT, "ms") * (np.arange(300) > 2)
+    with pytest.raises(CampaignError, match=r"of which 3 give no date from 1971 to now: 0, 0, 0\); correct or remove those rows"):
+        read_bars(write_symbol(tmp_path, "AAA", as_column(SHORT, zeros)))
+    with pytest.raises(CampaignError, match=r"no date-time column or index \(found: Open, .*\); add the bars' opening times as"):
+        read_bars(write_symbol(tmp_path, "AAA", SHORT.reset_index(drop=True)))
+
+
+WRONG = [(true, read) for true in UNIT_COUNTS for read in UNIT_COUNTS if true != read]
+
+
+@pytest.mark.parametrize(("true", "read"), WRONG)
+@pytest.mark.parametrize("part", ["all", "second half", "first half", "last bar"])
+@pytest.mark.parametrize("place", ["column", "index", "zone", "date", "level"])
+def test_a_wrong_unit_is_named_and_mended(tmp_path, true, read, part, place):
+    rows = {"all": slice(None), "second half": slice(150, None), "first half": slice(150), "last bar": slice(-1, None)}[part]
+    values = numbers(SHORT, read)
+    values[rows] = numbers(SHORT, true)[rows]
+    try:
+        times = pd.DatetimeIndex(pd.to_datetime(values, unit=read))
+    except pd.errors.OutOfBoundsDatetime:
+        return  # pandas refuses it itself
+    assert pd.DatetimeIndex(times).unit == ("ns" if read == "ns" else "us"), "as pandas 3 has it; the message relies on it"
+    times = times.tz_localize("UTC") if place == "zone" else times
+    if place in ("index", "zone"):
+        frame = SHORT.set_axis(times.rename("timestamp"))
+    elif place == "level":
+        frame = SHORT.set_axis(pd.MultiIndex.from_arrays([["AAA"] * 300, times], names=["symbol", "timestamp"]))
+    else:
+        frame = as_column(SHORT, times, "timestamp" if place == "column" else "Date")
+    bars, refusals = follow(tmp_path, frame)
+    names = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+    assert f'{names[true]} ("{true}") read as {names[read]}' in refusals[0]
+    assert f" in {len(values[rows])} of 300 rows, first at " in refusals[0]
+    assert_same(bars, SHORT)
+
+
+def test_real_bars_whose_second_half_counts_microseconds_are_refused(tmp_path, real_bars):
+    bars = pd.read_parquet(real_bars / "SOLUSDT/1Hour/data.parquet")
+    values = np.where(np.arange(len(bars)) < len(bars) // 2, numbers(bars, "ms"), numbers(bars, "us"))
+    mended, (refusal,) = follow(tmp_path, as_column(bars, pd.to_datetime(values, unit="ms")))
+    assert "timestamps of 5" in refusal
+    assert 'microseconds ("us") read as milliseconds' in refusal
+    assert_same(mended, bars)
+
+
+def test_only_the_simulated_market_may_lie_in_1970_and_nothing_after_2262(tmp_path):
+    early = make_frame(200, start="1970-01-01")
+    path = write_symbol(tmp_path, "AAA", early)
+    with pytest.raises(CampaignError, match="timestamps of 1970"):
+        read_bars(path)
+    (tmp_path / "SIMULATED.json").write_text("{}")
+    assert_same(read_bars(path), early)
+    late = make_frame(200, start="2120-01-01")
+    assert_same(read_bars(write_symbol(tmp_path, "AAA", late)), late)
+    far = as_column(SHORT, pd.to_datetime(numbers(SHORT, "us"), unit="ms"))
+    with pytest.raises(CampaignError, match="timestamps before 1700 or after 2262 in 300 of 300 rows"):
+        read_bars(write_symbol(tmp_path, "AAA", far))
+
+
+def test_bars_of_1970_in_no_unit_and_bars_before_it(tmp_path):
+    with pytest.raises(CampaignError, match="timestamps of 1970 in 200 of 200 rows, .*; no unit makes them plausible"):
+        read_bars(write_symbol(tmp_path, "AAA", make_frame(200, start="1970-06-01")))
+    old = make_frame(20_000, start="1969-01-01")
+    assert_same(read_bars(write_symbol(tmp_path, "AAA", old)), old)
+
+
+# --- local times ----------------------------------------------------------------------------------------------------
+
+CHANGING_ZONES = ["America/New_York", "America/Chicago", "Europe/London", "Europe/Berlin", "Europe/Athens", "Australia/Sydney"]
+
+
+def localized_cure(message: str, zone: str) -> str:
+    """Return the cure with the user's own zone; the message can only give an example of the same clock changes."""
+    return re.sub(r'tz_localize\("[^"]+", amb', f'tz_localize("{zone}", amb', CURE.search(message)[1])
+
+
+def follow_in_zone(tmp_path: Path, frame: pd.DataFrame, zone: str) -> tuple[Bars, str]:
+    path = write_symbol(tmp_path, "AAA", frame)
+    with pytest.raises(CampaignError) as error:
+        read_bars(path)
+    names = {"frame": pd.read_parquet(path), "pd": pd}
+    exec(localized_cure(str(error.value), zone), names)
+    return read_bars(write_symbol(tmp_path, "AAA", names["frame"])), str(error.value)
+
+
+@pytest.mark.parametrize("zone", CHANGING_ZONES)
+@pytest.mark.parametrize("place", ["column", "index"])
+def test_the_hour_of_the_clock_change_is_no_copy(tmp_path, zone, place):
+    times = YEAR.index.tz_convert(zone).tz_localize(None)
+    frame = YEAR.set_axis(times) if place == "index" else as_column(YEAR, times, "date")
+    bars, message = follow_in_zone(tmp_path, frame, zone)
+    assert f"the hour of the clock change comes twice, as in local time without a zone, in 1 of {HOURS} rows" in message
+    assert_same(bars, YEAR)
+
+
+@pytest.mark.parametrize("zone", CHANGING_ZONES)
+def test_local_times_are_recognised_by_the_hour_that_spring_lacks(tmp_path, zone):
+    """As after the removal of the second of two equal hours."""
+    local = YEAR.set_axis(YEAR.index.tz_convert(zone).tz_localize(None))
+    repeated = local.index.duplicated()
+    bars, message = follow_in_zone(tmp_path, local[~repeated], zone)
+    assert "local times without a zone: the hour that the clocks skip in spring is missing, as in " in message
+    assert_same(bars, YEAR[~repeated])
+    as_utc, _ = follow(tmp_path, local[~repeated], as_utc=True)
+    assert_same(as_utc, local[~repeated].tz_localize("UTC"))
+
+
+def sessions(zone: str, times: list[str], days: int = 300) -> pd.DataFrame:
+    """Make bars that open at the same local times of each working day."""
+    dates = pd.bdate_range("2022-01-03", periods=days)
+    local = pd.DatetimeIndex([day + pd.Timedelta(f"{time}:00") for day in dates for time in times], name="timestamp")
+    index = local.tz_localize(zone).tz_convert("UTC")
+    return make_frame(len(index)).set_axis(index)
+
+
+def clock(first: int, last: int, minute: int = 0) -> list[str]:
+    return [f"{hour:02}:{minute:02}" for hour in range(first, last + 1)]
+
+
+DAYS = {
+    "New York": ("America/New_York", clock(9, 15)),
+    "New York at half": ("America/New_York", clock(9, 15, 30)),
+    "New York, extended": ("America/New_York", clock(4, 19)),
+    "Chicago": ("America/Chicago", clock(8, 14, 30)),
+    "London": ("Europe/London", clock(8, 16)),
+    "Xetra": ("Europe/Berlin", clock(9, 17)),
+    "Sydney": ("Australia/Sydney", clock(10, 15)),
+}
+
+
+@pytest.mark.parametrize("case", DAYS)
+def test_local_times_are_recognised_by_sessions_that_never_move(tmp_path, case):
+    zone, times = DAYS[case]
+    frame = sessions(zone, times)
+    bars, message = follow_in_zone(tmp_path, frame.set_axis(frame.index.tz_convert(zone).tz_localize(None)), zone)
+    assert "local times without a zone: sessions open at the same hour in summer and winter, as in " in message
+    assert_same(bars, frame)
+    assert_same(read_bars(write_symbol(tmp_path, "AAA", frame.tz_localize(None))), frame)
+
+
+@pytest.mark.parametrize(
+    ("zone", "times"),
+    [
+        ("Asia/Tokyo", ["09:00", "10:00", "11:00", "12:30", "13:30", "14:30"]),
+        ("Asia/Shanghai", ["09:30", "10:30", "13:00", "14:00"]),
+        ("Asia/Kolkata", clock(9, 15, 15)),
+        ("Europe/Moscow", clock(10, 18)),
+    ],
+)
+def test_markets_without_clock_changes_are_taken_in_utc(tmp_path, zone, times):
+    frame = sessions(zone, times)
+    assert_same(read_bars(write_symbol(tmp_path, "AAA", frame.tz_localize(None))), frame)
+
+
+def test_real_bars_without_a_zone_are_taken_for_utc_and_refused_in_local_time(tmp_path, real_bars):
+    for symbol in sorted(path.name for path in real_bars.iterdir() if path.is_dir()):
+        frame = pd.read_parquet(real_bars / symbol / "1Hour/data.parquet")
+        assert_same(read_bars(write_symbol(tmp_path, "AAA", frame.tz_localize(None))), frame)
+        local = frame.set_axis(frame.index.tz_convert("America/New_York").tz_localize(None))
+        for case in (local, local[~local.index.duplicated()]):
+            with pytest.raises(CampaignError, match="without a zone"):
+                read_bars(write_symbol(tmp_path, "AAA", case))
+        bars, _ = follow_in_zone(tmp_path, local, "America/New_York")
+        assert (bars.timestamps != frame.index.tz_localize(None)).mean() < 1e-3, "but where one of two equal hours is missing"
+
+
+def test_only_equal_rows_are_copies(tmp_path):
+    copies = pd.concat([SHORT[:50], SHORT[45:]]).sort_index(kind="stable")
+    bars, refusals = follow(tmp_path, copies)
+    assert "duplicate timestamps in 5 of 305 rows" in refusals[0]
+    assert "the rows are equal, remove the copies: frame = frame[~frame.index.duplicated()]" in refusals[0]
+    assert_same(bars, SHORT)
+    copies["Volume"] += np.arange(len(copies)) * (copies.index == SHORT.index[48])
+    with pytest.raises(CampaignError, match="duplicate timestamps in 1 of 305 rows, .*; the rows contradict each other; find"):
+        read_bars(write_symbol(tmp_path, "AAA", copies))
+
+
+@pytest.mark.parametrize("place", ["column", "index"])
+def test_order_is_mended(tmp_path, place):
+    frames = {
+        "turn them round": SHORT[::-1],
+        "sort by time": pd.concat([SHORT[200:], SHORT[:200]]),
+    }
+    for words, frame in frames.items():
+        bars, refusals = follow(tmp_path, frame if place == "index" else frame.reset_index(names="Date"))
+        assert words in refusals[0]
+        assert_same(bars, SHORT)
+
+
+# --- where the time stands ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["date", "open_time", "datetime", "Datetime", "Date", "time", "t", "Opened at", "close_time"])
+@pytest.mark.parametrize("kind", ["column", "index", "level"])
+def test_the_only_date_time_column_is_taken_whatever_its_name(tmp_path, name, kind):
+    frame = SHORT.rename_axis(name)
+    if kind == "column":
+        frame = frame.reset_index().assign(timestamp_of_file="2024-01-01", number=1)
+    elif kind == "level":
+        frame = frame.assign(symbol="AAA").set_index("symbol", append=True).swaplevel()
+    assert_same(read_bars(write_symbol(tmp_path, "AAA", frame)), SHORT)
+
+
+def test_an_index_comes_before_other_date_time_columns_and_a_timestamp_before_all(tmp_path):
+    later = SHORT.index + pd.Timedelta("1h")
+    assert_same(read_bars(write_symbol(tmp_path, "AAA", SHORT.rename_axis("open_time").assign(close_time=later))), SHORT)
+    frame = SHORT.assign(timestamp=SHORT.index).set_axis(later.rename("closed"))
+    assert_same(read_bars(write_symbol(tmp_path, "AAA", frame)), SHORT)
+    numbered = SHORT.reset_index(names="datetime").assign(timestamp=numbers(SHORT, "ms"))
+    assert_same(read_bars(write_symbol(tmp_path, "AAA", numbered)), SHORT)
+
+
+def test_of_several_date_time_columns_one_has_to_be_renamed(tmp_path):
+    frame = as_column(SHORT, SHORT.index + pd.Timedelta("1h"), "close_time").assign(open_time=SHORT.index)
+    bars, (refusal,) = follow(tmp_path, frame)
+    assert "several date-time columns (close_time, open_time)" in refusal
+    assert_same(bars, SHORT)
+    levels = pd.MultiIndex.from_arrays([SHORT.index + pd.Timedelta("1h"), SHORT.index], names=["end", "start"])
+    bars, (refusal,) = follow(tmp_path, SHORT.set_axis(levels))
+    assert "several date-time columns (end, start)" in refusal
+    assert_same(bars, SHORT)
+
+
+def test_several_assets_in_one_file_are_named(tmp_path):
+    both = pd.concat({"AAA": SHORT, "BBB": SHORT * 2}, names=["symbol"])
+    bars, (refusal,) = follow(tmp_path, both)
+    assert "the index symbol has several values (AAA, BBB), as of several assets in one file; write one file each" in refusal
+    assert_same(bars, SHORT)
+
+
+TEXTS = {
+    "ISO": lambda times: times.strftime("%Y-%m-%d %H:%M:%S"),
+    "with T and Z": lambda times: times.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    "with offset": lambda times: times.tz_convert("America/New_York").map(lambda time: time.isoformat()),
+    "day first": lambda times: times.strftime("%d.%m.%Y %H:%M"),
+    "month first": lambda times: times.strftime("%m/%d/%Y %I:%M %p"),
+    "MetaTrader": lambda times: times.strftime("%Y.%m.%d %H:%M"),
+    "Lean": lambda times: times.strftime("%Y%m%d %H:%M"),
+    "midnight without a time": lambda times: [str(time)[:19].removesuffix(" 00:00:00") for time in times],
+}
+
+
+@pytest.mark.parametrize("case", TEXTS)
+@pytest.mark.parametrize("name", ["timestamp", "Date"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_times_as_text_are_converted_by_a_call_that_was_tried(tmp_path, case, name):
+    frame = make_frame(600, start="2024-03-01")
+    bars, refusals = follow(tmp_path, as_column(frame, np.asarray(TEXTS[case](frame.index), object), name))
+    assert "no date-time column or index (the column " in refusals[0]
+    assert_same(bars, frame)
+
+
+def test_date_and_time_in_two_columns_are_joined(tmp_path):
+    times = SHORT.index
+    frame = as_column(SHORT, times.strftime("%Y.%m.%d"), "<DATE>").assign(**{"<TIME>": times.strftime("%H:%M:%S")})
+    bars, refusals = follow(tmp_path, frame)
+    assert "date and time stand in two columns, <DATE> and <TIME>" in refusals[0]
+    assert_same(bars, SHORT)
