@@ -226,7 +226,7 @@ def bars_from_frame(
     values = {name: _to_float(frame[by_name[name]]) for name in COLUMNS}
     features = {name: _to_float(frame[name]) for name in extra}
     check_order(timestamps, times, [*values.values(), *features.values()])
-    check_hourly(timestamps, times, by_name)
+    check_hourly(timestamps, times, {name: by_name[name] for name in COLUMNS} | {name: name for name in extra})
     for name, column in values.items():
         refuse_rows(np.isnan(column), timestamps, f"NaN in {by_name[name]}", _fill_cure(name, by_name[name]))
         refuse_rows(np.isinf(column), timestamps, f"infinite {by_name[name]}")

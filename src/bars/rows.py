@@ -99,6 +99,7 @@ class AssetRows:
     first, last: opening times of the first and last bar read.
     durations: of windows and trades.
     findings: what a user should know of the bars.
+    hidden_columns: columns of the file that have the name of a computed feature, which is used.
     """
 
     timestamps: np.ndarray
@@ -118,6 +119,7 @@ class AssetRows:
     last: np.datetime64
     durations: Durations
     findings: tuple[Finding, ...] = ()
+    hidden_columns: tuple[str, ...] = ()
 
 
 class Cuts(NamedTuple):
@@ -283,6 +285,7 @@ def asset_rows(bars: Bars, rules: RowRules) -> AssetRows:
         durations=measure_durations(
             columns["timestamps"], columns["closes_at"], is_sample, lookback=rules.lookback, horizon=rules.horizon
         ),
+        hidden_columns=tuple(name for name in rules.features if name in bars.unread),
     )
 
 
@@ -459,10 +462,22 @@ def split_and_fit_scaler(assets: Sequence[AssetRows], symbols: Sequence[str], cu
         CampaignError: as `check_samples` and `check_scaler` do.
     """
     splits = split_rows(assets, cuts, lookback=rules.lookback)
-    warnings = check_samples(splits, symbols)
+    warnings = check_samples(splits, symbols) + describe_hidden_columns(assets, symbols)
     scaler = fit_scaler(splits["train"].X)
     check_scaler(scaler, rules.features)
     return PreparedSplits(splits, scaler, warnings)
+
+
+def describe_hidden_columns(assets: Sequence[AssetRows], symbols: Sequence[str]) -> list[str]:
+    """Warn of columns of the files that are not used, since a computed feature has their name; one line a column."""
+    hidden: dict[str, list[str]] = {}
+    for symbol, rows in zip(symbols, assets, strict=True):
+        for name in rows.hidden_columns:
+            hidden.setdefault(name, []).append(symbol)
+    return [
+        f"the column {name} of {join_first(having)} is not used: the computed feature {name} hides it; rename the column"
+        for name, having in hidden.items()
+    ]
 
 
 def check_samples(splits: Mapping[str, SplitRows], symbols: Sequence[str]) -> list[str]:

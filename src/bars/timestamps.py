@@ -101,11 +101,11 @@ class TimeColumn:
         """Write the statement that makes hourly bars of shorter ones.
 
         Args:
-            columns: names in the frame by open, high, low, close and volume.
+            columns: names in the frame by open, high, low, close and volume; of further columns the last value stays.
             phase: seconds after the full hour at which bars open.
         """
         rules = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
-        rules_code = ", ".join(f"{quote(columns[name])}: {quote(rule)}" for name, rule in rules.items())
+        rules_code = ", ".join(f"{quote(column)}: {quote(rules.get(name, 'last'))}" for name, column in columns.items())
         on = f", on={quote(self.name)}" if self.level is None else f", level={self.level}" if self.levels > 1 else ""
         offset = f', offset="{phase}s"' if phase else ""
         return f'frame = frame.resample("1h"{on}{offset}).agg({{{rules_code}}}).dropna(subset=[{quote(columns["open"])}])'
@@ -452,7 +452,7 @@ def check_hourly(timestamps: np.ndarray, column: TimeColumn, columns: Mapping[st
     Args:
         timestamps: datetime64[s] (N,), increasing.
         column: where they come from, for the cures.
-        columns: names in the frame by open, high, low, close and volume.
+        columns: as `TimeColumn.resample` takes them.
 
     Raises:
         CampaignError: bars are not hourly.
@@ -511,4 +511,6 @@ def _session_edges(steps: np.ndarray, *, is_first: bool) -> np.ndarray:
 
 def format_step(seconds: int) -> str:
     """Write a length of time in hours, or in minutes where it is shorter."""
-    return f"{seconds / 3600:g} h" if seconds >= 3600 else f"{seconds / 60:g} minutes"
+    if seconds >= 3600:
+        return f"{seconds / 3600:g} h"
+    return f"{seconds / 60:g} minutes" if seconds != 60 else "1 minute"

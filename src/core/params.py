@@ -1,6 +1,7 @@
 """Read sections of params.yaml, each checked against its schema."""
 
 import contextlib
+import datetime
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -104,8 +105,18 @@ def _describe_problem(section: str, problem: Any, schema: type[Settings]) -> str
     if len(keys) == 1 and type(None) in typing.get_args(field.annotation):
         allowed += ", or null"
     value = problem["input"]
-    hint = ", not text in quotes" if isinstance(value, str) and allowed.startswith("a valid") and _is_number(value) else ""
-    return f"{key} is {format_value(value)}; it must be {allowed}{hint}"
+    return f"{key} is {format_value(value)}; it must be {allowed}{_quotes_hint(value, problem['type'])}"
+
+
+def _quotes_hint(value: object, problem: str) -> str:
+    """Say what to do about quotes where their lack, or their presence, has made a value another type."""
+    if isinstance(value, str) and problem in ("int_type", "float_type", "int_parsing", "float_parsing") and _is_number(value):
+        return ", not text in quotes"
+    if problem == "string_type" and isinstance(value, bool | int | float | datetime.date):
+        if type(value) is int and 0 <= value < 10**6:  # YAML drops the zeros in front
+            return f', in quotes: "{value}"' + (f' or "{value:06}"' if value < 10**5 else "")
+        return ", in quotes"
+    return ""
 
 
 def _is_number(text: str) -> bool:

@@ -1,5 +1,6 @@
 """Bars as other tools write them: what is refused, and that its cure, followed to the letter, gives the right bars."""
 
+import decimal
 import re
 from pathlib import Path
 
@@ -362,3 +363,250 @@ def test_date_and_time_in_two_columns_are_joined(tmp_path):
     bars, refusals = follow(tmp_path, frame)
     assert "date and time stand in two columns, <DATE> and <TIME>" in refusals[0]
     assert_same(bars, SHORT)
+
+
+# --- the grid -------------------------------------------------------------------------------------------------------
+
+
+def thin(share: float, frequency: str = "h") -> pd.DataFrame:
+    """Make bars of which only a share was traded."""
+    size = int(3000 / share)
+    index = pd.date_range("2024-01-01", periods=size, freq=frequency, tz="UTC", name="timestamp")
+    rows = np.random.default_rng(0).random(size) < share
+    return make_frame(int(rows.sum())).set_axis(index[rows])
+
+
+HOURLY = {
+    "all hours": lambda: SHORT,
+    "at half": lambda: SHORT.set_axis(SHORT.index + pd.Timedelta("30min")),
+    "half of the hours": lambda: thin(0.5),
+    "a tenth of the hours": lambda: thin(0.1),
+    "one in 30 hours": lambda: thin(0.033),
+    "New York": lambda: sessions("America/New_York", clock(9, 15, 30)),
+    "New York on the hour, short first bar": lambda: sessions("America/New_York", ["09:30", *clock(10, 15)]),
+    "New York at half, closing bar": lambda: sessions("America/New_York", [*clock(9, 15, 30), "16:00"]),
+    "two weeks of New York, short first bar": lambda: sessions("America/New_York", ["09:30", *clock(10, 15)], 10),
+    "Hong Kong": lambda: sessions("Asia/Hong_Kong", ["09:30", "10:30", "11:30", "13:00", "14:00", "15:00"]),
+    "Hong Kong on the hour, short first bar": lambda: sessions("Asia/Hong_Kong", ["09:30", *clock(10, 11), *clock(13, 15)]),
+    "Shanghai": lambda: sessions("Asia/Shanghai", ["09:30", "10:30", "13:00", "14:00"]),
+    "Tokyo": lambda: sessions("Asia/Tokyo", ["09:00", "10:00", "11:00", "12:30", "13:30", "14:30"]),
+    "India on the hour, short first bar": lambda: sessions("Asia/Kolkata", ["09:15", *clock(10, 15)]),
+    "two bars a day": lambda: sessions("Europe/London", ["10:00", "11:00"]),
+    "currencies": lambda: YEAR[(YEAR.index.day_of_week < 5) & ~((YEAR.index.day_of_week == 4) & (YEAR.index.hour > 20))],
+    "futures": lambda: sessions("America/Chicago", [*clock(0, 15), *clock(17, 23)]),
+    "one bar": lambda: SHORT[:1],
+    "two bars": lambda: SHORT[:2],
+}
+
+
+@pytest.mark.parametrize("case", HOURLY)
+def test_hourly_bars_are_told_by_their_grid(tmp_path, case):
+    frame = HOURLY[case]()
+    assert_same(read_bars(write_symbol(tmp_path, "AAA", frame)), frame)
+
+
+def every(frequency: str) -> pd.DataFrame:
+    return SHORT.set_axis(pd.date_range("2020-01-01", periods=300, freq=frequency, tz="UTC", name="timestamp"))
+
+
+LONGER = {
+    "2 h": lambda: every("2h"),
+    "3 h": lambda: every("3h"),
+    "4 h": lambda: every("4h"),
+    "8 h": lambda: every("8h"),
+    "12 h": lambda: every("12h"),
+    "24 h": lambda: every("D"),
+    "168 h": lambda: every("7D"),
+    "1.5 h": lambda: every("90min"),
+    "2 h, thin": lambda: thin(0.6, "2h"),
+    "4 h, thin": lambda: thin(0.6, "4h"),
+    "2 h of New York": lambda: sessions("America/New_York", ["09:30", "11:30", "13:30", "15:30"]),
+    "4 h of New York": lambda: sessions("America/New_York", ["09:30", "13:30"]),
+    "24 h of New York": lambda: sessions("America/New_York", ["00:00"]),
+    "2 h of Hong Kong": lambda: sessions("Asia/Hong_Kong", ["09:30", "11:30", "13:30"]),
+    "4 h of local days": lambda: sessions("America/New_York", ["00:00", "04:00", "08:00", "12:00", "16:00", "20:00"]),
+}
+
+
+@pytest.mark.parametrize("case", LONGER)
+def test_longer_bars_are_refused_by_their_length(tmp_path, case):
+    length = re.match(r"[\d.]+ h", case)[0]
+    with pytest.raises(CampaignError, match=rf"not hourly bars: the usual step is {length}; longer bars cannot be divided: get"):
+        read_bars(write_symbol(tmp_path, "AAA", LONGER[case]()))
+
+
+def resampled(frame: pd.DataFrame) -> pd.DataFrame:
+    """Make hourly bars one at a time."""
+    rows: dict[pd.Timestamp, list[float]] = {}
+    for time, opening, high, low, close, volume, *others in frame.itertuples():
+        hour = time.tz_convert("UTC").floor("h")
+        bar = rows.setdefault(hour, [opening, high, low, close, 0.0])
+        rows[hour] = [bar[0], max(bar[1], high), min(bar[2], low), close, bar[4] + volume, *others]
+    return pd.DataFrame(list(rows.values()), pd.DatetimeIndex(list(rows), name="timestamp"), frame.columns)
+
+
+FINER = {
+    "30 minutes": lambda: every("30min"),
+    "15 minutes": lambda: every("15min"),
+    "5 minutes": lambda: every("5min"),
+    "1 minute": lambda: every("min"),
+    "30 minutes, thin": lambda: thin(0.7, "30min"),
+    "15 minutes, thin": lambda: thin(0.3, "15min"),
+    "30 minutes of New York": lambda: sessions(
+        "America/New_York", [t for h in clock(9, 15) for t in (h[:3] + "00", h[:3] + "30")][1:]
+    ),
+    "15 minutes of India": lambda: sessions(
+        "Asia/Kolkata", [f"{h:02}:{m:02}" for h in range(9, 15) for m in (0, 15, 30, 45)][1:]
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FINER)
+@pytest.mark.parametrize("place", ["column", "index"])
+def test_shorter_bars_are_resampled(tmp_path, case, place):
+    frame = FINER[case]()
+    frame["Mood"] = np.arange(len(frame)) + 1.0
+    written = frame.rename(columns=str.lower) if place == "index" else frame.reset_index(names="Date").assign(note="x")
+    name = "mood" if place == "index" else "Mood"
+    bars, (refusal,) = follow(tmp_path, written, extra=(name,))
+    assert (
+        f"not hourly bars: the usual step is {case.partition(',')[0].partition(' of')[0]}; resample them to one hour" in refusal
+    )
+    expected = resampled(frame)
+    np.testing.assert_array_equal(bars.extra[name], expected["Mood"])
+    np.testing.assert_allclose(bars.volume, expected["Volume"], rtol=1e-12)
+    assert_same(bars, expected.assign(Volume=bars.volume))
+
+
+def test_a_stray_bar_is_merged_into_its_hour(tmp_path):
+    stray = SHORT[100:101].set_axis(SHORT.index[100:101] + pd.Timedelta("17min"))
+    frame = pd.concat([SHORT, stray]).sort_index()
+    bars, (refusal,) = follow(tmp_path, frame)
+    assert "steps shorter than an hour in 2 of 301 rows, first at 2024-01-05 04:17 UTC; resample them" in refusal
+    assert_same(bars, resampled(frame))
+
+
+UNFINISHED = {
+    "minute": (SHORT, "23min"),
+    "microseconds": (SHORT, "1421.417123s"),
+    "New York": (sessions("America/New_York", clock(9, 15, 30), 30), "30min"),
+    "short first bars": (sessions("America/New_York", ["09:30", *clock(10, 15)], 30), "12min"),
+    "at half": (SHORT.set_axis(SHORT.index + pd.Timedelta("30min")), "30min"),
+}
+
+
+@pytest.mark.parametrize("case", UNFINISHED)
+def test_an_unfinished_last_bar_is_removed(tmp_path, case):
+    frame, since = UNFINISHED[case]
+    last = frame[-1:].set_axis(frame.index[-1:] + pd.Timedelta(since))
+    bars, (refusal,) = follow(tmp_path, pd.concat([frame, last]))
+    assert "as an unfinished bar of live data does; remove it: frame = frame.iloc[:-1]" in refusal
+    assert_same(bars, frame)
+
+
+@pytest.mark.parametrize("place", ["column", "index"])
+def test_times_beside_the_grid_are_moved_to_it(tmp_path, place):
+    rng = np.random.default_rng(0)
+    moves = {
+        "closing times": [pd.Timedelta("3599.999s")] * 300,
+        "closing times, the first": [pd.Timedelta("3599s")] * 300,
+        "fractions of a second": pd.to_timedelta(rng.integers(1, 400, 300), unit="ms"),
+        "a little off the hour": pd.to_timedelta(rng.integers(-20, 20, 300), unit="s"),
+    }
+    for words, move in moves.items():
+        frame = SHORT.set_axis(SHORT.index + pd.TimedeltaIndex(move))
+        bars, refusals = follow(tmp_path, frame if place == "index" else frame.reset_index(names="Date"))
+        assert words in refusals[0]
+        assert_same(bars, SHORT)
+
+
+# --- values ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("direction", [-1, 1])
+def test_prices_outside_the_range_by_rounding_are_clipped(tmp_path, direction):
+    """Up to a billionth of the price, as prices have that were multiplied with a factor."""
+    bound = SHORT["High" if direction > 0 else "Low"].to_numpy()
+    for close in (np.nextafter(bound, np.inf * direction), bound * (1 + direction * 9e-10)):
+        bars = read_bars(write_symbol(tmp_path, "AAA", SHORT.assign(Close=close)))
+        np.testing.assert_array_equal(bars.close, bound)
+        np.testing.assert_array_equal(bars.high, SHORT["High"])
+        np.testing.assert_array_equal(bars.open, SHORT["Open"])
+    with pytest.raises(CampaignError, match="Close outside Low..High in 300 of 300 rows"):
+        read_bars(write_symbol(tmp_path, "AAA", SHORT.assign(Close=bound * (1 + direction * 2e-9))))
+
+
+def test_adjusted_flat_bars_are_accepted(tmp_path):
+    """High below Low by rounding, where all prices of a bar were one."""
+    flat = SHORT.assign(Open=20.8, High=np.nextafter(20.8, 0), Low=20.8, Close=20.8)
+    bars = read_bars(write_symbol(tmp_path, "AAA", flat))
+    assert (bars.low <= bars.high).all()
+    for prices in (bars.open, bars.close):
+        assert ((prices >= bars.low) & (prices <= bars.high)).all()
+        np.testing.assert_allclose(prices, 20.8, rtol=1e-15)
+
+
+def test_prices_of_a_factor_are_accepted(tmp_path):
+    """Each price multiplied by itself: rounding is monotonic, but not that of a ratio to the Close."""
+    ratio = 0.1234567 / SHORT["Close"]
+    adjusted = SHORT.assign(**{name: SHORT[name] * ratio for name in ("Open", "High", "Low")}, Close=0.1234567)
+    bars = read_bars(write_symbol(tmp_path, "AAA", adjusted))
+    assert (bars.close <= bars.high).all()
+    assert (bars.close >= bars.low).all()
+
+
+def indicator(leading: int, *others: int) -> pd.DataFrame:
+    values = np.linspace(0, 1, len(SHORT))
+    values[:leading] = np.nan
+    values[list(others)] = np.nan
+    return SHORT.assign(mood=values)
+
+
+def test_empty_values_of_a_column_are_accepted_in_its_warm_up(tmp_path):
+    bars = read_bars(write_symbol(tmp_path, "AAA", indicator(100, 40)), ["mood"])
+    np.testing.assert_array_equal(np.isnan(bars.extra["mood"]), np.arange(300) < 100)
+    infinite = SHORT.assign(mood=np.where(np.arange(300) < 20, np.inf, 1.0))
+    assert len(read_bars(write_symbol(tmp_path, "AAA", infinite), ["mood"])) == 300
+
+
+@pytest.mark.parametrize(
+    ("leading", "others", "finding"),
+    [
+        (101, (), "in 1 of 300 rows, first at 2024-01-05 04:00 UTC; its first 101 values are empty; remove"),
+        (150, (200, 299), "in 52 of 300 rows, first at 2024-01-05 04:00 UTC; its first 150 values are empty; remove"),
+        (14, (100, 200, 201), "in 3 of 300 rows, first at 2024-01-05 04:00 UTC; repeat the last known value"),
+    ],
+)
+def test_later_empty_values_of_a_column_are_counted(tmp_path, leading, others, finding):
+    bars, refusals = follow(tmp_path, indicator(leading, *others), extra=("mood",))
+    assert f"NaN in mood, not counted those of the first 100 bars, {finding}" in refusals[0]
+    assert np.isfinite(bars.extra["mood"][100:]).all()
+
+
+def test_an_empty_column_is_named(tmp_path):
+    with pytest.raises(CampaignError, match="in 200 of 300 rows, .*; the column is empty; take mood out of data.features"):
+        read_bars(write_symbol(tmp_path, "AAA", indicator(300)), ["mood"])
+
+
+def test_decimals_become_the_nearest_floats(tmp_path):
+    texts = SHORT.map(lambda value: f"{value:.8f}")
+    decimals = texts.map(decimal.Decimal)
+    assert_same(read_bars(write_symbol(tmp_path, "AAA", decimals)), texts.map(float))
+    decimals.iloc[7, 2] = None
+    with pytest.raises(CampaignError, match="NaN in Low in 1 of 300 rows, first at 2024-01-01 07:00 UTC"):
+        read_bars(write_symbol(tmp_path, "AAA", decimals))
+
+
+TEXT_NUMBERS = {
+    "plain": lambda value: f"{value:.4f}",
+    "thousands": lambda value: f"{value * 1000:,.1f}",
+    "currency": lambda value: f"${value:.2f}",
+}
+
+
+@pytest.mark.parametrize("case", TEXT_NUMBERS)
+def test_numbers_as_text_are_converted(tmp_path, case):
+    texts = SHORT.map(TEXT_NUMBERS[case])
+    bars, refusals = follow(tmp_path, texts)
+    assert "column Open holds str, not numbers; convert it: " in refusals[0]
+    assert_same(bars, texts.map(lambda text: float(text.replace(",", "").replace("$", ""))))

@@ -89,7 +89,10 @@ def nested(levels: int) -> list:
         ("names", "a", "sample.names is 'a'; it must be a list"),
         ("names", [], "sample.names is []; it must be a list of at least 1"),
         ("names", ["a"] * 4, "sample.names is ['a', 'a', 'a', 'a']; it must be a list of at most 3"),
-        ("names", ["a", 3], "item 2 of sample.names is 3; it must be text"),
+        ("names", ["a", 3], 'item 2 of sample.names is 3; it must be text, in quotes: "3" or "000003"'),
+        ("names", [600519], 'item 1 of sample.names is 600519; it must be text, in quotes: "600519"'),
+        ("names", [True], "item 1 of sample.names is true; it must be text, in quotes"),
+        ("names", [datetime.date(2024, 1, 1)], "item 1 of sample.names is 2024-01-01; it must be text, in quotes"),
         ("choice", {"a": {"b": {"c": 1}}}, "sample.choice is {'a': {'b': {…}}}; it must be 'a' or 'b'"),
         ("x" * 10**6, 1, f"sample.{'x' * 80}… is unknown; remove it (known: count, name, names, choice)"),
         ("a\n\x1b[1m", 1, "sample.a \\x1b[1m is unknown"),
@@ -108,7 +111,9 @@ def test_of_many_wrong_values_the_first_are_named_and_the_others_counted():
     class Names(Settings):
         names: list[str]
 
-    with pytest.raises(CampaignError, match=r"item 1 of sample.names is 3; it must be text; item 2 .*; and 2,995 more$") as error:
+    with pytest.raises(
+        CampaignError, match=r"item 1 of sample.names is 3; it must be text, in quotes: .*; and 2,995 more$"
+    ) as error:
         check_section("sample", {"names": [3] * 3000}, Names)
     assert len(str(error.value)) < 400
 
