@@ -166,13 +166,8 @@ def unit_pairs(factor: float, stored: str) -> list[tuple[str, str]]:
 
     Args:
         factor: as in `WrongUnit`.
-        stored: unit of the date-time type; only numbers that were read as nanoseconds have that, since pandas 3.
+        stored: unit of the date-time type. Since pandas 3 that is "ns" for numbers that were read as nanoseconds, and "us" for
+            all others; before, it was "ns" for all.
     """
-    pairs = [
-        (true, read)
-        for read in ("ms", "us", "s", "ns")
-        for true in UNITS
-        if np.isclose(UNITS[read] / UNITS[true], factor, rtol=1e-6)
-    ]
-    certain = [pair for pair in pairs if pair[1] == "ns"] if stored == "ns" else []
-    return certain or [pair for pair in pairs if pair[1] != "ns"] or pairs
+    likely = ("ns", "us", "ms", "s") if stored == "ns" else ("ms", "us", "s", "ns")
+    return [(true, read) for read in likely for true in UNITS if np.isclose(UNITS[read] / UNITS[true], factor, rtol=1e-6)]

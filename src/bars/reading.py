@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bars.timestamps import HOUR, check_hourly, check_order, find_times, is_time_name, quote, refuse_rows, to_utc
+from bars.timestamps import HOUR, check_hourly, check_order, find_times, is_time_name, quote, refuse_rows, simplify, to_utc
 from core.errors import CampaignError, join_first, shorten
 
 COLUMNS = ("open", "high", "low", "close", "volume")
@@ -180,10 +180,11 @@ def _check_contents(parquet: pq.ParquetFile, extra: Sequence[str]) -> tuple[list
 
 
 def _time_columns(schema: pa.Schema, index: Sequence[object]) -> set[str]:
-    """Name the columns of a file that may hold opening times: of a date-time type, else of a usual name."""
+    """Name the columns of a file that may hold opening times: of a date-time type, else of a usual name; and times of day."""
     named = {name for name in schema.names if name.lower() == "timestamp"}
     date_times = {field.name for field in schema if pa.types.is_timestamp(field.type)}
-    usual = set() if date_times else {name for name in schema.names if is_time_name(name) and name.lower() not in COLUMNS}
+    names = {name for name in schema.names if is_time_name(name) and name.lower() not in COLUMNS}
+    usual = {name for name in names if not date_times or simplify(name) == "time"}
     return {name for name in named | date_times | usual if name not in index and (name in named or schema.names.count(name) == 1)}
 
 

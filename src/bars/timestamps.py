@@ -28,7 +28,8 @@ from core.errors import CampaignError, join_first, shorten
 
 HOUR = np.timedelta64(3600, "s")
 SECOND = np.timedelta64(1, "s")
-TIME_NAMES = ("datetime", "opentime", "openingtime", "time", "date", "begin", "start", "t", "ts", "unix", "epoch", "index")
+TIME_NAMES = ("datetime", "opentime", "time", "date", "begin", "start", "t", "ts", "unix", "epoch", "index", "unnamed")
+UNLIKELY = 99  # rank of a name that is of no times
 SAMPLE_ROWS = 1000  # of times as text, to find out how to read them
 COPIES = "duplicate timestamps"
 
@@ -132,7 +133,16 @@ def format_time(time: np.datetime64) -> str:
 
 def is_time_name(name: str) -> bool:
     """Tell whether a column of this name may hold opening times, whatever its type."""
-    return simplify(name) in ("timestamp", *TIME_NAMES)
+    return name_rank(name) < UNLIKELY
+
+
+def name_rank(name: object) -> int:
+    """Tell how likely a column of this name holds opening times, 0 for the likeliest, `UNLIKELY` where it does not."""
+    simple = simplify(name)
+    if simple in (names := ("timestamp", *TIME_NAMES)):
+        return names.index(simple)
+    is_other = any(word in simple for word in ("clos", "end", "update"))
+    return UNLIKELY - 1 if ("time" in simple or "date" in simple) and not is_other else UNLIKELY
 
 
 def simplify(name: object) -> str:
@@ -161,11 +171,21 @@ def find_times(frame: pd.DataFrame) -> TimeColumn:
     for rank in (named, named_levels, levels, columns):
         found = [column for column in rank if column.is_date_time]
         if len(found) == 1:
+            _check_time_of_day(columns, found[0])
             _check_one_symbol(levels, found[0])
             return found[0]
         if found:
             raise CampaignError(_describe_several(found))
     raise CampaignError(_describe_no_times(columns, levels))
+
+
+def _check_time_of_day(columns: Sequence[TimeColumn], found: TimeColumn) -> None:
+    """Raise CampaignError where the dates lack the time of day, which another column has."""
+    time = next((column for column in columns if simplify(column.name) == "time" and not column.is_date_time), None)
+    if time is None or found.level is not None or not len(found.values) or found.values.isna().any():
+        return
+    if (found.values.dt.normalize() == found.values).all() and (joined := _join_date_and_time(found, time)):
+        raise CampaignError(f"date and time stand in two columns, {found.name} and {time.name}; join them: {joined}")
 
 
 def _check_one_symbol(levels: Sequence[TimeColumn], times: TimeColumn) -> None:
@@ -195,14 +215,11 @@ def _describe_several(found: Sequence[TimeColumn]) -> str:
 
 def _describe_no_times(columns: Sequence[TimeColumn], levels: Sequence[TimeColumn]) -> str:
     """Say what could be converted to opening times, and how."""
-    date, time = (next((c for c in columns if simplify(c.name) == name and _is_text(c)), None) for name in ("date", "time"))
-    if date and time:
-        whole = dataclasses.replace(date, values=date.values.astype(str) + " " + time.values.astype(str))
-        template = '{times} + " " + ' + time.code
-        return f"date and time stand in two columns, {date.name} and {time.name}; join them: {_conversion(whole, template)}"
-    ranks = ("timestamp", *TIME_NAMES)
-    rated = [(ranks.index(simplify(c.name)), c) for c in columns if simplify(c.name) in ranks]
-    rated += [(ranks.index(simplify(c.name)) if simplify(c.name) in ranks else len(ranks), c) for c in levels if not _is_count(c)]
+    date, time = (next((c for c in columns if simplify(c.name) == name), None) for name in ("date", "time"))
+    if date and time and (joined := _join_date_and_time(date, time)):
+        return f"date and time stand in two columns, {date.name} and {time.name}; join them: {joined}"
+    rated = [(name_rank(column.name), column) for column in columns if name_rank(column.name) < UNLIKELY]
+    rated += [(name_rank(level.name), level) for level in levels if not _is_count(level)]
     if not rated:
         found = join_first([column.name for column in columns], max_entries=20)
         return f"no date-time column or index (found: {found}); add the bars' opening times as column timestamp"
@@ -218,8 +235,18 @@ def _describe_no_times(columns: Sequence[TimeColumn], levels: Sequence[TimeColum
     return f"{head}, such as {shorten(repr(values.iloc[0]), 40)}); convert it: {_conversion(chosen, '{times}')}"
 
 
-def _is_text(column: TimeColumn) -> bool:
-    return len(column.values) > 0 and isinstance(pd.Series(column.values).iloc[0], str)
+def _join_date_and_time(date: TimeColumn, time: TimeColumn) -> str | None:
+    """Write the statement that joins a column of dates and one of times of day; None where no way makes hourly bars of them."""
+    days, times = (column.values.iloc[:SAMPLE_ROWS].astype(str) for column in (date, time))
+    day_code, time_code = f"{date.code}.astype(str)", f"{time.code}.astype(str)"
+    ways = [
+        (days.str[:10] + " " + times, f'{day_code}.str[:10] + " " + {time_code}', ("", ", dayfirst=True")),
+        (days + times.str.zfill(4), f"{day_code} + {time_code}.str.zfill(4)", (', format="%Y%m%d%H%M"',)),
+        (days + times.str.zfill(6), f"{day_code} + {time_code}.str.zfill(6)", (', format="%Y%m%d%H%M%S"',)),
+    ]
+    tried = [(_hourly_share(texts, options), code, options) for texts, code, choices in ways for options in choices]
+    share, code, options = max(tried, key=lambda way: way[0])
+    return f'frame["timestamp"] = pd.to_datetime({code}{options})' if share > 0 else None
 
 
 def _is_count(level: TimeColumn) -> bool:
@@ -260,15 +287,22 @@ def _conversion(chosen: TimeColumn, template: str) -> str:
     if len(numbers) and numbers.notna().all() and (meaning := describe_numbers(numbers)):
         return _assign(chosen, _fill(meaning, chosen, f"pd.to_numeric({template})"))
     sample = values.iloc[np.unique(np.linspace(0, len(values) - 1, SAMPLE_ROWS).astype(int))]
-    best, share = "", -1.0
-    for options in ("", ", utc=True", ", dayfirst=True", ', format="%Y%m%d %H:%M"', ', format="mixed", utc=True'):
-        if _parse(sample, options) is not None and (head := _parse(values.iloc[:SAMPLE_ROWS], options)) is not None:
-            hourly = float((np.diff(head.values.astype("datetime64[s]")) == HOUR).mean()) if len(head) > 1 else 0.0
-            if hourly > share:
-                best, share = options, hourly
-    if share < 0:
+    shares = {
+        options: _hourly_share(values.iloc[:SAMPLE_ROWS], options) if _parse(sample, options) is not None else -1.0
+        for options in ("", ", utc=True", ", dayfirst=True", ', format="%Y%m%d %H:%M"', ', format="mixed", utc=True')
+    }
+    best = max(shares, key=lambda options: shares[options])
+    if shares[best] < 0:
         return _assign(chosen, f"pd.to_datetime({source}, format=…)") + ", with the format of its text in place of the dots"
     return _assign(chosen, f"pd.to_datetime({source}{best})")
+
+
+def _hourly_share(texts: pd.Series, options: str) -> float:
+    """Return the share of steps of one hour in times as text; below 0 where they cannot be read."""
+    times = _parse(texts, options)
+    if times is None:
+        return -1.0
+    return float((np.diff(times.values.astype("datetime64[s]")) == HOUR).mean()) if len(times) > 1 else 0.0
 
 
 def _parse(texts: pd.Series, options: str) -> pd.DatetimeIndex | None:
@@ -278,6 +312,8 @@ def _parse(texts: pd.Series, options: str) -> pd.DatetimeIndex | None:
         ", utc=True": {"utc": True},
         ", dayfirst=True": {"dayfirst": True},
         ', format="%Y%m%d %H:%M"': {"format": "%Y%m%d %H:%M"},
+        ', format="%Y%m%d%H%M"': {"format": "%Y%m%d%H%M"},
+        ', format="%Y%m%d%H%M%S"': {"format": "%Y%m%d%H%M%S"},
         ', format="mixed", utc=True': {"format": "mixed", "utc": True},
     }[options]
     try:
@@ -345,8 +381,7 @@ def _unit_cure(times: pd.DatetimeIndex, wrong: WrongUnit, column: TimeColumn) ->
     grow = wrong.factor > 1
     power = round(abs(np.log10(wrong.factor)))
     part = counts[wrong.rows]
-    mended = [int(n) * 10**power if grow else int(n) // 10**power for n in part[[0, len(part) // 2, -1]]]
-    if any(n % (60 * UNITS[times.unit]) for n in mended):  # lost digits
+    if grow and 10**power > UNITS[times.unit]:  # more than a second between two counts: digits are lost
         return 'convert the source again, with the unit of its numbers (10 digits: "s", 13: "ms", 16: "us", 19: "ns")'
     change = f"{'*' if grow else '//'} 10**{power}"
     numbers = f'{column.code}.astype("int64")'
@@ -415,18 +450,21 @@ def check_order(timestamps: np.ndarray, column: TimeColumn, values: Sequence[np.
 
 def _refuse_repeats(differs: np.ndarray, timestamps: np.ndarray, column: TimeColumn) -> None:
     """Raise CampaignError: times repeat with different rows."""
-    zone = zone_of_repeats(timestamps[differs]) if column.is_naive else None
+    zone = zone_of_repeats(timestamps[differs])
     if zone is None:
         cure = "the rows contradict each other; find out which are right, or of which asset, and remove the others"
         refuse_rows(differs, timestamps, COPIES, cure)
     assert zone is not None
-    what = "the hour of the clock change comes twice, as in local time without a zone,"
+    what = (
+        f"the hour of the clock change comes twice, as in local time {'without a zone' if column.is_naive else 'taken for UTC'},"
+    )
     refuse_rows(differs, timestamps, what, f"give it its zone, for example: {localize(column, zone)}")
 
 
 def localize(column: TimeColumn, zone: str) -> str:
     """Write the statement that gives local times their zone; of two equal hours the first is summer time."""
-    return column.call(f'tz_localize("{zone}", ambiguous=~{column.code}.duplicated())')
+    local = "" if column.is_naive else f'tz_convert("UTC"){column.dt}.tz_localize(None){column.dt}.'
+    return column.call(f'{local}tz_localize("{zone}", ambiguous=~{column.code}.duplicated())')
 
 
 def _check_zone(timestamps: np.ndarray, column: TimeColumn) -> None:

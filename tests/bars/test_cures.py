@@ -117,7 +117,7 @@ WRONG = [(true, read) for true in UNIT_COUNTS for read in UNIT_COUNTS if true !=
 
 @pytest.mark.parametrize(("true", "read"), WRONG)
 @pytest.mark.parametrize("part", ["all", "second half", "first half", "last bar"])
-@pytest.mark.parametrize("place", ["column", "index", "zone", "date", "level"])
+@pytest.mark.parametrize("place", ["column", "index", "zone", "date", "level", "ns", "ms"])
 def test_a_wrong_unit_is_named_and_mended(tmp_path, true, read, part, place):
     rows = {"all": slice(None), "second half": slice(150, None), "first half": slice(150), "last bar": slice(-1, None)}[part]
     values = numbers(SHORT, read)
@@ -128,7 +128,17 @@ def test_a_wrong_unit_is_named_and_mended(tmp_path, true, read, part, place):
         return  # pandas refuses it itself
     assert pd.DatetimeIndex(times).unit == ("ns" if read == "ns" else "us"), "as pandas 3 has it; the message relies on it"
     times = times.tz_localize("UTC") if place == "zone" else times
-    if place in ("index", "zone"):
+    if place in ("ns", "ms"):
+        try:
+            converted = times.as_unit(place)
+        except pd.errors.OutOfBoundsDatetime:  # dates of ns end in 2262
+            return
+        if (converted.as_unit(times.unit) != times).any():
+            with pytest.raises(CampaignError, match="; convert the source again, with the unit of its numbers"):
+                read_bars(write_symbol(tmp_path, "AAA", SHORT.set_axis(converted)))
+            return
+        times = converted
+    if place in ("index", "zone", "ns", "ms"):
         frame = SHORT.set_axis(times.rename("timestamp"))
     elif place == "level":
         frame = SHORT.set_axis(pd.MultiIndex.from_arrays([["AAA"] * 300, times], names=["symbol", "timestamp"]))
@@ -197,6 +207,13 @@ def test_the_hour_of_the_clock_change_is_no_copy(tmp_path, zone, place):
     frame = YEAR.set_axis(times) if place == "index" else as_column(YEAR, times, "date")
     bars, message = follow_in_zone(tmp_path, frame, zone)
     assert f"the hour of the clock change comes twice, as in local time without a zone, in 1 of {HOURS} rows" in message
+    assert_same(bars, YEAR)
+
+
+def test_local_times_that_were_called_utc_are_told_by_their_repeated_hour(tmp_path):
+    times = YEAR.index.tz_convert("America/New_York").tz_localize(None).tz_localize("UTC")
+    bars, message = follow_in_zone(tmp_path, YEAR.set_axis(times), "America/New_York")
+    assert "comes twice, as in local time taken for UTC, in 1 of " in message
     assert_same(bars, YEAR)
 
 
@@ -357,11 +374,30 @@ def test_times_as_text_are_converted_by_a_call_that_was_tried(tmp_path, case, na
     assert_same(bars, frame)
 
 
-def test_date_and_time_in_two_columns_are_joined(tmp_path):
-    times = SHORT.index
-    frame = as_column(SHORT, times.strftime("%Y.%m.%d"), "<DATE>").assign(**{"<TIME>": times.strftime("%H:%M:%S")})
-    bars, refusals = follow(tmp_path, frame)
-    assert "date and time stand in two columns, <DATE> and <TIME>" in refusals[0]
+DATE_AND_TIME = {
+    "text": lambda times: (times.strftime("%Y.%m.%d"), times.strftime("%H:%M:%S")),
+    "day first": lambda times: (times.strftime("%d/%m/%Y"), times.strftime("%H:%M")),
+    "hours and minutes as digits": lambda times: (times.strftime("%Y%m%d").astype(int), times.strftime("%H%M").astype(int)),
+    "seconds as digits": lambda times: (times.strftime("%Y%m%d").astype(int), times.strftime("%H%M%S").astype(int)),
+    "objects": lambda times: (times.date, times.time),
+    "date-time": lambda times: (times.tz_localize(None).normalize(), times.strftime("%H:%M:%S")),
+}
+
+
+@pytest.mark.parametrize("case", DATE_AND_TIME)
+def test_date_and_time_in_two_columns_are_joined(tmp_path, case):
+    frame = make_frame(600, start="2024-03-01")
+    dates, times = DATE_AND_TIME[case](frame.index)
+    bars, (refusal,) = follow(tmp_path, as_column(frame, dates, "<DATE>").assign(**{"<TIME>": times}))
+    assert "date and time stand in two columns, <DATE> and <TIME>; join them: " in refusal
+    assert_same(bars, frame)
+
+
+@pytest.mark.parametrize("name", ["Gmt time", "Unnamed: 0", "time_utc", "Kline open time", "bar_start_date"])
+def test_times_as_text_are_found_under_other_names(tmp_path, name):
+    frame = as_column(SHORT, SHORT.index.strftime("%Y-%m-%d %H:%M:%S"), name).assign(close_time="2024-01-01", update_date="x")
+    bars, (refusal,) = follow(tmp_path, frame)
+    assert f"(the column {name} holds str" in refusal
     assert_same(bars, SHORT)
 
 
