@@ -1,16 +1,22 @@
 """Bars and parameters of any content: success, or one line and earlier results untouched."""
 
+import decimal
 import io
 import os
+import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import generate_data
+from bars.reading import read_bars
+from core.errors import CampaignError
 from core.params import read_section
 from core.run import run
 from learn.train_stage import Train
@@ -145,6 +151,79 @@ def test_bars_of_any_columns(place, capsys, frame):
         return
     (place / "bars/AAA/1Hour/data.parquet").write_bytes(content)
     check_stage_survives(place, capsys)
+
+
+UNIT_COUNTS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+ZONES = ["UTC", "America/New_York", "Europe/London", "Europe/Berlin", "Australia/Sydney", "Asia/Kolkata"]
+CURE = re.compile(r": (frame(?:\.index|\[[^]]*\])? = .*?)(?:; where they are UTC, say so: .*)?$")
+
+
+@st.composite
+def odd_times(draw: st.DrawFn) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Draw bars, and the same bars with times of other units, types and names, at another place.
+
+    A part of the rows, or all, counts in another unit than the one that the times are read in.
+    """
+    start = draw(st.datetimes(pd.Timestamp("1980-01-01").to_pydatetime(), pd.Timestamp("2026-01-01").to_pydatetime()))
+    frame = FRAME[: draw(st.integers(20, 300))]
+    frame = frame.set_axis(
+        pd.date_range(pd.Timestamp(start).floor("h"), periods=len(frame), freq="h", tz="UTC", name="timestamp")
+    )
+    seconds = (frame.index - pd.Timestamp(0, tz="UTC")) // pd.Timedelta("1s")
+    units = [draw(st.sampled_from(list(UNIT_COUNTS))) for _ in range(draw(st.integers(1, 3)))]
+    parts = np.array_split(np.arange(len(frame)), len(units))
+    numbers = np.concatenate([seconds.to_numpy()[rows] * UNIT_COUNTS[unit] for unit, rows in zip(units, parts, strict=True)])
+    kind = draw(st.sampled_from(["numbers", "floats", "digits", "date-time", "zone", "text", "decimal"]))
+    if kind == "text":
+        zone = draw(st.sampled_from(ZONES))
+        times = pd.Series(frame.index.tz_convert(zone).map(draw(st.sampled_from([str, lambda time: time.isoformat()]))))
+    elif kind in ("date-time", "zone"):
+        try:
+            times = pd.Series(pd.to_datetime(numbers, unit=draw(st.sampled_from(list(UNIT_COUNTS)))))
+        except (OverflowError, pd.errors.OutOfBoundsDatetime):
+            times = pd.Series(frame.index)
+        if kind == "zone" and times.dt.tz is None:
+            times = times.dt.tz_localize("UTC").dt.tz_convert(draw(st.sampled_from(ZONES)))
+    else:
+        make = {"numbers": int, "floats": float, "digits": str, "decimal": decimal.Decimal}[kind]
+        times = pd.Series([make(number) for number in numbers.tolist()])
+    name = draw(st.sampled_from(["timestamp", "Timestamp", "open_time", "date", "time", "index", "Unnamed: 0", "t"]))
+    if draw(st.booleans()):
+        return frame, frame.set_axis(pd.Index(times, name=name))
+    return frame, frame.reset_index(drop=True).assign(**{name: times})
+
+
+@examples(250)
+@given(frames=odd_times())
+def test_bars_of_any_times_and_units(place, capsys, frames):
+    """Accepted times are right, at once or after the cures were followed; else the bars are refused in one line."""
+    frame, written = frames
+    path = place / "bars/AAA/1Hour/data.parquet"
+    for _ in range(6):
+        try:
+            written.to_parquet(path)
+        except pa.ArrowException:  # what cannot be written need not be read
+            return
+        check_stage_survives(place, capsys)
+        try:
+            bars = read_bars(path)
+        except CampaignError as error:
+            message = str(error)
+        else:
+            expected = frame.index.tz_convert(None).to_numpy().astype("datetime64[s]")
+            np.testing.assert_array_equal(bars.timestamps, expected)
+            np.testing.assert_array_equal(bars.close, frame["Close"])
+            return
+        assert message.startswith(f"{path}: ")
+        assert "\n" not in message
+        cure = CURE.search(message)
+        if cure is None:
+            assert re.search("; (convert|write|correct|the rows contradict)", message), message
+            return
+        names = {"frame": pd.read_parquet(path), "pd": pd}
+        exec(cure[1], names)
+        written = names["frame"]
+    raise AssertionError(message)
 
 
 @examples(150)
