@@ -15,7 +15,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bars.timestamps import HOUR, check_hourly, check_order, find_times, is_time_name, quote, refuse_rows, simplify, to_utc
+from bars.cures import quote, refuse_rows
+from bars.grid import check_hourly, check_order
+from bars.timestamps import HOUR, find_times, is_time_name, simplify, to_utc
 from core.errors import CampaignError, join_first, shorten
 
 COLUMNS = ("open", "high", "low", "close", "volume")

@@ -1,15 +1,13 @@
-"""Find the opening times of bars in a frame, convert them to UTC, and refuse times that hourly bars cannot have.
+"""Find the opening times of bars in a frame, and convert them to UTC."""
 
-Cures in the errors are Python for the frame that ``pd.read_parquet`` returns, there called ``frame``.
-"""
-
-import dataclasses
+import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
+from bars.cures import TimeColumn, describe_unfinished, format_time, quote, refuse_rows
 from bars.epoch import (
     EARLIEST,
     EARLIEST_DATE,
@@ -23,109 +21,12 @@ from bars.epoch import (
     find_wrong_unit,
     unit_pairs,
 )
-from bars.local_times import zone_of_missing_hours, zone_of_repeats, zone_of_sessions
 from core.errors import CampaignError, join_first, shorten
 
 HOUR = np.timedelta64(3600, "s")
-SECOND = np.timedelta64(1, "s")
 TIME_NAMES = ("datetime", "opentime", "time", "date", "begin", "start", "t", "ts", "unix", "epoch", "index", "unnamed")
 UNLIKELY = 99  # rank of a name that is of no times
 SAMPLE_ROWS = 1000  # of times as text, to find out how to read them
-COPIES = "duplicate timestamps"
-
-
-@dataclasses.dataclass(frozen=True)
-class TimeColumn:
-    """A column or index level that holds times, or may.
-
-    name: as in the frame; None for an index without one.
-    values: its values, with the type of the frame.
-    level: number of the index level; None for a column.
-    levels: number of index levels of the frame.
-    """
-
-    name: object
-    values: pd.Series | pd.DatetimeIndex
-    level: int | None
-    levels: int = 1
-
-    @property
-    def is_date_time(self) -> bool:
-        return pd.api.types.is_datetime64_any_dtype(self.values.dtype)
-
-    @property
-    def is_naive(self) -> bool:
-        """Tell whether dates lack a time zone."""
-        return self.is_date_time and pd.DatetimeIndex(self.values).tz is None
-
-    @property
-    def place(self) -> str:
-        """Name it in a sentence."""
-        kind = "column" if self.level is None else "index"
-        return f"the {kind} {shorten(self.name)}" if self.name is not None else f"the {kind} without a name"
-
-    @property
-    def code(self) -> str:
-        """Write it as Python."""
-        if self.level is None:
-            return f"frame[{quote(self.name)}]"
-        return "frame.index" if self.levels == 1 else f"frame.index.get_level_values({self.level})"
-
-    @property
-    def dt(self) -> str:
-        """Return what stands before a method for dates."""
-        return ".dt" if self.level is None else ""
-
-    def replace(self, code: str) -> str:
-        """Write the statement that replaces the times."""
-        return f"{self.code if self.level is None else 'frame.index'} = {code}"
-
-    def call(self, method: str) -> str:
-        """Write the statement that replaces the times by what a method for dates makes of them."""
-        return self.replace(f"{self.code}{self.dt}.{method}")
-
-    def round(self, length: str) -> str:
-        """Write the statement that rounds the times."""
-        return self.call(f'round("{length}")')
-
-    def sort(self) -> str:
-        """Write the statement that sorts the frame by time; equal times keep their order."""
-        if self.level is None:
-            return f'frame = frame.sort_values({quote(self.name)}, kind="stable")'
-        return 'frame = frame.sort_index(kind="stable")'
-
-    def drop_copies(self) -> str:
-        """Write the statement that keeps the first row of each time."""
-        return f"frame = frame[~{self.code}.duplicated()]"
-
-    def resample(self, columns: Mapping[str, str], phase: int) -> str:
-        """Write the statement that makes hourly bars of shorter ones.
-
-        Args:
-            columns: names in the frame by open, high, low, close and volume; of further columns the last value stays.
-            phase: seconds after the full hour at which bars open.
-        """
-        rules = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
-        rules_code = ", ".join(f"{quote(column)}: {quote(rules.get(name, 'last'))}" for name, column in columns.items())
-        on = f", on={quote(self.name)}" if self.level is None else f", level={self.level}" if self.levels > 1 else ""
-        offset = f', offset="{phase}s"' if phase else ""
-        return f'frame = frame.resample("1h"{on}{offset}).agg({{{rules_code}}}).dropna(subset=[{quote(columns["open"])}])'
-
-
-def quote(name: object) -> str:
-    """Write a name as Python, in double quotes where it has none."""
-    return f'"{name}"' if isinstance(name, str) and name.isprintable() and not {'"', "\\"} & set(name) else shorten(repr(name))
-
-
-def refuse_rows(bad: np.ndarray, timestamps: np.ndarray, what: str, cure: str = "correct or remove them") -> None:
-    """Raise CampaignError where rows are `bad`, bool (N,): what is wrong, in how many rows, the first one's time, the cure."""
-    if bad.any():
-        first = format_time(timestamps[int(bad.argmax())])
-        raise CampaignError(f"{what} in {int(bad.sum())} of {len(bad)} rows, first at {first} UTC; {cure}")
-
-
-def format_time(time: np.datetime64) -> str:
-    return str(time).replace("T", " ")[:-3] if time == time.astype("datetime64[m]") else str(time).replace("T", " ")
 
 
 # --- which column -----------------------------------------------------------------------------------------------------
@@ -141,8 +42,10 @@ def name_rank(name: object) -> int:
     simple = simplify(name)
     if simple in (names := ("timestamp", *TIME_NAMES)):
         return names.index(simple)
+    words = {*re.split(r"[^a-z]+", str(name).lower())}
+    has_time = not {"time", "date"}.isdisjoint(words) or simple.startswith(("time", "date")) or simple.endswith(("time", "date"))
     is_other = any(word in simple for word in ("clos", "end", "update"))
-    return UNLIKELY - 1 if ("time" in simple or "date" in simple) and not is_other else UNLIKELY
+    return UNLIKELY - 1 if has_time and not is_other else UNLIKELY
 
 
 def simplify(name: object) -> str:
@@ -159,9 +62,8 @@ def find_times(frame: pd.DataFrame) -> TimeColumn:
     columns = [TimeColumn(name, frame.iloc[:, number], None) for number, name in enumerate(frame.columns)]
     named = [column for column in columns if str(column.name).lower() == "timestamp"]
     if len(named) > 1:
-        raise CampaignError(
-            f"column names are ambiguous ({' and '.join(str(column.name) for column in named)}); keep one of each"
-        )
+        names = " and ".join(str(column.name) for column in named)
+        raise CampaignError(f"column names are ambiguous ({names}); keep one of each")
     count = frame.index.nlevels
     levels = [
         TimeColumn(frame.index.names[level], frame.index.get_level_values(level), level, count)  # type: ignore[arg-type]
@@ -208,9 +110,7 @@ def _describe_several(found: Sequence[TimeColumn]) -> str:
         cure = f'frame = frame.rename(columns={{{quote(opening.name)}: "timestamp"}})'
     else:
         cure = f"frame.index = {opening.code}"
-    return (
-        f"several date-time columns ({names}); give the one with the bars' opening times the name timestamp, for example: {cure}"
-    )
+    return f"several date-time columns ({names}); rename the one with the bars' opening times to timestamp, for example: {cure}"
 
 
 def _describe_no_times(columns: Sequence[TimeColumn], levels: Sequence[TimeColumn]) -> str:
@@ -227,7 +127,7 @@ def _describe_no_times(columns: Sequence[TimeColumn], levels: Sequence[TimeColum
     values = pd.Series(chosen.values).reset_index(drop=True)
     head = f"no date-time column or index ({chosen.place} holds {chosen.values.dtype}"
     if values.isna().any():
-        return f"{head} and {int(values.isna().sum())} empty values); remove those rows, then convert it"
+        return f"{head} and {int(values.isna().sum())} empty values); remove those rows: {chosen.drop_empty()}"
     if not len(values):
         return "the file has no rows; remove the symbol or write its bars"
     if pd.api.types.is_numeric_dtype(values.dtype) and values.dtype.kind in "iuf":
@@ -262,9 +162,7 @@ def _explain_numbers(chosen: TimeColumn, values: pd.Series, template: str) -> st
     is_odd = epoch_units(values.to_numpy(np.float64)) == ""
     if is_odd.mean() < 0.5:
         odd = join_first(values[is_odd].tolist(), max_entries=3)
-        return (
-            f"of which {int(is_odd.sum())} give no date from 1971 to now: {odd}); correct or remove those rows, then convert it"
-        )
+        return f"of which {int(is_odd.sum())} give no date from 1971 to now: {odd}); correct or remove those rows"
     return "which in no unit are dates from 1971 to now); write the bars' opening times as column timestamp"
 
 
@@ -339,8 +237,7 @@ def to_utc(column: TimeColumn, *, simulated: bool) -> np.ndarray:
     """
     times = pd.DatetimeIndex(column.values)
     if times.hasnans:
-        cure = f"frame = frame[{column.code}.notna()]"
-        raise CampaignError(f"{int(times.isna().sum())} empty timestamps; remove those rows: {cure}")
+        raise CampaignError(f"{int(times.isna().sum())} empty timestamps; remove those rows: {column.drop_empty()}")
     times = drop_zone(times)
     if not simulated:
         _check_unit(times, column)
@@ -398,157 +295,11 @@ def _check_seconds(times: pd.DatetimeIndex, seconds: np.ndarray, column: TimeCol
     fractions = times.values != seconds
     if len(seconds) > 1 and ((seconds.astype(np.int64) + 1) % 60 == 0).all():
         cure = column.replace(f'{column.code}{column.dt}.floor("s") - pd.Timedelta("3599s")')
-        raise CampaignError(
-            f"timestamps are closing times, the first {format_time(seconds[0])} UTC; go back to the opening: {cure}"
-        )
+        first = format_time(seconds[0])
+        raise CampaignError(f"timestamps are closing times, the first {first} UTC; go back to the opening: {cure}")
     if not fractions.any():
         return
     if len(seconds) > 1 and not fractions[:-1].any():
-        raise CampaignError(_describe_unfinished(seconds))
+        raise CampaignError(describe_unfinished(seconds))
     cure = f"hourly bars open on the second: {column.round('s')}"
     refuse_rows(fractions, seconds, "timestamps with fractions of a second", cure)
-
-
-def _describe_unfinished(timestamps: np.ndarray) -> str:
-    minutes = (timestamps[-1] - timestamps[-2]) / np.timedelta64(60, "s")
-    return (
-        f"the last bar, at {format_time(timestamps[-1])} UTC, opens {minutes:g} minutes after the one before, as an unfinished "
-        "bar of live data does; remove it: frame = frame.iloc[:-1]"
-    )
-
-
-# --- order and grid ---------------------------------------------------------------------------------------------------
-
-
-def check_order(timestamps: np.ndarray, column: TimeColumn, values: Sequence[np.ndarray]) -> None:
-    """Check that times increase.
-
-    Args:
-        timestamps: datetime64[s] (N,).
-        column: where they come from, for the cures.
-        values: all columns of the bars, (N,) each; only rows equal in all of them are copies.
-
-    Raises:
-        CampaignError: times decrease or repeat, or are local times without a zone.
-    """
-    steps = np.diff(timestamps).astype(np.int64)
-    decreasing = np.append(False, steps < 0)
-    cure = "turn them round: frame = frame[::-1]" if (steps <= 0).all() else f"sort by time: {column.sort()}"
-    refuse_rows(decreasing, timestamps, "decreasing timestamps", cure)
-    repeated = np.append(False, steps == 0)
-    if repeated.any():
-        differs = np.zeros(len(repeated), bool)
-        for array in values:
-            differs[1:] |= (array[1:] != array[:-1]) & ~(np.isnan(array[1:]) & np.isnan(array[:-1]))
-        differs &= repeated
-        if not differs.any():
-            refuse_rows(repeated, timestamps, COPIES, f"the rows are equal, remove the copies: {column.drop_copies()}")
-        _refuse_repeats(differs, timestamps, column)
-    if column.is_naive:
-        _check_zone(timestamps, column)
-
-
-def _refuse_repeats(differs: np.ndarray, timestamps: np.ndarray, column: TimeColumn) -> None:
-    """Raise CampaignError: times repeat with different rows."""
-    zone = zone_of_repeats(timestamps[differs])
-    if zone is None:
-        cure = "the rows contradict each other; find out which are right, or of which asset, and remove the others"
-        refuse_rows(differs, timestamps, COPIES, cure)
-    assert zone is not None
-    what = (
-        f"the hour of the clock change comes twice, as in local time {'without a zone' if column.is_naive else 'taken for UTC'},"
-    )
-    refuse_rows(differs, timestamps, what, f"give it its zone, for example: {localize(column, zone)}")
-
-
-def localize(column: TimeColumn, zone: str) -> str:
-    """Write the statement that gives local times their zone; of two equal hours the first is summer time."""
-    local = "" if column.is_naive else f'tz_convert("UTC"){column.dt}.tz_localize(None){column.dt}.'
-    return column.call(f'{local}tz_localize("{zone}", ambiguous=~{column.code}.duplicated())')
-
-
-def _check_zone(timestamps: np.ndarray, column: TimeColumn) -> None:
-    """Raise CampaignError where times without a zone show the clock changes of one, and so are not UTC."""
-    if zone := zone_of_missing_hours(timestamps):
-        found = "the hour that the clocks skip in spring is missing"
-    elif zone := zone_of_sessions(timestamps):
-        found = "sessions open at the same hour in summer and winter"
-    else:
-        return
-    as_utc = column.call('tz_localize("UTC")')
-    raise CampaignError(
-        f"local times without a zone: {found}, as in {zone}; give them their zone, for example: {localize(column, zone)}; "
-        f"where they are UTC, say so: {as_utc}"
-    )
-
-
-def check_hourly(timestamps: np.ndarray, column: TimeColumn, columns: Mapping[str, str]) -> None:
-    """Check that bars are hourly, by the grid that they lie on; hours without trades may be missing.
-
-    The first bar of a session may be shorter than an hour, and so may its last.
-
-    Args:
-        timestamps: datetime64[s] (N,), increasing.
-        column: where they come from, for the cures.
-        columns: as `TimeColumn.resample` takes them.
-
-    Raises:
-        CampaignError: bars are not hourly.
-    """
-    steps = np.diff(timestamps).astype(np.int64)
-    if not len(steps):
-        return
-    short = _short_steps(steps)
-    if len(steps) > 1 and short[-1] and not short[:-1].any():
-        raise CampaignError(_describe_unfinished(timestamps))
-    _check_usual_step(steps, column, columns)
-    phases, counts = np.unique(timestamps.astype(np.int64) % 3600, return_counts=True)
-    cure = f"resample them to one hour: {column.resample(columns, int(phases[counts.argmax()]))}"
-    refuse_rows(np.append(False, short), timestamps, "steps shorter than an hour", cure)
-
-
-def _check_usual_step(steps: np.ndarray, column: TimeColumn, columns: Mapping[str, str]) -> None:
-    """Raise CampaignError where another step than one hour is usual."""
-    lengths, counts = np.unique(steps, return_counts=True)
-    usual = int(lengths[counts.argmax()])
-    unusual = f"not hourly bars: the usual step is {format_step(usual)}"
-    is_near = np.abs(steps - 3600) <= MAX_JITTER
-    if is_near.mean() > 0.5 and (steps[is_near] != 3600).mean() > 0.5:
-        raise CampaignError(f"{unusual}, a little off the hour; round the times: {column.round('15min')}")
-    short = lengths < 3600
-    if usual < 3600 and counts[short].sum() > counts[~short & (lengths < 2 * 3600)].sum():
-        raise CampaignError(f"{unusual}; resample them to one hour: {column.resample(columns, 0)}")
-    is_coarse = any((steps % (hours * 3600) == 0).mean() >= COARSE_SHARE for hours in (2, 3))
-    if is_coarse or (steps == 3600).mean() < MIN_HOURLY_SHARE:
-        raise CampaignError(f"{unusual}; longer bars cannot be divided: get hourly bars, or shorter ones to resample")
-
-
-MAX_JITTER = 60  # seconds; times of live data are late by some
-COARSE_SHARE = 0.98  # of steps that are whole multiples of the bars' length; the others are clock changes
-MIN_HOURLY_SHARE = 0.01  # of steps that are one hour; in bars of other lengths only clock changes make some
-MIN_SHORTENED_SHARE = 0.3  # of sessions whose first or last bar is short, where that is the market's habit
-CLOSED = 4 * 3600  # seconds; a longer step ends a session
-
-
-def _short_steps(steps: np.ndarray) -> np.ndarray:
-    """Find steps shorter than an hour, but those at the opening or close of sessions that usually have one; bool (N - 1,)."""
-    short = steps < 3600
-    for is_first in (True, False):
-        edge = _session_edges(steps, is_first=is_first)
-        if edge.any() and short[edge].mean() >= MIN_SHORTENED_SHARE:
-            after_pause = np.append(True, steps[:-1] > 3600) if is_first else np.append(steps[1:] > 3600, True)
-            short = short & ~after_pause
-    return short
-
-
-def _session_edges(steps: np.ndarray, *, is_first: bool) -> np.ndarray:
-    """Find the steps from the first bar of a session to its second, or from the last but one to the last; bool (N - 1,)."""
-    closed = steps > CLOSED
-    return ~closed & (np.append(False, closed[:-1]) if is_first else np.append(closed[1:], False))
-
-
-def format_step(seconds: int) -> str:
-    """Write a length of time in hours, or in minutes where it is shorter."""
-    if seconds >= 3600:
-        return f"{seconds / 3600:g} h"
-    return f"{seconds / 60:g} minutes" if seconds != 60 else "1 minute"

@@ -102,6 +102,20 @@ def test_numbers_of_other_kinds_are_named(tmp_path, case, place):
     assert_same(bars, SHORT)
 
 
+def test_a_column_that_only_sounds_like_a_time_is_none(tmp_path):
+    with pytest.raises(CampaignError, match=r"no date-time column or index \(found: .*\); add the bars' opening times as column"):
+        read_bars(write_symbol(tmp_path, "AAA", as_column(SHORT, numbers(SHORT, "s"), "sentiment")))
+
+
+def test_rows_without_a_time_are_removed(tmp_path):
+    for unit, dtype in (("ms", "Int64"), ("ms", "float64"), ("s", "datetime64[s]")):
+        values = pd.Series(numbers(SHORT, unit)).astype(dtype)
+        values[[3, 7]] = None
+        bars, refusals = follow(tmp_path, as_column(SHORT, values))
+        assert "2 empty" in refusals[0]
+        assert_same(bars, SHORT.drop(SHORT.index[[3, 7]]))
+
+
 def test_numbers_that_are_no_times_are_not_converted(tmp_path):
     with pytest.raises(CampaignError, match=r"0 to 598, which in no unit are dates from 1971 to now\); write the bars' opening"):
         read_bars(write_symbol(tmp_path, "AAA", as_column(SHORT, np.arange(300) * 2)))
@@ -526,6 +540,7 @@ UNFINISHED = {
     "minute": (SHORT, "23min"),
     "microseconds": (SHORT, "1421.417123s"),
     "New York": (sessions("America/New_York", clock(9, 15, 30), 30), "30min"),
+    "the next morning": (sessions("America/New_York", clock(9, 15, 30), 30), "18h 17min 12s"),
     "short first bars": (sessions("America/New_York", ["09:30", *clock(10, 15)], 30), "12min"),
     "at half": (SHORT.set_axis(SHORT.index + pd.Timedelta("30min")), "30min"),
 }
