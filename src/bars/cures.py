@@ -43,7 +43,15 @@ class TimeColumn:
 
     @property
     def code(self) -> str:
-        """Write it as Python."""
+        """Write it as Python; dates of Arrow as pandas' own, which have all methods."""
+        return f"pd.DatetimeIndex({self._place_code})" if self._is_arrow else self._place_code
+
+    @property
+    def _is_arrow(self) -> bool:
+        return self.is_date_time and isinstance(self.values.dtype, pd.ArrowDtype)
+
+    @property
+    def _place_code(self) -> str:
         if self.level is None:
             return f"frame[{quote(self.name)}]"
         return "frame.index" if self.levels == 1 else f"frame.index.get_level_values({self.level})"
@@ -51,11 +59,11 @@ class TimeColumn:
     @property
     def dt(self) -> str:
         """Return what stands before a method for dates."""
-        return ".dt" if self.level is None else ""
+        return ".dt" if self.level is None and not self._is_arrow else ""
 
     def replace(self, code: str) -> str:
         """Write the statement that replaces the times."""
-        return f"{self.code if self.level is None else 'frame.index'} = {code}"
+        return f"{self._place_code if self.level is None else 'frame.index'} = {code}"
 
     def call(self, method: str) -> str:
         """Write the statement that replaces the times by what a method for dates makes of them."""

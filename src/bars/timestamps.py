@@ -132,6 +132,8 @@ def _describe_no_times(columns: Sequence[TimeColumn], levels: Sequence[TimeColum
         return "the file has no rows; remove the symbol or write its bars"
     if pd.api.types.is_numeric_dtype(values.dtype) and values.dtype.kind in "iuf":
         return f"{head}, {values.iloc[0]} to {values.iloc[-1]}, {_explain_numbers(chosen, values, '{times}')}"
+    if isinstance(values.dtype, pd.PeriodDtype):
+        return f"{head}); convert it: {_assign(chosen, f'{chosen.code}{chosen.dt}.to_timestamp()')}"
     return f"{head}, such as {shorten(repr(values.iloc[0]), 40)}); convert it: {_conversion(chosen, '{times}')}"
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bars.reading import Bars, read_bars
+import simulate_market
+from bars.reading import Bars, bars_from_frame, read_bars
 from core.errors import CampaignError
 from scaffold import make_frame, write_symbol
 
@@ -62,7 +63,7 @@ def as_column(frame: pd.DataFrame, values: object, name: str = "timestamp") -> p
 
 @pytest.mark.parametrize("unit", UNIT_COUNTS)
 @pytest.mark.parametrize("name", ["timestamp", "open_time", "time", "index"])
-@pytest.mark.parametrize("dtype", ["int64", "float64", "Int64", "str"])
+@pytest.mark.parametrize("dtype", ["int64", "float64", "Int64", "str", "int64[pyarrow]", "string[pyarrow]"])
 def test_numbers_are_converted_by_the_unit_that_is_named(tmp_path, unit, name, dtype):
     values = pd.Series(numbers(SHORT, unit)).astype(dtype)
     frame = as_column(SHORT, values, name) if name != "index" else SHORT.set_axis(pd.Index(values))
@@ -415,6 +416,34 @@ def test_times_as_text_are_found_under_other_names(tmp_path, name):
     assert_same(bars, SHORT)
 
 
+@pytest.mark.parametrize("place", ["column", "index"])
+def test_periods_are_converted(tmp_path, place):
+    periods = SHORT.index.tz_localize(None).to_period("h")
+    frame = SHORT.set_axis(periods.rename("timestamp")) if place == "index" else as_column(SHORT, periods)
+    bars, (refusal,) = follow(tmp_path, frame)
+    assert "holds period[h])" in refusal
+    assert_same(bars, SHORT)
+
+
+@pytest.mark.parametrize("place", ["column", "index"])
+def test_cures_hold_for_dates_of_arrow(tmp_path, place):
+    def write(frame: pd.DataFrame) -> pd.DataFrame:
+        written = frame.reset_index(names="Date").convert_dtypes(dtype_backend="pyarrow")
+        return written if place == "column" else written.set_index("Date")
+
+    wrong = SHORT.set_axis(pd.to_datetime(numbers(SHORT, "us"), unit="ms"))
+    copies = pd.concat([SHORT[:50], SHORT[45:]]).sort_index(kind="stable")
+    late = SHORT.set_axis(SHORT.index + pd.Timedelta("3599.999s"))
+    half = pd.concat([SHORT, SHORT[-1:].set_axis(SHORT.index[-1:] + pd.Timedelta("5min"))])
+    for frame in (wrong, copies, late, half, SHORT[::-1]):
+        bars, refusals = follow(tmp_path, write(frame))
+        assert len(refusals) == 1
+        assert_same(bars, SHORT)
+    local = YEAR.set_axis(YEAR.index.tz_convert("Europe/Berlin").tz_localize(None))
+    bars, _ = follow_in_zone(tmp_path, write(local), "Europe/Berlin")
+    assert_same(bars, YEAR)
+
+
 # --- the grid -------------------------------------------------------------------------------------------------------
 
 
@@ -661,3 +690,20 @@ def test_numbers_as_text_are_converted(tmp_path, case):
     bars, refusals = follow(tmp_path, texts)
     assert "column Open holds str, not numbers; convert it: " in refusals[0]
     assert_same(bars, texts.map(lambda text: float(text.replace(",", "").replace("$", ""))))
+
+
+# --- bars that are right --------------------------------------------------------------------------------------------
+
+
+def test_real_bars_are_read_to_the_last_bit(real_bars):
+    for path in sorted(real_bars.glob("*/1Hour/data.parquet")):
+        assert_same(read_bars(path), pd.read_parquet(path))
+
+
+@pytest.mark.parametrize("start", ["1970-01-01", "2022-01-03", "2099-12-31"])
+def test_the_simulated_market_is_read_to_the_last_bit(tmp_path, start):
+    market = dict(simulate_market.simulate(seed=7, assets=2, bars=2000, start=start, signal=0.3))
+    (tmp_path / "SIMULATED.json").touch()
+    for symbol, frame in market.items():
+        assert_same(read_bars(write_symbol(tmp_path, symbol, frame)), frame)
+        assert_same(bars_from_frame(frame, simulated=True), frame)
