@@ -199,12 +199,13 @@ def test_bars_of_any_times_and_units(place, capsys, frames):
     """Accepted times are right, at once or after the cures were followed; else the bars are refused in one line."""
     frame, written = frames
     path = place / "bars/AAA/1Hour/data.parquet"
-    for _ in range(6):
+    for cures in range(6):
         try:
             written.to_parquet(path)
         except pa.ArrowException:  # what cannot be written need not be read
             return
-        check_stage_survives(place, capsys)
+        if not cures:
+            check_stage_survives(place, capsys)
         try:
             bars = read_bars(path)
         except CampaignError as error:
