@@ -292,7 +292,6 @@ def reruns(edit: str) -> list[str]:
 def test_messages_that_troubleshooting_quotes_are_those_of_the_code_or_dvc():
     code = "".join(path.read_text() for path in [*SOURCE.rglob("*.py"), Path(dvc.exceptions.__file__)])
     quoted = re.findall(r'^- \*\*"(.*?)"', PAGES["docs/troubleshooting.md"], re.MULTILINE)
-    assert len(quoted) == 8
     assert len(quoted) >= 9
     for message in quoted:
         for part in message.removeprefix("this stage ").removesuffix(".py").split("…"):

@@ -98,8 +98,8 @@ class AssetRows:
     future_check: what later bars change, as they never should.
     first, last: opening times of the first and last bar read.
     durations: of windows and trades.
-    findings: what a user should know of the bars.
     hidden_columns: columns of the file that have the name of a computed feature, which is used.
+    findings: what a user should know of the bars.
     """
 
     timestamps: np.ndarray
@@ -118,8 +118,8 @@ class AssetRows:
     first: np.datetime64
     last: np.datetime64
     durations: Durations
+    hidden_columns: tuple[str, ...]
     findings: tuple[Finding, ...] = ()
-    hidden_columns: tuple[str, ...] = ()
 
 
 class Cuts(NamedTuple):
