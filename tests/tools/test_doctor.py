@@ -29,7 +29,8 @@ def heads(out: str) -> list[str]:
     return [line for line in out.splitlines() if line.startswith(("to mend: ", "warning: "))]
 
 
-def test_it_lists_what_is_there_and_what_would_be_refused(desk, capsys):
+def test_it_lists_what_is_there_and_what_would_be_refused(desk, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     frame = make_frame(900, seed=1, volatility=0.015)
     frame.iloc[5:8, frame.columns.get_loc("Volume")] = 0
     frame.iloc[600, frame.columns.get_indexer(["High", "Close"])] *= 100  # a wrong tick
