@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bars.cures import TimeColumn, describe_unfinished, format_step, refuse_rows
-from bars.local_times import zone_of_missing_hours, zone_of_repeats, zone_of_sessions
+from bars.local_times import zone_of_foreign_sessions, zone_of_missing_hours, zone_of_repeats, zone_of_sessions
 from core.errors import CampaignError
 
 COPIES = "duplicate timestamps"
@@ -62,6 +62,8 @@ def _check_zone(timestamps: np.ndarray, column: TimeColumn) -> None:
         found = "the hour that the clocks skip in spring is missing"
     elif zone := zone_of_sessions(timestamps):
         found = "sessions open at the same hour in summer and winter"
+    elif zone := zone_of_foreign_sessions(timestamps):
+        found = "sessions move with the clocks of two zones"
     else:
         return
     as_utc = column.call('tz_localize("UTC")')

@@ -23,6 +23,8 @@ ZONES = (  # one for each calendar of clock changes, by the number of their mark
 MAX_CHANCE = 0.01  # that missing hours lie at the clock changes of one of the zones by accident
 MIN_OPENINGS = 20  # of sessions in summer and in winter, to tell whether they move
 MIN_SHARE = 0.8  # of the openings that are at the usual time of day
+MIN_FOREIGN_OPENINGS = 200  # of sessions, so that the weeks are there in which only one of two zones has summer time
+MIN_FOREIGN_SHARE = 0.98  # of the openings that are at one time of day in a market's own zone
 NIGHT = 6 * 3600  # seconds; a longer step separates sessions
 HOUR = 3600
 
@@ -100,11 +102,39 @@ def zone_of_sessions(times: np.ndarray) -> str | None:
     return None
 
 
+def zone_of_foreign_sessions(times: np.ndarray) -> str | None:
+    """Find a zone from which sessions open at one local time of another zone, as they do from UTC in none.
+
+    So is a market of New York in the time of Berlin: their clocks change in different weeks.
+
+    Args:
+        times: datetime64[s] (N,), local or UTC, increasing.
+    """
+    openings = times[1:][np.diff(times).astype(np.int64) > NIGHT]
+    if len(openings) < MIN_FOREIGN_OPENINGS or any(_is_one_time(openings, market) for market in ("UTC", *ZONES)):
+        return None
+    for zone in ZONES:
+        utc = _to_utc(openings, zone)
+        if any(_is_one_time(utc, market) for market in ZONES):
+            return zone
+    return None
+
+
+def _is_one_time(utc: np.ndarray, zone: str) -> bool:
+    """Tell whether times in UTC are one time of the day in `zone`, but for a few."""
+    local = pd.DatetimeIndex(utc).tz_localize("UTC").tz_convert(zone).tz_localize(None)
+    _, counts = np.unique(local.values.astype("datetime64[s]").astype(np.int64) % 86400, return_counts=True)
+    return bool(counts.max() >= MIN_FOREIGN_SHARE * len(utc))
+
+
+def _to_utc(local: np.ndarray, zone: str) -> np.ndarray:
+    times = pd.DatetimeIndex(local)
+    return times.tz_localize(zone, ambiguous=np.ones(len(times), bool), nonexistent="shift_forward").tz_convert(None).values
+
+
 def _opening_all_year(openings: np.ndarray, zone: str) -> int | None:
     """Return the usual second of the day at which sessions open, None where summer and winter of the zone differ in it."""
-    local = pd.DatetimeIndex(openings)
-    utc = local.tz_localize(zone, ambiguous=np.ones(len(local), bool), nonexistent="shift_forward").tz_convert("UTC")
-    offset = (local - utc.tz_localize(None)).total_seconds().to_numpy()
+    offset = (openings - _to_utc(openings, zone)).astype("timedelta64[s]").astype(np.int64)
     is_summer = offset > offset.min()
     usual = {_usual_second(openings[rows]) for rows in (is_summer, ~is_summer)}
     return usual.pop() if len(usual) == 1 else None

@@ -281,6 +281,23 @@ def test_local_times_are_recognised_by_sessions_that_never_move(tmp_path, case):
 
 
 @pytest.mark.parametrize(
+    ("zone", "market"),
+    [
+        ("Europe/Berlin", "New York at half"),
+        ("Europe/London", "New York"),
+        ("America/New_York", "London"),
+        ("America/New_York", "Xetra"),
+        ("Australia/Sydney", "New York"),
+    ],
+)
+def test_local_times_of_another_zone_than_the_markets_are_recognised(tmp_path, zone, market):
+    frame = sessions(*DAYS[market], days=500)
+    bars, message = follow_in_zone(tmp_path, frame.set_axis(frame.index.tz_convert(zone).tz_localize(None)), zone)
+    assert "local times without a zone: sessions move with the clocks of two zones, as in " in message
+    assert_same(bars, frame)
+
+
+@pytest.mark.parametrize(
     ("zone", "times"),
     [
         ("Asia/Tokyo", ["09:00", "10:00", "11:00", "12:30", "13:30", "14:30"]),
