@@ -53,7 +53,7 @@ def _refuse_repeats(differs: np.ndarray, timestamps: np.ndarray, column: TimeCol
     assert zone is not None
     kind = "without a zone" if column.is_naive else "taken for UTC"
     what = f"the hour of the clock change comes twice, as in local time {kind},"
-    refuse_rows(differs, timestamps, what, f"give it its zone, for example: {column.localize(zone)}")
+    refuse_rows(differs, timestamps, what, f"give them their own zone, for example: {column.localize(zone)}")
 
 
 def _check_zone(timestamps: np.ndarray, column: TimeColumn) -> None:
@@ -68,8 +68,8 @@ def _check_zone(timestamps: np.ndarray, column: TimeColumn) -> None:
         return
     as_utc = column.call('tz_localize("UTC")')
     raise CampaignError(
-        f"local times without a zone: {found}, as in {zone}; give them their zone, for example: {column.localize(zone)}; "
-        f"where they are UTC, say so: {as_utc}"
+        f"local times without a zone: {found}, as in {zone} and others; give them their own, for example: "
+        f"{column.localize(zone)}; where they are UTC, say so: {as_utc}"
     )
 
 

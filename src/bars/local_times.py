@@ -105,26 +105,31 @@ def zone_of_sessions(times: np.ndarray) -> str | None:
 def zone_of_foreign_sessions(times: np.ndarray) -> str | None:
     """Find a zone from which sessions open at one local time of another zone, as they do from UTC in none.
 
-    So is a market of New York in the time of Berlin: their clocks change in different weeks.
+    So is a market of New York in the time of Berlin: their clocks change in different weeks. Zones of the same changes are told
+    apart by the hours of `SESSIONS`, where the market keeps them.
 
     Args:
         times: datetime64[s] (N,), local or UTC, increasing.
     """
     openings = times[1:][np.diff(times).astype(np.int64) > NIGHT]
-    if len(openings) < MIN_FOREIGN_OPENINGS or any(_is_one_time(openings, market) for market in ("UTC", *ZONES)):
+    if len(openings) < MIN_FOREIGN_OPENINGS or any(_one_second(openings, market) is not None for market in ("UTC", *ZONES)):
         return None
+    usual = {(session.zone, second) for session in SESSIONS for second in session.openings}
+    fitting: list[str] = []
     for zone in ZONES:
         utc = _to_utc(openings, zone)
-        if any(_is_one_time(utc, market) for market in ZONES):
+        seconds = [(market, _one_second(utc, market)) for market in ZONES]
+        if not usual.isdisjoint(seconds):
             return zone
-    return None
+        fitting += [zone] if any(second is not None for _, second in seconds) else []
+    return fitting[0] if fitting else None
 
 
-def _is_one_time(utc: np.ndarray, zone: str) -> bool:
-    """Tell whether times in UTC are one time of the day in `zone`, but for a few."""
+def _one_second(utc: np.ndarray, zone: str) -> int | None:
+    """Return the one second of the day that times in UTC are in `zone`, but for a few; None where they are at several."""
     local = pd.DatetimeIndex(utc).tz_localize("UTC").tz_convert(zone).tz_localize(None)
-    _, counts = np.unique(local.values.astype("datetime64[s]").astype(np.int64) % 86400, return_counts=True)
-    return bool(counts.max() >= MIN_FOREIGN_SHARE * len(utc))
+    seconds, counts = np.unique(local.values.astype("datetime64[s]").astype(np.int64) % 86400, return_counts=True)
+    return int(seconds[counts.argmax()]) if counts.max() >= MIN_FOREIGN_SHARE * len(utc) else None
 
 
 def _to_utc(local: np.ndarray, zone: str) -> np.ndarray:
