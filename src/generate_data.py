@@ -18,10 +18,10 @@ from typing import Any
 
 import joblib
 import numpy as np
-from bars.durations import measure_durations
 from pydantic import Field, field_validator, model_validator
 from sklearn.preprocessing import StandardScaler
 
+from bars.durations import measure_durations
 from bars.features import extra_columns
 from bars.findings import summarise_findings
 from bars.leak_audit import leak_audit
