@@ -17,6 +17,7 @@ hypothesis.settings.load_profile("reproducible")
 avoid_unusable_amx()
 torch.set_num_threads(1)  # as in the project's processes; two threads that wait for each other beside another test take minutes
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what it starts in the background ignore Ctrl-C
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and nohup the end of the terminal
 os.environ.pop("CAMPAIGN_CUDA_GRAPH", None)
 os.environ["CAMPAIGN_TRACKING"] = "off"  # but where it is the matter
 

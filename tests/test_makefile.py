@@ -85,7 +85,7 @@ def test_a_root_of_bars_can_have_spaces_and_quotes(project):
 
 
 def test_help_lists_every_target():
-    printed = subprocess.check_output(["make", "help"], cwd=PROJECT, text=True)
+    printed = subprocess.check_output(["make", "--no-print-directory", "help"], cwd=PROJECT, text=True)
     (phony,) = re.findall(r"^\.PHONY: (.*)$", (PROJECT / "Makefile").read_text().replace("\\\n", ""), re.MULTILINE)
     assert {line.split()[1] for line in printed.splitlines()} == set(phony.split()) - {"audit"}
 

@@ -26,7 +26,6 @@ from core.pipeline import parse_generated_yaml, read_stages
 from report import committed
 from report.committed import git
 from tools.consistency import describe_leftovers, find_leftovers
-from watch.mlflow_writer import directory_md5
 
 LOCK = Path("dvc.lock")
 DIRECTORY_PREFIX = "campaign-verify-"  # of the temporary directories
@@ -71,13 +70,7 @@ def is_finished(stages: Stages) -> bool:
     made, compared = hash_outs(stages), Path(committed.COMPARED)
     if not compared.is_file() or made.get(str(compared)) != hashlib.md5(compared.read_bytes()).hexdigest():
         return False
-
-    def present(dep: str) -> str | None:
-        """Hash a dep as it is now; None for one that no stage leaves."""
-        holds_outs = any(out.startswith(f"{dep}/") for out in made)  # such as models
-        return directory_md5(Path(dep)) if holds_outs else made.get(dep)
-
-    return all(present(dep["path"]) in (None, dep["md5"]) for dep in stages["compare"]["deps"])
+    return all(made.get(dep["path"], dep["md5"]) == dep["md5"] for dep in stages["compare"]["deps"])
 
 
 def differing_keys(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

@@ -108,6 +108,6 @@ def test_an_edit_of_forward_is_seen_by_evaluate_and_a_removed_architecture_is_na
     (cure,) = re.findall(r"rm -r [\w./ ]+", said)
     assert cure.split()[2:] == ["metrics/train/tcn.json", "models/tcn"]
     campaign.run(cure)
-    assert campaign.repro() == ["evaluate", "compare"]
+    assert campaign.repro()[-1] == "compare", "evaluate's results without it are in DVC's run cache"
     assert not (campaign.directory / "metrics/test/tcn.json").exists()
     assert "TCN" not in campaign.run("python src/campaign.py leaderboard").stdout

@@ -227,7 +227,7 @@ def test_checkpoints_belong_to_their_settings_code_and_data(trained, copy):
     assert "goes on" not in said
     (copy / "params.yaml").write_text(params)
 
-    script = copy / "src/core/loss.py"
+    script = copy / "src/learn/loss.py"
     source = script.read_text()
     script.write_text(source + "# other code\n")
     with start(copy, "mlp") as process:
