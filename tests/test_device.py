@@ -17,6 +17,7 @@ from scaffold import PROJECT
 
 STAND_IN = Path(__file__).parent / "cuda_stand_in"
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ on PATH to build the stand-in of a device with"),
     pytest.mark.skipif(
         torch.backends.cuda.is_built(), reason="this PyTorch has the real device's code, which would be in the way"

@@ -195,6 +195,7 @@ def odd_times(draw: st.DrawFn) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 @examples(250)
 @given(frames=odd_times())
+@pytest.mark.slow
 def test_bars_of_any_times_and_units(place, capsys, frames):
     """Accepted times are right, at once or after the cures were followed; else the bars are refused in one line."""
     frame, written = frames
@@ -229,6 +230,7 @@ def test_bars_of_any_times_and_units(place, capsys, frames):
 
 @examples(150)
 @given(content=mutated((PROJECT / "params.yaml").read_bytes()))
+@pytest.mark.slow
 def test_parameters_of_any_bytes(place, capsys, content):
     (place / "params.yaml").write_bytes(content.replace(b"data/simulated", b"bars"))
     check_stage_survives(place, capsys)

@@ -311,6 +311,7 @@ def test_markets_without_clock_changes_are_taken_in_utc(tmp_path, zone, times):
     assert_same(read_bars(write_symbol(tmp_path, "AAA", frame.tz_localize(None))), frame)
 
 
+@pytest.mark.slow
 def test_real_bars_without_a_zone_are_taken_for_utc_and_refused_in_local_time(tmp_path, real_bars):
     for symbol in sorted(path.name for path in real_bars.iterdir() if path.is_dir()):
         frame = pd.read_parquet(real_bars / symbol / "1Hour/data.parquet")

@@ -374,6 +374,7 @@ def trained_twice() -> list[dict[tuple[str, str], str]]:
 
 @pytest.mark.parametrize("build", [mlp, lstm, gru, cnn_lstm])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.slow
 def test_two_processes_train_the_same_bytes(trained_twice, build, precision):
     skip_unless_trained(build, precision)
     one, other = (trained[build.__name__, precision] for trained in trained_twice)
@@ -442,6 +443,7 @@ print(sum(taken[20:]))
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep what is freed")
+@pytest.mark.slow
 def test_a_step_finds_the_memory_that_the_one_before_freed():
     """Pages of memory that a process takes for an array of 96 MB, again and again: without it all of them each time."""
     kept, returned = (

@@ -212,6 +212,7 @@ def test_json_without_a_usable_symbol_has_no_cuts(desk, capsys):
     assert (found["symbols"], found["cuts"], len(found["refused"])) == ([], None, 1)
 
 
+@pytest.mark.slow
 def test_real_bars_have_nothing_to_mend_once_their_splits_are_adjusted_for(real_bars, desk, capsys):
     assert refusal(lambda: doctor.main(real_bars)).startswith("stage: split not adjusted for: AAPL, BAC, VXX under ")
     raw = capsys.readouterr().out

@@ -1057,6 +1057,7 @@ def test_what_is_imported_is_listed_by_bars(desk, capsys):
 # --- real bars ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_all_real_bars_exported_to_two_shapes_come_back(real_bars):
     """As one CSV of all in milliseconds, and as a feather file each in local time."""
     symbols = find_symbols(real_bars)
