@@ -1,115 +1,123 @@
-"""Hold each architecture against fixed thresholds: some decide whether it is worth a search, the others inform."""
+"""Hold each network against what a careful owner would ask: two questions decide on a search, the others inform."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+
+from judge.family import Answer
 
 
 @dataclasses.dataclass(frozen=True)
 class Gate:
-    """What one gate found on one architecture.
+    """What one gate found on one network.
 
     gate: what it asks for. passed: whether it got it.
-    value, threshold: a figure, the seeds concerned, or None where it is unknown.
-    decides: whether failing sets the architecture aside. percent: whether its figures are written as percentages.
+    value, threshold: figures or texts; None where one is unknown.
+    decides: whether failing it means no search. percent: whether figures are written as percentages.
+    p_value: of the value being above the threshold by chance, corrected for the number of models asked; None of a gate without.
     """
 
     gate: str
     passed: bool
-    value: float | list[int] | None
-    threshold: float | list[int] | None
+    value: float | str | None
+    threshold: float | str | None
     decides: bool = False
     percent: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Rival:
-    """A reference on test: its label, its F1, and whether the architecture beats it beyond chance."""
-
-    label: str
-    test_f1: float
-    is_beaten: bool
+    p_value: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """What is known of one architecture; each F1 is a mean over seeds.
+    """What is known of one network; each F1 is a mean over seeds.
 
-    train_f1, val_f1, test_f1: F1 by split.
-    val_floors: what val_f1 has to exceed, by name; `find_floors` makes them.
-    val_f1_spread: standard deviation of validation F1 over seeds; None of a single seed.
-    unconverged_seeds: those that trained to the last epoch without stopping early.
-    test_hit_rate, break_even_hit_rate: shares of its trades on test; None without a trade, or where all or none hit.
-    test_return: total on test after costs, share of the capital. is_profitable: whether it is above zero beyond chance.
+    train_f1, val_f1: at the threshold that is best on each. cross_fitted_f1: of validation.
+    shifted_f1: the best F1 on validation labels of other times. epoch_spread: see `spread_near_best`.
+    seeds, unconverged: number of seeds, and of those that trained to the last epoch without stopping early.
+    above_reference: on validation. on_test: whether it exceeds the same reference on test.
+    direction: AUC less 0.5; None where test has no winner of one kind.
+    hit_rate, break_even: of its trades on test at money's threshold, as text or share; None without a trade.
+    hits_enough: whether the hit rate exceeds break-even beyond chance. returned: whether its daily return exceeds zero; None
+    without a trade.
     """
 
     train_f1: float
     val_f1: float
+    cross_fitted_f1: float
+    shifted_f1: float
+    epoch_spread: float
+    seeds: int
+    unconverged: int
+    above_reference: Answer
+    on_test: Answer
     test_f1: float
-    val_floors: Mapping[str, float]
-    val_f1_spread: float | None
-    unconverged_seeds: list[int]
-    test_hit_rate: float | None
-    break_even_hit_rate: float | None
-    test_return: float
-    is_profitable: bool
+    direction: Answer | None
+    hit_rate: float | None
+    break_even: float | str | None
+    hits_enough: bool
+    total_return: float
+    returned: Answer | None
 
 
-def find_floors(
-    minimum: float, shift_test_f1: float, reference_f1: Mapping[str, float], labels: Mapping[str, str]
-) -> dict[str, float]:
-    """List by name what the validation F1 of an architecture has to exceed to be worth a search.
-
-    Args:
-        minimum: as set by the user.
-        shift_test_f1: the best F1 that its scores reach on labels of other times.
-        reference_f1: validation F1 by reference.
-        labels: name for people by reference.
-    """
-    best = max(reference_f1, key=lambda name: reference_f1[name])
-    return {
-        "the minimum": minimum,
-        "always-positive": reference_f1["always_positive"],
-        f"{labels[best]}, the best reference": reference_f1[best],
-        "the best F1 of the shift test": shift_test_f1,
-    }
-
-
-def check_gates(evidence: Evidence, rivals: Sequence[Rival], *, max_train_val_gap: float, max_seed_spread: float) -> list[Gate]:
-    """Hold one architecture against every gate.
+def check_gates(
+    evidence: Evidence,
+    reference: str,
+    *,
+    minimum: float,
+    max_train_val_gap: float,
+    max_epoch_spread: float,
+) -> list[Gate]:
+    """Hold one network against every gate.
 
     Args:
-        rivals: the references, which it should beat.
+        reference: label of the best reference on validation.
+        minimum: cross-fitted validation F1 has to exceed it.
         max_train_val_gap: train F1 less validation F1 has to stay below it.
-        max_seed_spread: the most that validation F1 may spread over seeds.
+        max_epoch_spread: validation F1 may spread by so much over the epochs near the best one.
     """
-    val_f1, spread = evidence.val_f1, evidence.val_f1_spread
-    hit_rate, break_even = evidence.test_hit_rate, evidence.break_even_hit_rate
-    gap = evidence.train_f1 - val_f1
-    stable = spread is not None and spread <= max_seed_spread  # one seed says nothing of others
-    pays = hit_rate is not None and break_even is not None and hit_rate > break_even
+    f1, above, on_test = evidence.cross_fitted_f1, evidence.above_reference, evidence.on_test
+    gap, converged = evidence.train_f1 - evidence.val_f1, evidence.seeds - evidence.unconverged
+    direction, returned = evidence.direction, evidence.returned
     return [
-        *(
-            Gate(f"validation F1 above {name}", val_f1 > floor, val_f1, floor, decides=True)
-            for name, floor in evidence.val_floors.items()
-        ),
+        Gate("above the minimum", f1 > minimum, f1, minimum, decides=True),
         Gate(
-            "converged: seeds that did not stop early",
-            not evidence.unconverged_seeds,
-            evidence.unconverged_seeds,
-            [],
+            f"above {reference}, beyond chance",
+            above.is_clear,
+            f1,
+            f1 - above.difference,
+            decides=True,
+            p_value=above.p_value,
         ),
-        Gate("stable: spread of validation F1 over seeds", stable, spread, max_seed_spread),
-        Gate("train-validation F1 gap", gap < max_train_val_gap, gap, max_train_val_gap),
-        Gate("test hit rate above break-even", pays, hit_rate, break_even, percent=True),
-        Gate(
-            "test return after costs above zero, beyond chance",
-            evidence.is_profitable,
-            evidence.test_return,
-            0.0,
-            percent=True,
-        ),
-        *(
-            Gate(f"beats {rival.label} on test, beyond chance", rival.is_beaten, evidence.test_f1, rival.test_f1)
-            for rival in rivals
-        ),
-    ]
+        Gate("knows when: validation F1 above that on shifted labels", evidence.val_f1 > evidence.shifted_f1, evidence.val_f1,
+             evidence.shifted_f1),
+        Gate("converged: seeds that stopped early", not evidence.unconverged, f"{converged} of {evidence.seeds}", "all"),
+        Gate("stable: spread of validation F1 near the best epoch", evidence.epoch_spread <= max_epoch_spread,
+             evidence.epoch_spread, max_epoch_spread),
+        Gate("train F1 less validation F1", gap < max_train_val_gap, gap, max_train_val_gap),
+        Gate(f"above {reference} on test, beyond chance", on_test.is_clear and on_test.difference > 0, evidence.test_f1,
+             evidence.test_f1 - on_test.difference, p_value=on_test.p_value),
+        Gate("knows where to: direction AUC above 0.5, beyond chance",
+             direction is not None and direction.is_clear and direction.difference > 0,
+             None if direction is None else direction.difference + 0.5, 0.5,
+             p_value=None if direction is None else direction.p_value),
+        Gate("hit rate above break-even, beyond chance", evidence.hits_enough, evidence.hit_rate, evidence.break_even,
+             percent=True),
+        Gate("return after costs above zero, beyond chance", returned is not None and returned.is_clear,
+             None if returned is None else evidence.total_return, 0.0, percent=True,
+             p_value=None if returned is None else returned.p_value),
+    ]  # fmt: skip
+
+
+NEIGHBOURS = 2  # epochs before and after the best one that `spread_near_best` looks at
+
+
+def spread_near_best(val_f1: Sequence[float], best_epoch: int) -> float:
+    """Return the standard deviation of validation F1 over the best epoch of one seed and its neighbours.
+
+    The best epochs of several seeds are close in F1 even where each is a lucky peak; the epochs beside them are not.
+
+    Args:
+        val_f1: of each epoch, the first one first.
+        best_epoch: number from 1.
+    """
+    near = val_f1[max(0, best_epoch - 1 - NEIGHBOURS) : best_epoch + NEIGHBOURS]
+    mean = sum(near) / len(near)
+    return (sum((f1 - mean) ** 2 for f1 in near) / max(len(near) - 1, 1)) ** 0.5

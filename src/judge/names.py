@@ -11,6 +11,7 @@ REFERENCES = {
     "prior": "asset prior",
     "always_positive": "always positive",
 }
+CHANCE = ("always_positive", "prior")  # that know nothing of the bars; each model is asked whether it exceeds them
 NO_CURVE = ("prior", "always_positive")  # their scores are constant for an asset: too few points for a curve
 
 # The first six are Okabe and Ito's. Each further one is as far as possible from those before it, also for readers with red-green

@@ -1,58 +1,82 @@
-"""Recommend which architectures to search, from validation alone, so that test stays unseen."""
+"""Recommend which networks to search, from validation alone, so that test stays unseen."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from judge.pairs import Pair, is_clear
+from judge.family import Answer
 
 
 @dataclasses.dataclass(frozen=True)
 class Recommendation:
-    """What to search, each list ordered by validation F1.
+    """What to search.
 
-    primary: the architecture to search first; None where none is shown to be worth a search.
-    secondary: those tied with it. set_aside: all others.
-    reasons: why, by architecture.
+    reference: the reference with the highest cross-fitted validation F1, which a network has to exceed.
+    primary: the network to search first; None where none is shown to be worth a search.
+    secondary: those worth a search that cannot be told from it, in their order.
+    order: all networks by cross-fitted validation F1, for whoever searches all the same.
+    reasons: why, by network.
     """
 
+    reference: str
     primary: str | None
     secondary: list[str]
-    set_aside: list[str]
+    order: list[str]
     reasons: dict[str, str]
 
     @property
+    def worthy(self) -> list[str]:
+        """The networks to search, in their order."""
+        return [self.primary, *self.secondary] if self.primary else []
+
+    @property
     def best(self) -> str:
-        """The architecture with the highest validation F1 of those worth a search, or of all where none is."""
-        return self.primary or self.set_aside[0]
+        """The network with the highest F1 of those worth a search, or of all where none is."""
+        return self.primary or self.order[0]
+
+
+def best_reference(val_f1: Mapping[str, float]) -> str:
+    """Return the reference with the highest F1; of equals the first. `val_f1`: cross-fitted, by reference."""
+    return max(val_f1, key=lambda name: val_f1[name])
 
 
 def recommend(
     val_f1: Mapping[str, float],
-    floors: Mapping[str, Mapping[str, float]],
-    pairs: Sequence[Pair],
+    reference: str,
+    above_reference: Sequence[Answer],
+    between_networks: Sequence[Answer],
     labels: Mapping[str, str],
+    *,
+    minimum: float,
 ) -> Recommendation:
-    """Recommend what to search.
+    """Recommend the networks whose F1 exceeds the best reference's beyond chance, over the networks together.
 
     Args:
-        val_f1: validation F1 by architecture, mean over seeds.
-        floors: by architecture, what its validation F1 has to exceed to be worth a search, by name.
-        pairs: on validation.
-        labels: name for people by architecture.
+        val_f1: cross-fitted validation F1 by network, mean over seeds.
+        reference: the best one.
+        above_reference: whether each network exceeds it, one-sided.
+        between_networks: whether every two networks differ.
+        labels: names for people.
+        minimum: F1 that a network has to exceed, too.
     """
     order = sorted(val_f1, key=lambda name: -val_f1[name])
-    reasons = {}
-    for name in order:
-        if missed := [f"{floor} ({least:.3f})" for floor, least in floors[name].items() if val_f1[name] <= least]:
-            reasons[name] = f"validation F1 {val_f1[name]:.3f} is not above {' or '.join(missed)}"
-    worthy = [name for name in order if name not in reasons]
+    found = {answer.one: answer for answer in above_reference}
+    worthy = [name for name in order if found[name].is_clear and val_f1[name] > minimum]
+    reasons = {name: _reason(val_f1[name], found[name], labels[reference], minimum) for name in order}
     if not worthy:
-        return Recommendation(primary=None, secondary=[], set_aside=order, reasons=reasons)
+        return Recommendation(reference, None, [], order, reasons)
     primary, *others = worthy
-    reasons[primary] = f"highest validation F1, {val_f1[primary]:.3f}"
-    secondary = [name for name in others if not is_clear(pairs, primary, name)]
+    clear = {frozenset((answer.one, answer.other)) for answer in between_networks if answer.is_clear}
+    secondary = [name for name in others if frozenset((primary, name)) not in clear]
     for name in others:
-        below = f"{val_f1[primary] - val_f1[name]:.3f} below {labels[primary]} on validation"
-        reasons[name] = f"{below}, within chance: a tie" if name in secondary else f"{below}, beyond chance"
-    set_aside = [name for name in order if name != primary and name not in secondary]
-    return Recommendation(primary, secondary, set_aside, reasons)
+        relation = "cannot be told from" if name in secondary else "is beyond chance below"
+        reasons[name] += f"; {relation} {labels[primary]}"
+    return Recommendation(reference, primary, secondary, order, reasons)
+
+
+def _reason(f1: float, answer: Answer, reference: str, minimum: float) -> str:
+    above = f"{abs(answer.difference):.3f} {'above' if answer.difference >= 0 else 'below'} {reference} (p {answer.p_value:.3f})"
+    if f1 <= minimum:
+        return f"F1 {f1:.3f} is not above the minimum of {minimum:.3f}; {above}"
+    if answer.is_clear:
+        return f"F1 {f1:.3f}, {above}: beyond chance"
+    return f"F1 {f1:.3f}, {above}: {'within chance' if answer.difference > 0 else 'not better'}"

@@ -1,9 +1,12 @@
-"""Say in sentences what was found: who leads, what to search, what it would have returned, and whether to trade."""
+"""Say in sentences what was found: whether anything is worth a search or a trade, and what was learnt.
 
-from collections.abc import Iterable, Mapping
+A sentence states a difference, a gain or a loss only where chance does not explain it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from judge.pairs import Standing
+from judge.family import Answer
 from judge.recommendation import Recommendation
 
 
@@ -12,55 +15,104 @@ def listing(names: Iterable[str], labels: Mapping[str, str]) -> str:
     return ", ".join(labels[name] for name in names)
 
 
-def leader_sentence(standing: Standing, test_f1: Mapping[str, float], labels: Mapping[str, str]) -> str:
-    """Say who leads on test, and with whom it is tied; `test_f1`: mean over seeds of every model."""
-    first, f1 = labels[standing.first], test_f1[standing.first]
-    if standing.winner:
-        return f"{first} has the best test F1 ({f1:.3f}), beyond chance against every other model."
-    tied_with_all = len(standing.ties) == len(test_f1) - 1
-    others = "every other model" if tied_with_all else listing(standing.ties, labels)
-    return f"No winner: {first} leads on test (F1 {f1:.3f}), tied within chance with {others}."
+def first_sentence(worth_a_search: Sequence[str], worth_a_trade: Sequence[str], labels: Mapping[str, str]) -> str:
+    """Say whether anything is shown to be worth a search or a trade."""
+    search, trade = listing(worth_a_search, labels), listing(worth_a_trade, labels)
+    if not search and not trade:
+        return "No: nothing is shown to be worth a search or a trade."
+    if not search:
+        return f"Nothing is shown to be worth a search; worth a trade: {trade}."
+    if not trade:
+        return f"Worth a search: {search}. Nothing is shown to be worth a trade."
+    return f"Worth a search: {search}. Worth a trade: {trade}."
 
 
 def search_sentence(recommended: Recommendation, labels: Mapping[str, str]) -> str:
-    """Say what to search."""
-    best = labels[recommended.best]
+    """Say what to search, or in which order to search all the same."""
+    reference = labels[recommended.reference]
     if recommended.primary is None:
-        reason = recommended.reasons[recommended.best]
-        return f"No architecture is shown to be worth a search. The best, {best}: {reason}."
-    ties = "ties" if len(recommended.secondary) > 1 else "a tie"
-    then = f", then {listing(recommended.secondary, labels)} ({ties})" if recommended.secondary else ""
-    aside = f"; set aside {listing(recommended.set_aside, labels)}" if recommended.set_aside else ""
-    return f"Search {best} first{then}{aside}."
+        return (
+            f"No network is shown to be better than {reference}, the best reference on validation; if you search all the same, "
+            f"the order is {listing(recommended.order, labels)}."
+        )
+    then = f", then {listing(recommended.secondary, labels)}, which cannot be told from it" if recommended.secondary else ""
+    others = [name for name in recommended.order if name not in recommended.worthy]
+    rest = f"; not {listing(others, labels)}" if others else ""
+    better = f"beyond chance better than {reference}, the best reference on validation"
+    return f"Search {labels[recommended.primary]} first{then}{rest}: {better}."
 
 
-def money_sentence(label: str, money: Mapping[str, Any], confidence: float) -> str:
-    """Say what a model's trades on test would have made of the capital; `money`: its figures, means over seeds."""
+def test_sentence(
+    test_f1: Mapping[str, float], answers: Sequence[Answer], days: int, margin: float, labels: Mapping[str, str]
+) -> str:
+    """Say who has the highest F1 on test, and which models it is told apart from.
+
+    Args:
+        test_f1: mean over seeds of every model.
+        answers: to the questions asked on test.
+        days: of test.
+        margin: a difference of F1 below which models are as good as equal.
+    """
+    first = max(test_f1, key=lambda name: test_f1[name])
+    own = {
+        answer.other if answer.one == first else answer.one: answer for answer in answers if first in (answer.one, answer.other)
+    }
+    below = [name for name, answer in own.items() if answer.is_clear]
+    unclear = [name for name in own if name not in below]
+    text = f"On test {labels[first]} has the highest F1 ({test_f1[first]:.3f})"
+    if below:
+        text += f", beyond chance above {listing(below, labels)}"
+    if unclear:
+        detectable = max(own[name].detectable for name in unclear)
+        if detectable < margin:
+            text += f"; it ties with {listing(unclear, labels)}: a difference of {margin:.3f} would have shown"
+        else:
+            text += (
+                f"; {days} days cannot tell it from {listing(unclear, labels)}: only a difference of {detectable:.3f} would have "
+                "shown"
+            )
+    return text + "."
+
+
+def direction_sentence(answers: Sequence[Answer], confidence: float, labels: Mapping[str, str]) -> str:
+    """Say whether any model tells a rise from a fall; `answers`: direction AUC less 0.5, by model."""
+    if not answers:
+        return "Test has too few winners of one direction to say whether a model tells a rise from a fall."
+    up = [answer for answer in answers if answer.is_clear and answer.difference > 0]
+    down = [answer for answer in answers if answer.is_clear and answer.difference < 0]
+    if not up and not down:
+        low, high = (0.5 + end(answer.difference for answer in answers) for end in (min, max))
+        return (
+            "What was learnt is when prices move, not where to: no model tells a rise from a fall beyond chance (direction AUC "
+            f"{low:.2f} to {high:.2f}; 0.5 is a coin)."
+        )
+    parts = []
+    if up:
+        found = ", ".join(f"{labels[answer.one]} ({0.5 + answer.difference:.2f})" for answer in up)
+        parts.append(f"Rises are told from falls by {found}, as direction AUC on test")
+    if down:
+        found = ", ".join(f"{labels[answer.one]} ({0.5 + answer.difference:.2f})" for answer in down)
+        parts.append(f"{'falls' if up else 'Falls'} are scored above rises by {found}")
+    return "; ".join(parts) + f", beyond chance ({confidence:.0%} over all models); 0.5 is a coin."
+
+
+def money_sentence(label: str, money: Mapping[str, Any], confidence: float, buy_and_hold: float) -> str:
+    """Say what one model's trades on test made of the capital.
+
+    Args:
+        money: its figures at money's threshold, means over seeds.
+        buy_and_hold: total return of holding the same assets, after costs.
+    """
+    held = f"buy and hold of the same assets: {buy_and_hold:+.1%}"
     if not money["trades"]:
-        return f"{label} took no trade on test."
+        return f"{label} takes no trade on test: no threshold earned anything on validation ({held})."
     low, high = money["return_per_day_interval"]
-    within_chance = f" (the {confidence:.0%} interval of its daily return includes zero)" if low <= 0 <= high else ""
-    hits, break_even = "", money["break_even_hit_rate"]
-    if break_even is not None:
-        hits = f"; {money['hit_rate']:.1%} of them hit the profit barrier, and {break_even:.1%} would break even"
-    return (
-        f"On test {label} would have {made_or_lost(money['total_return_net'])} the capital after costs, in "
-        f"{money['trades']:,.0f} trades{within_chance}{hits}."
-    )
-
-
-def made_or_lost(total: float) -> str:
-    """Word a total return, a share of the capital; with constant stakes it can be less than −1."""
-    if total > 0:
-        return f"made {total:.1%} of"
-    return f"lost {-total:.1%} of" if total > -1 else "lost all of"
-
-
-def readiness_sentence(profitable: Iterable[str], labels: Mapping[str, str]) -> str:
-    """Say whether a network is ready to be traded; `profitable`: those with a return above zero beyond chance."""
-    if names := listing(profitable, labels):
-        return f"Test returns after costs above zero, beyond chance: {names}."
-    return "No network's test return after costs is above zero beyond chance: none is ready to be traded."
+    interval = f"{confidence:.0%} interval of its return a day {low:+.2%} to {high:+.2%}"
+    trades = f"{money['trades']:,.0f} trades of {label} on test"
+    if low <= 0 <= high:
+        return f"The {trades} show neither a gain nor a loss after costs ({interval}; {held})."
+    made = "made" if low > 0 else "lost"
+    return f"The {trades} {made} {abs(money['total_return_net']):.1%} of the capital after costs ({interval}; {held})."
 
 
 def training_differences(trained_with: Mapping[str, Mapping[str, str]], labels: Mapping[str, str]) -> list[str]:
