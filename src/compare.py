@@ -1,7 +1,7 @@
-"""Compare the models: ranking, gates, intervals, money, and what to search first.
+"""Compare the models: whether a network is worth a search, or any model a trade, and what was learnt.
 
-Models are chosen on validation and judged on test. A difference counts only when its interval, corrected for the number of
-pairs, excludes zero; otherwise it is a tie, and said so.
+Validation chooses, in two halves that judge each other's choices; test only reports. A difference counts only where chance does
+not explain it, over all questions of its kind together.
 """
 
 import sys
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from core.cross_fitting import halves
 from core.errors import CampaignError, format_value, print_stderr
 from core.files import read_array, read_json, write_csv, write_json, write_text
 from core.params import Settings, read_section
@@ -25,8 +26,9 @@ from core.pipeline import MODELS, read_labels
 from core.run import run
 from core.splits import DATA, SCORED_SPLITS, read_split
 from judge.comparison import Comparison, compare_models
-from judge.evaluation import EVALUATION, Evaluation, predictions_path, read_evaluation
-from judge.money import Trades
+from judge.evaluation import EVALUATION, Evaluation, half_predictions_path, predictions_path, read_evaluation
+from judge.figures import ModelScores
+from judge.money import Trades, costs_by_asset
 from judge.names import Roster
 from judge.train_record import TrainRecord
 from report import committed
@@ -48,9 +50,10 @@ class Compare(Settings):
     seed: int = Field(ge=0, le=2**63 - 1)
     block_days: int | None = Field(ge=1, le=365)
     confidence: float = Field(gt=0.5, le=0.9999)
+    margin: float = Field(ge=0, le=1)
     min_val_f1: float = Field(ge=0, le=1)
     max_train_val_gap: float = Field(ge=0, le=1)
-    max_seed_spread: float = Field(ge=0, le=1)
+    max_epoch_spread: float = Field(ge=0, le=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Inputs:
     """What the stages before left.
 
     metadata: of the data. evaluation: of every model. trained: by network.
-    trades: by split. scores: float64 (S, N) by split and model, a row a seed.
+    trades: by split. scores: by model. halves: int8 (N,), the half of each sample of validation.
     settings: sections of params.yaml that the networks were trained with, for the reports.
     learning: rows of plots/learning_curves.csv. curves: rows of plots/<kind>_curves.csv by kind; numbers are text.
     """
@@ -67,7 +70,8 @@ class Inputs:
     evaluation: Evaluation
     trained: dict[str, TrainRecord]
     trades: dict[str, Trades]
-    scores: dict[str, dict[str, np.ndarray]]
+    scores: dict[str, ModelScores]
+    halves: np.ndarray
     settings: dict[str, dict[str, Any]]
     learning: Rows
     curves: dict[str, Rows]
@@ -84,13 +88,17 @@ def load(roster: Roster) -> Inputs:
         raise CampaignError(f"{EVALUATION} lacks {', '.join(missing)}; measure again: dvc repro evaluate")
     records = {name: read_json(Path("metrics/train") / f"{name}.json") for name in roster.networks}
     check_seeds({name: evaluation.models[name].seeds for name in roster.networks})
-    columns = ("y", "returns", "held", "asset_ids", "timestamps")
+    metadata = read_json(DATA / "metadata.json")
+    columns = ("y", "mirrored", "returns", "held", "asset_ids", "timestamps")
+    arrays = {split: read_split(DATA, split, *columns) for split in SCORED_SPLITS}
+    costs = costs_by_asset(evaluation.cost_per_trade, metadata["assets"])
     return Inputs(
-        metadata=read_json(DATA / "metadata.json"),
+        metadata=metadata,
         evaluation=evaluation,
         trained={name: TrainRecord.from_json(record) for name, record in records.items()},
-        trades={split: Trades.of(read_split(DATA, split, *columns)) for split in SCORED_SPLITS},
-        scores={split: {name: read_array(predictions_path(name, split)) for name in roster.labels} for split in SCORED_SPLITS},
+        trades={split: Trades.of(part, costs) for split, part in arrays.items()},
+        scores={name: read_scores(name) for name in roster.labels},
+        halves=halves(arrays["val"]["y"], arrays["val"]["timestamps"], metadata["horizon"]),
         settings={
             "train": next(iter(records.values()))["settings"],
             **{name: record["architecture"] for name, record in records.items()},
@@ -101,6 +109,15 @@ def load(roster: Roster) -> Inputs:
             for row in read_csv(MODELS / name / "training_history.csv")
         ],
         curves={kind: read_csv(PLOTS / f"{kind}_curves.csv") for kind in CURVES},
+    )
+
+
+def read_scores(name: str) -> ModelScores:
+    """Read what evaluate scored with one model. Raises CampaignError where an array is missing or damaged."""
+    return ModelScores(
+        val=read_array(predictions_path(name, "val")),
+        val_halves=read_array(half_predictions_path(name)),
+        test=read_array(predictions_path(name, "test")),
     )
 
 
@@ -152,6 +169,7 @@ def main() -> None:
         inputs.evaluation,
         inputs.trained,
         inputs.trades,
+        inputs.halves,
         inputs.scores,
         simulated=inputs.metadata["simulated"],
         **settings.model_dump(),
