@@ -17,6 +17,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "src")]
 
+import numpy as np
 import torch
 from throughput import NETWORKS, SETTINGS, F, T, random_rows, synchronise
 
@@ -36,7 +37,8 @@ def train(name: str, seed: int, sizes: tuple[int, int], epochs: int, device: str
     splits = [Split.of(*random_rows(size), lookback=T, device=device) for size in sizes]
     torch.manual_seed(seed)
     precision = resolve_precision("auto", NETWORKS[name], F, T)
-    running = fit(NETWORKS[name](), *splits, seed=seed, precision=precision, **SETTINGS)
+    halves = np.zeros(len(splits[1]), np.int8)
+    running = fit(NETWORKS[name](), *splits, halves=halves, seed=seed, precision=precision, **SETTINGS)
     next(running)
     start.wait()
     taken = []

@@ -21,14 +21,14 @@ SECTIONS |= {name: [name] for name in ("evaluate", "compare")}
 
 COMPARES = ("calls", "comparison", "gates", "pairs", "recommendation", "seed_means", "train_record", "uncertainty", "verdict")
 SURPLUS = {  # files of the folders that a stage depends on and does not import: an edit of them runs it again all the same
-    "simulate_market": {"core/machine.py", "core/metrics.py", "core/png.py", "core/splits.py"},
-    "generate_data": {"core/metrics.py", "core/png.py", "core/splits.py"},
-    "fit_references": {"core/machine.py", "core/png.py"},
+    "simulate_market": {"core/cross_fitting.py", "core/machine.py", "core/metrics.py", "core/png.py", "core/splits.py"},
+    "generate_data": {"core/cross_fitting.py", "core/metrics.py", "core/png.py", "core/splits.py"},
+    "fit_references": {"core/cross_fitting.py", "core/machine.py", "core/png.py"},
     "evaluate": {  # the layers are imported by the networks' files, which `learn.architecture` finds by name
         *(f"judge/{name}.py" for name in COMPARES),
         *(f"learn/{name}.py" for name in ("gru", "layers", "train_stage", "trainings")),
     },
-    "compare": {"core/machine.py", "core/png.py"},
+    "compare": {"core/cross_fitting.py", "core/machine.py", "core/png.py"},
 }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from core.cross_fitting import HalfBest, best_f1_of_halves
 from core.errors import CampaignError
 from core.metrics import Ranking, f1_precision_recall, sigmoid
 from learn.cuda_graph import recorded
@@ -26,7 +27,8 @@ class Epoch:
 
     record: a row of the training history.
     state: what ``fit(state=...)`` needs to resume after it, tensors and plain values only: the model, the optimizer, the
-        scheduler, `history` (every record) and `best` (epoch, f1, threshold and weights of the best epoch so far).
+        scheduler, `history` (every record), `best` (epoch, f1, threshold and weights of the best epoch so far) and `half_best`
+        (of each half of validation epoch, f1 and the logits of all its samples, float32 (N,), as `HalfBest` has them).
     """
 
     record: dict[str, float]
@@ -38,6 +40,7 @@ def fit(
     train: Split,
     val: Split,
     *,
+    halves: np.ndarray,
     seed: int,
     epochs: int,
     batch_size: int,
@@ -60,6 +63,8 @@ def fit(
     drops the incomplete last batch.
 
     Args:
+        halves: int8 (N,), the half of each sample of `val`, see `core.cross_fitting.halves`. Only recorded: training does not
+            depend on it.
         precision: "float32", or "bfloat16" for autocast in the training step, with TF32 in a GPU's recurrent layers. Scoring
             is always float32.
         state: `Epoch.state` to resume after; None starts afresh.
@@ -74,11 +79,13 @@ def fit(
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", factor=lr_factor, patience=lr_patience)
     history: list[dict[str, float]] = []
     best: dict[str, Any] = {"epoch": 0, "f1": -1.0, "threshold": 0.5, "weights": {}}
+    half_best = [HalfBest(), HalfBest()]
     if state is not None:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         scheduler.load_state_dict(state["scheduler"])
         history, best = list(state["history"]), state["best"]
+        half_best = [HalfBest(**half | {"logits": half["logits"].numpy()}) for half in state["half_best"]]
 
     train_y, val_y = train.y.cpu().numpy(), val.y.cpu().numpy()
     batch_size = min(batch_size, len(train))
@@ -124,6 +131,7 @@ def fit(
         ranking = Ranking.of(val_y, scores)
         threshold = ranking.best_threshold()
         val_f1, val_precision, val_recall = f1_precision_recall(val_y, scores, threshold)
+        half_f1 = best_f1_of_halves(val_y, scores, halves)
         train_f1, *_ = f1_precision_recall(train_y[order.flatten().cpu()], sigmoid(logits.flatten().cpu()), threshold)
         record = {
             "epoch": number,
@@ -137,11 +145,14 @@ def fit(
             "val_pr_auc": ranking.pr_auc(),
             "threshold": threshold,
             "val_f1_at_0.5": f1_precision_recall(val_y, scores, 0.5)[0],
+            "val_f1_first_half": half_f1[0],
+            "val_f1_second_half": half_f1[1],
         }
         history.append(record)
         if val_f1 > best["f1"]:
             weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
             best = {"epoch": number, "f1": val_f1, "threshold": threshold, "weights": weights}
+        half_best = [half.after(number, f1, val_logits) for half, f1 in zip(half_best, half_f1, strict=True)]
         scheduler.step(val_f1)
         state = {
             "model": model.state_dict(),
@@ -149,6 +160,7 @@ def fit(
             "scheduler": scheduler.state_dict(),
             "history": history,
             "best": best,
+            "half_best": [vars(half) | {"logits": torch.as_tensor(half.logits)} for half in half_best],
         }
         yield Epoch(record, state)
 

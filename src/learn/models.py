@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from core.errors import CampaignError, to_one_line
-from core.files import read_json, write_bytes, write_csv, write_json
+from core.files import read_json, write_array, write_bytes, write_csv, write_json
 from core.pipeline import MODELS
 from core.splits import DATA
 from learn import checkpoint
@@ -16,13 +16,15 @@ from learn.worker import Record, Trained
 
 
 def write_models(architecture: Architecture, trained: Sequence[Trained]) -> None:
-    """Write each seed's model, the best one on validation, the history of all, and what network they are."""
-    models = MODELS / architecture.name
-    by_name = {f"seed_{seed.summary['seed']}.pt": seed.model for seed in trained}
-    for file, model in by_name.items():
-        write_bytes(models / file, model)
-    for earlier in models.glob("seed_*.pt*"):  # DVC clears them, a script started by hand does not
-        if earlier.name not in by_name:
+    """Write each seed's model and logits, the best model on validation, the history of all, and what network they are."""
+    models, written = MODELS / architecture.name, []
+    for seed in trained:
+        stem = f"seed_{seed.summary['seed']}"
+        write_bytes(models / f"{stem}.pt", seed.model)
+        write_array(models / f"{stem}_val_half_logits.npy", seed.half_logits)
+        written += [f"{stem}.pt", f"{stem}_val_half_logits.npy"]
+    for earlier in models.glob("seed_*"):  # DVC clears them, a script started by hand does not
+        if earlier.name not in written:
             earlier.unlink()
     write_bytes(models / "best_model.pt", best_on_validation(trained).model)
     write_bytes(models / "scalers.joblib", (DATA / "scalers.joblib").read_bytes())

@@ -10,11 +10,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from core import inputs
+from core import cross_fitting, inputs
 from core.errors import CampaignError
+from core.files import read_json
 from core.lock import lock_directory
 from core.metrics import Ranking, sigmoid
 from core.run import THREAD_REFUSED, describe_system_error, is_out_of_memory
@@ -55,11 +57,16 @@ class EpochEnded:
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """The outcome of a training: the best epoch's model file, a record for every epoch, and the figures of the best one."""
+    """The outcome of a training: the best epoch's model file, a record for every epoch, and the figures of the best one.
+
+    half_logits: float32 (2, N), for cross-fitting: row h are the logits of all samples of validation, in their order, at the
+        epoch that was best on half h.
+    """
 
     model: bytes
     history: list[Record]
     summary: dict[str, Any]
+    half_logits: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +126,7 @@ def train_from_checkpoint(training: Training, path: Path, parent: Connection, us
     except checkpoint.Corrupt:
         parent.send(Note(f"checkpoint {path} is damaged; ignored, training starts afresh"))
     train, val = (load_split(training, split) for split in ("train", "val"))
+    halves = load_halves(training)
     if used is not None and (changes := used.changes()):
         raise inputs.InputsChanged(
             inputs.describe_changes(changes)
@@ -126,7 +134,7 @@ def train_from_checkpoint(training: Training, path: Path, parent: Connection, us
     torch.manual_seed(training.seed)
     model = training.build()
     parent.send(Begun(state["history"], state["best"]["epoch"], state["best"]["f1"]) if state else Begun([], 0, 0.0))
-    for epoch in fit(model, train, val, seed=training.seed, state=state, **vars(training.loop)):
+    for epoch in fit(model, train, val, halves=halves, seed=training.seed, state=state, **vars(training.loop)):
         state = epoch.state
         checkpoint.save(path, state)
         parent.send(EpochEnded(epoch.record, state["best"]["epoch"], state["best"]["f1"]))
@@ -134,14 +142,14 @@ def train_from_checkpoint(training: Training, path: Path, parent: Connection, us
 
 
 def summarise(training: Training, model: nn.Module, train: Split, state: dict[str, Any]) -> Trained:
-    """Take the best epoch's weights into `model`; return its file, the history, and its figures.
+    """Take the best epoch's weights into `model`; return its file, the history, its figures, and the logits of each half's best.
 
     F1 on train is that at the threshold which is best there.
 
     Args:
         state: `learn.fit.Epoch.state` of the last epoch.
     """
-    best, history = state["best"], state["history"]
+    best, half_best, history = state["best"], state["half_best"], state["history"]
     model.load_state_dict(best["weights"])
     train_y, scores = train.y.cpu().numpy(), sigmoid(predict(model, train))
     record = history[best["epoch"] - 1]
@@ -157,6 +165,7 @@ def summarise(training: Training, model: nn.Module, train: Split, state: dict[st
         "val_loss": record["val_loss"],
         "train_f1_score_positive_class": float(Ranking.of(train_y, scores).f1().max()),
         "val_f1_spread_last_10_epochs": max(last) - min(last),
+        "half_best_epochs": [half["epoch"] for half in half_best],
     }
     content = {
         "architecture": training.architecture,
@@ -167,13 +176,24 @@ def summarise(training: Training, model: nn.Module, train: Split, state: dict[st
         "val_f1_score_positive_class": best["f1"],
         "weights": {name: tensor.cpu() for name, tensor in best["weights"].items()},
     }
-    return Trained(checkpoint.to_bytes(content), history, summary)
+    half_logits = torch.stack([half["logits"] for half in half_best]).numpy()
+    return Trained(checkpoint.to_bytes(content), history, summary, half_logits)
 
 
 def load_split(training: Training, split: str) -> Split:
     """Read a split of the training to the device. Raises CampaignError where it is missing or damaged."""
     arrays = read_split(training.splits, split, "X", "y", "asset_ids")
     return Split.of(**arrays, lookback=training.arguments["lookback"], device=device())
+
+
+def load_halves(training: Training) -> np.ndarray:
+    """Read to which half of validation each of its samples belongs, int8 (N,); see `core.cross_fitting.halves`.
+
+    Raises:
+        CampaignError: an array or metadata.json is missing or damaged.
+    """
+    horizon = read_json(training.splits / "metadata.json")["horizon"]
+    return cross_fitting.halves(**read_split(training.splits, "val", "y", "timestamps"), horizon=horizon)
 
 
 def _end_with_parent() -> None:

@@ -171,7 +171,8 @@ def estimate_disk(plan: Plan) -> float:
     weights = sum(count_parameters(network.build(data.assets)) for network in plan.networks)
     models = FLOAT32 * (plan.seeds + 1) * weights  # the best one lies there twice
     rows = data.all_rows * (FLOAT32 * data.features + DISK_BYTES_PER_ROW)
-    return COPIES_ON_DISK * (rows + predictions + models + REPORT_BYTES)
+    halves = 2 * FLOAT32 * data.samples["val"] * plan.seeds * len(plan.networks)  # logits for cross-fitting
+    return COPIES_ON_DISK * (rows + predictions + models + halves + REPORT_BYTES)
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -223,7 +224,7 @@ def measure_window_seconds(network: Network, plan: Plan) -> tuple[float, float]:
     split = Split.of(X, y, asset_ids, lookback=plan.lookback, device=device())
     model = network.build(plan.data.assets)
     loop = dataclasses.replace(plan.loop, epochs=2, precision=network.precision)
-    epochs = fit(model, split, split, seed=0, **vars(loop))
+    epochs = fit(model, split, split, halves=np.zeros(len(split), np.int8), seed=0, **vars(loop))
     next(epochs)
     both = measure_seconds(lambda: next(epochs))
     scoring = measure_seconds(lambda: predict(model, split))

@@ -256,8 +256,8 @@ def measure_test_auc(splits: dict[str, Split], assets: int) -> float:
     model = SmallNetwork(n_features=train.X.shape[1], n_assets=assets, lookback=train.lookback)
     batch = min(BATCH_SIZE, len(train))
     epochs = -(-MIN_STEPS // (len(train) // batch))
-    patience = {"patience": max(15, epochs // 5), "lr_patience": max(7, epochs // 10)}
-    *_, last = fit(model, train, splits["val"], seed=0, epochs=epochs, batch_size=batch, **patience, **LOOP)
+    loop = {"epochs": epochs, "batch_size": batch, "patience": max(15, epochs // 5), "lr_patience": max(7, epochs // 10)} | LOOP
+    *_, last = fit(model, train, splits["val"], halves=np.zeros(len(splits["val"]), np.int8), seed=0, **loop)
     model.load_state_dict(last.state["best"]["weights"])
     return Ranking.of(splits["test"].y.cpu().numpy(), sigmoid(predict(model, splits["test"]))).roc_auc()
 

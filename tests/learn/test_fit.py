@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,10 @@ from torch import nn
 from core.errors import CampaignError
 from core.metrics import Ranking, f1_precision_recall, sigmoid
 from learn import checkpoint, cuda_graph
+from learn import fit as loop
 from learn.dataset import Split
 from learn.device import ends_well, multiplies_bfloat16, trains_in_bfloat16
-from learn.fit import fit, predict
+from learn.fit import predict
 from recorder import recorder
 from scaffold import PROJECT
 from train_cnn_lstm import CNNLSTM
@@ -56,6 +57,17 @@ def split(seed: int, size: int = 210, signal: float = 2.0) -> Split:
     y = (signal * X[:, 0] + rng.normal(size=size) > 1.5).astype(np.int8)
     y[: T - 1] = -1
     return Split.of(X, y, rng.integers(0, 2, size), lookback=T)
+
+
+def halved(val: Split) -> np.ndarray:
+    """The first samples, some that are purged, and the others."""
+    size = len(val)
+    return np.repeat(np.array([0, -1, 1], np.int8), [size // 2 - 9, 9, size - size // 2])
+
+
+def fit(model: nn.Module, train: Split, val: Split, **settings: Any) -> Iterator[loop.Epoch]:
+    """The loop with the halves of `halved`."""
+    return loop.fit(model, train, val, **{"halves": halved(val)} | settings)
 
 
 def mlp(dropout: float = 0.2) -> MLP:
@@ -236,7 +248,43 @@ def test_of_epochs_with_equal_f1_the_first_is_the_best(monkeypatch):
     first = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     *_, last = epochs
     assert (last.record["epoch"], last.state["best"]["epoch"]) == (5, 1)
+    assert [half["epoch"] for half in last.state["half_best"]] == [1, 1]
     assert same(dict(last.state["best"]["weights"]), first)
+
+
+def best_f1(y: np.ndarray, logits: np.ndarray) -> float:
+    return max(reference.f1_score(y, logits >= threshold) for threshold in logits)
+
+
+def test_each_half_of_validation_keeps_the_logits_of_all_samples_at_its_own_best_epoch():
+    """Stopped and resumed in the middle, as a killed training is."""
+    parts, settings = (split(1, signal=0.5), split(2, signal=0.5)), SETTINGS | {"learning_rate": 0.01, "epochs": 8}
+    val, half, state, scores, logits, chosen = parts[1], halved(parts[1]), None, [], [], []
+    for last_epoch in (4, 8):
+        model = mlp()
+        for epoch in islice(fit(model, *parts, **settings, state=state), last_epoch - len(scores)):
+            logits.append(predict(model, val))
+            scores.append([best_f1(val.y.numpy()[half == number], logits[-1][half == number]) for number in (0, 1)])
+            assert [epoch.record["val_f1_first_half"], epoch.record["val_f1_second_half"]] == pytest.approx(scores[-1])
+            best = np.argmax(scores, axis=0)
+            chosen.append((best + 1).tolist())
+            for number, kept in enumerate(epoch.state["half_best"]):
+                assert (kept["epoch"], kept["f1"]) == (best[number] + 1, pytest.approx(scores[best[number]][number]))
+                assert kept["logits"].dtype == torch.float32
+                assert np.array_equal(kept["logits"].numpy(), logits[best[number]])
+        state = checkpoint.from_bytes(checkpoint.to_bytes(epoch.state))
+    assert len(scores) == 8
+    assert chosen[3] != chosen[7] and chosen[7][0] != chosen[7][1], "else nothing was shown"
+
+
+def test_training_does_not_depend_on_the_halves():
+    parts = split(1), split(2)
+    *_, one = fit(mlp(), *parts, **SETTINGS)
+    *_, other = fit(mlp(), *parts, **SETTINGS, halves=np.zeros(len(parts[1]), np.int8))
+    assert same(dict(one.state["model"]), dict(other.state["model"]))
+    assert same(one.state["best"], other.state["best"])
+    assert [row["val_f1_second_half"] for row in other.state["history"]] == [0.0] * 6
+    assert other.state["half_best"][1]["epoch"] == 1
 
 
 def test_the_best_weights_are_those_of_the_best_epoch():
@@ -329,9 +377,8 @@ import torch
 from learn import checkpoint
 from learn.dataset import Split
 from learn.device import prepare_process
-from learn.fit import fit
 prepare_process()
-from test_fit import SETTINGS, cnn_lstm, gru, lstm, mlp, split, trains
+from test_fit import SETTINGS, cnn_lstm, fit, gru, lstm, mlp, split, trains
 
 parts = []
 for part in (split(1, signal=0.0), split(2, signal=0.0)):

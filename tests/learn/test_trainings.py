@@ -32,6 +32,7 @@ from learn.trainings import Failed, Loop, Trained, Training, running
 from learn.worker import Begun, EpochEnded, Message
 from scaffold import PROJECT, read_params, write_params
 
+HORIZON = 2
 ARGUMENTS = {"hidden_sizes": [8], "dropout": 0.0, "asset_embedding": 2, "n_features": 2, "n_assets": 2, "lookback": 3}
 
 
@@ -40,7 +41,20 @@ def arrays(seed: int, size: int = 120) -> dict[str, np.ndarray]:
     X = rng.normal(size=(size, 2)).astype(np.float32)
     y = (X[:, 0] + rng.normal(size=size) > 1).astype(np.int8)
     y[:2] = -1
-    return {"X": X, "y": y, "asset_ids": rng.integers(0, 2, size).astype(np.int16)}
+    y[-HORIZON:] = -1
+    times = np.arange(size) * np.timedelta64(1, "h") + np.datetime64("2024-01-01", "s")
+    return {"X": X, "y": y, "asset_ids": rng.integers(0, 2, size).astype(np.int16), "timestamps": times}
+
+
+def write_data(directory: Path, content_hash: str = "1", first_seed: int = 1) -> None:
+    for split, seed in (("train", first_seed), ("val", first_seed + 1)):
+        for name, array in arrays(seed).items():
+            write_array(directory / f"{split}_{name}.npy", array)
+    write_json(directory / "metadata.json", {"content_hash": content_hash, "horizon": HORIZON})
+
+
+def as_split(seed: int) -> Split:
+    return Split.of(**{name: array for name, array in arrays(seed).items() if name != "timestamps"}, lookback=3)
 
 
 def one(seed: int, splits: Path = DATA, **settings: Any) -> Training:
@@ -60,9 +74,7 @@ class Parent:
 
 
 def test_a_seed_decides_the_weights_that_its_training_starts_from(desk, monkeypatch):
-    for split, seed in (("train", 1), ("val", 2)):
-        for name, array in arrays(seed).items():
-            write_array(DATA / f"{split}_{name}.npy", array)
+    write_data(DATA)
     starts, fit = [], worker.fit
 
     def spy(model: torch.nn.Module, *parts: Split, **settings: Any) -> Iterator:
@@ -85,11 +97,14 @@ def test_a_seed_decides_the_weights_that_its_training_starts_from(desk, monkeypa
 def ended(history: list[float], best: int, patience: int) -> tuple[dict[str, Any], dict[str, Any], Split]:
     """Model file and summary of a training with these F1 on validation, whose best epoch's threshold is none for train."""
     torch.manual_seed(3)
-    weights, split = train_mlp.MLP(**ARGUMENTS).state_dict(), Split.of(**arrays(1), lookback=3)
+    weights, split = train_mlp.MLP(**ARGUMENTS).state_dict(), as_split(1)
     rows = [{"val_f1": f1, "val_pr_auc": f1 / 2, "val_loss": 1 - f1} for f1 in history]
     state = {"history": rows, "best": {"epoch": best, "f1": history[best - 1], "threshold": 0.99, "weights": weights}}
+    state["half_best"] = [{"epoch": epoch, "f1": 0.3, "logits": torch.full((5,), float(epoch))} for epoch in (4, 2)]
     model = train_mlp.MLP(**ARGUMENTS)
     trained = worker.summarise(one(7, patience=patience), model, split, state)
+    assert trained.half_logits.dtype == np.float32
+    assert trained.half_logits.tolist() == [[4.0] * 5, [2.0] * 5]
     return checkpoint.from_bytes(trained.model), trained.summary, split
 
 
@@ -111,6 +126,7 @@ def test_a_summary_is_that_of_the_best_epoch_and_says_how_it_ended(best, stopped
         "val_loss": 0.5,
         "train_f1_score_positive_class": pytest.approx(max(f1_score(y, scores >= score) for score in scores)),
         "val_f1_spread_last_10_epochs": pytest.approx(0.5 - 0.31),
+        "half_best_epochs": [4, 2],
     }
     torch.manual_seed(3)
     for name, weight in train_mlp.MLP(**ARGUMENTS).state_dict().items():
@@ -128,7 +144,10 @@ def test_what_is_written_of_all_seeds_is_their_mean_their_sample_deviation_and_t
         ]
         summary = {"seed": 4 + number, "best_epoch": 1, "val_f1_score_positive_class": on_val}
         summary |= {"train_f1_score_positive_class": on_train}
-        outcomes.append(Trained(f"model {4 + number}".encode(), history, summary))
+        logits = np.full((2, 3), 4 + number, np.float32)
+        outcomes.append(Trained(f"model {4 + number}".encode(), history, summary, logits))
+    for left in ("seed_3.pt", "seed_3_val_half_logits.npy", "seed_3.pt.tmp"):
+        write_bytes(Path("models/mlp") / left, b"of an earlier run")
     write_models(train_mlp.ARCHITECTURE, outcomes)
     write_metrics("mlp", outcomes, precision="float32", settings={"epochs": 2}, section={"dropout": 0})
     written = json.loads(Path("metrics/train/mlp.json").read_text())
@@ -143,11 +162,21 @@ def test_what_is_written_of_all_seeds_is_their_mean_their_sample_deviation_and_t
         "architecture": {"dropout": 0},
         "seeds": [outcome.summary for outcome in outcomes],
     }
+    for seed in (4, 5, 6):
+        written = np.load(f"models/mlp/seed_{seed}_val_half_logits.npy")
+        assert (written.dtype, written.tolist()) == (np.float32, [[seed] * 3] * 2)
+    assert len(list(Path("models/mlp").glob("seed_*"))) == 6
     models = {path.name: path.read_bytes() for path in Path("models/mlp").glob("*.*") if path.suffix in (".pt", ".joblib")}
     by_seed = {f"seed_{seed}.pt": f"model {seed}".encode() for seed in (4, 5, 6)}
     assert models == by_seed | {"best_model.pt": b"model 5", "scalers.joblib": b"scaler"}
     with Path("models/mlp/training_history.csv").open() as file:
         assert [(row["seed"], row["epoch"]) for row in csv.DictReader(file)] == [(s, e) for s in "456" for e in "12"]
+
+
+def test_the_halves_of_a_training_are_those_of_its_validation(desk):
+    """Five days: the cut is at 48 hours, and a trade lasts up to two bars."""
+    write_data(DATA)
+    assert worker.load_halves(one(1)).tolist() == [0] * 44 + [-1] * 2 + [1] * 70
 
 
 LESSER = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}  # a processor without bfloat16
@@ -247,10 +276,7 @@ def test_code_that_is_reached_by_a_link_is_in_the_fingerprint(tmp_path):
 def test_trainings_are_run_in_order_and_their_checkpoints_kept_until_the_block_ends_well(desk):
     """Two equal trainings with different seeds in two different sets of splits, as folds are; real processes."""
     for fold, offset in (("a", 0), ("b", 10)):
-        for split, seed in (("train", 1), ("val", 2)):
-            for name, array in arrays(seed + offset).items():
-                write_array(Path(fold) / f"{split}_{name}.npy", array)
-        write_json(Path(fold) / "metadata.json", {"content_hash": fold})
+        write_data(Path(fold), fold, 1 + offset)
     trainings = [one(seed, Path(fold)) for fold in "ab" for seed in (2, 1)]
     first = []
     with contextlib.suppress(ZeroDivisionError), running(trainings) as runner:
@@ -268,16 +294,14 @@ def test_trainings_are_run_in_order_and_their_checkpoints_kept_until_the_block_e
     assert [outcome.summary["seed"] for outcome in again] == [2, 1, 2, 1]
     assert [outcome.model for outcome in again] == [outcome.model for outcome in first]
     assert len({outcome.model for outcome in again}) == 4
+    assert all(np.array_equal(one.half_logits, other.half_logits) for one, other in zip(again, first, strict=True))
     resumed = {id(training): len(message.history) for training, message in began if isinstance(message, Begun)}
     assert resumed == {id(training): 1 for training in trainings}, "each went on after its checkpoint"
     assert not list(Path(".checkpoints").rglob("state.pt"))
 
 
 def test_a_failed_training_is_an_outcome_among_the_others(desk):
-    for split, seed in (("train", 1), ("val", 2)):
-        for name, array in arrays(seed).items():
-            write_array(DATA / f"{split}_{name}.npy", array)
-    write_json(DATA / "metadata.json", {"content_hash": "1"})
+    write_data(DATA)
     with running([one(1), one(2, learning_rate=1e30)]) as runner:
         good, bad = runner.outcomes()
     assert isinstance(good, Trained)

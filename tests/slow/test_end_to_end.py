@@ -75,12 +75,13 @@ def test_every_stage_leaves_what_it_promises(campaign):
         assert (root / "data/training_data" / name).is_file()
     for name in ARCHITECTURES:
         files = {file.name for file in (root / "models" / name).iterdir()}
-        assert files == {"best_model.pt", "seed_7.pt", "seed_10.pt", "network.json", "scalers.joblib", "training_history.csv"}
+        of_seeds = {f"seed_{seed}{kind}" for seed in (7, 10) for kind in (".pt", "_val_half_logits.npy")}
+        assert files == of_seeds | {"best_model.pt", "network.json", "scalers.joblib", "training_history.csv"}
         with (root / "models" / name / "training_history.csv").open() as file:
             rows = list(csv.DictReader(file))
         assert [(row["seed"], row["epoch"]) for row in rows] == [(s, e) for s in ("7", "10") for e in "123"]
         wanted = {"train_loss", "val_loss", "train_f1", "val_f1", "val_precision", "val_recall", "val_pr_auc", "learning_rate"}
-        assert wanted | {"threshold"} <= set(rows[0])
+        assert wanted | {"threshold", "val_f1_first_half", "val_f1_second_half"} <= set(rows[0])
         best = campaign.read(f"metrics/train/{name}.json")["best_seed"]
         assert (root / f"models/{name}/best_model.pt").read_bytes() == (root / f"models/{name}/seed_{best}.pt").read_bytes()
     for name in MODELS:
