@@ -30,7 +30,7 @@ from judge.evaluation import EVALUATION, Evaluation, half_predictions_path, pred
 from judge.figures import ModelScores
 from judge.money import Trades, costs_by_asset
 from judge.names import Roster
-from judge.train_record import TrainRecord
+from judge.train_record import TrainRecord, list_settings
 from report import committed
 from report.decisions import decision
 from report.markdown import comparison
@@ -62,7 +62,6 @@ class Inputs:
 
     metadata: of the data. evaluation: of every model. trained: by network.
     trades: by split. scores: by model. halves: int8 (N,), the half of each sample of validation.
-    settings: sections of params.yaml that the networks were trained with, for the reports.
     learning: rows of plots/learning_curves.csv. curves: rows of plots/<kind>_curves.csv by kind; numbers are text.
     """
 
@@ -72,7 +71,6 @@ class Inputs:
     trades: dict[str, Trades]
     scores: dict[str, ModelScores]
     halves: np.ndarray
-    settings: dict[str, dict[str, Any]]
     learning: Rows
     curves: dict[str, Rows]
 
@@ -91,23 +89,23 @@ def load(roster: Roster) -> Inputs:
     metadata = read_json(DATA / "metadata.json")
     columns = ("y", "mirrored", "returns", "held", "asset_ids", "timestamps")
     arrays = {split: read_split(DATA, split, *columns) for split in SCORED_SPLITS}
+    learning = [
+        {"model": label} | {column: row[column] for column in LEARNING_COLUMNS}
+        for name, label in roster.networks.items()
+        for row in read_csv(MODELS / name / "training_history.csv")
+    ]
     costs = costs_by_asset(evaluation.cost_per_trade, metadata["assets"])
     return Inputs(
         metadata=metadata,
         evaluation=evaluation,
-        trained={name: TrainRecord.from_json(record) for name, record in records.items()},
+        trained={
+            name: TrainRecord.from_json(name, record, [row for row in learning if row["model"] == roster.networks[name]])
+            for name, record in records.items()
+        },
         trades={split: Trades.of(part, costs) for split, part in arrays.items()},
         scores={name: read_scores(name) for name in roster.labels},
         halves=halves(arrays["val"]["y"], arrays["val"]["timestamps"], metadata["horizon"]),
-        settings={
-            "train": next(iter(records.values()))["settings"],
-            **{name: record["architecture"] for name, record in records.items()},
-        },
-        learning=[
-            {"model": label} | {column: row[column] for column in LEARNING_COLUMNS}
-            for name, label in roster.networks.items()
-            for row in read_csv(MODELS / name / "training_history.csv")
-        ],
+        learning=learning,
         curves={kind: read_csv(PLOTS / f"{kind}_curves.csv") for kind in CURVES},
     )
 
@@ -141,10 +139,10 @@ def write(result: Comparison, inputs: Inputs, roster: Roster) -> None:
     """Write metrics/compare.json, plots/learning_curves.csv and the reports."""
     write_json(Path("metrics/compare.json"), result.to_json())
     write_csv(PLOTS / "learning_curves.csv", inputs.learning)
-    shown_with = (result, inputs.metadata, roster)
+    shown_with, settings = (result, inputs.metadata, roster), list_settings(inputs.trained.values())
     curves = {"learning": inputs.learning} | inputs.curves
-    write_text(REPORTS / "comparison.md", comparison(*shown_with, inputs.settings))
-    write_text(REPORTS / "comparison.html", page(*shown_with, inputs.settings, curves))
+    write_text(REPORTS / "comparison.md", comparison(*shown_with, settings))
+    write_text(REPORTS / "comparison.html", page(*shown_with, settings, curves))
     write_text(REPORTS / "decisions.md", decision(*shown_with))
 
 

@@ -13,7 +13,7 @@ from judge.evaluation import Evaluation, Judged
 from judge.money import Trades, break_even_precision
 from judge.names import NO_CURVE, Roster
 from judge.scores import Predictions, compute_curves, judge_model
-from judge.train_record import TrainRecord
+from judge.train_record import SettingsRecord, TrainRecord, list_settings
 from report.decisions import decision
 from report.markdown import comparison
 from report.page import page
@@ -35,7 +35,7 @@ class Sample:
 
     result: Comparison
     metadata: dict[str, Any]
-    settings: dict[str, dict[str, Any]]
+    settings: list[SettingsRecord]
     curves: dict[str, list[dict[str, Any]]]
 
     def changed(self, **fields: Any) -> "Sample":
@@ -80,10 +80,11 @@ def _sample(assets: int, months: int, seeds: int) -> Sample:
         one_column="atr_14",
         models={name: evaluate(name, trades, {split: scores[split][name] for split in trades}, symbols) for name in LABELS},
     )
+    trained = {name: train_record(name, evaluation.models[name]) for name in ROSTER.networks}
     result = compare_models(
         ROSTER,
         evaluation,
-        {name: train_record(name, evaluation.models[name]) for name in ROSTER.networks},
+        trained,
         trades,
         scores,
         simulated=True,
@@ -95,7 +96,8 @@ def _sample(assets: int, months: int, seeds: int) -> Sample:
         max_train_val_gap=0.08,
         max_seed_spread=0.03,
     )
-    return Sample(result, make_metadata(symbols, trades), SETTINGS, make_curves(trades["test"], scores["test"], seeds, rng))
+    curves = make_curves(trades["test"], scores["test"], seeds, rng)
+    return Sample(result, make_metadata(symbols, trades), list_settings(trained.values()), curves)
 
 
 def make_trades(first: str, months: int, assets: int, rng: np.random.Generator) -> Trades:
@@ -151,14 +153,14 @@ def train_record(name: str, model: Judged) -> TrainRecord:
             for seed, f1 in zip(model.seeds, val_f1, strict=True)
         ],
         trained_with=PRECISION,
+        loop=LOOP,
+        network=SettingsRecord(name, NETWORKS.get(name, RECURRENT)),
     )  # fmt: skip
 
 
-SETTINGS = {
-    "train": {"seeds": [1, 2, 3], "epochs": 100, "batch_size": 128, "learning_rate": 0.001, "precision": "auto"},
-    "mlp": {"hidden_sizes": [256, 128, 64], "dropout": 0.3, "asset_embedding": 8},
-    "lstm": {"hidden_size": 128, "layers": 2, "attention_size": 64, "dropout": 0.3},
-}
+LOOP = SettingsRecord("train", (("seeds", [1, 2, 3]), ("epochs", 100), ("batch_size", 128), ("learning_rate", 0.001)))
+NETWORKS = {"mlp": (("hidden_sizes", [256, 128, 64]), ("dropout", 0.3), ("asset_embedding", 8))}
+RECURRENT = (("hidden_size", 128), ("layers", 2), ("attention_size", 64), ("dropout", 0.3))
 
 
 def make_metadata(symbols: list[str], trades: dict[str, Trades]) -> dict[str, Any]:

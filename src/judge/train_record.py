@@ -2,37 +2,53 @@
 
 import dataclasses
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class SettingsRecord:
+    """What a section of params.yaml said when networks were trained: keys with plain values, in their order."""
+
+    section: str
+    values: tuple[tuple[str, Any], ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainRecord:
     """What compare needs of an architecture's metrics/train/<name>.json.
 
-    train_f1: mean over seeds. val_f1_std: standard deviation of validation F1 over seeds.
-    seeds: each one's summary. trained_with: precision, torch and processor.
+    train_f1: mean over seeds. seeds: each one's summary. val_f1_by_epoch: of each seed, from its first epoch on.
+    trained_with: precision, torch and processor.
+    loop, network: section `train`, without the precision, which `trained_with` has, and the architecture's own.
     """
 
     train_f1: float
-    val_f1_std: float
     seeds: list[dict[str, Any]]
+    val_f1_by_epoch: list[list[float]]
     trained_with: dict[str, str]
+    loop: SettingsRecord
+    network: SettingsRecord
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "TrainRecord":
-        """Pick what is needed of a record."""
+    def from_json(cls, name: str, record: Mapping[str, Any], history: Iterable[Mapping[str, Any]]) -> "TrainRecord":
+        """Pick what is needed of the record of architecture `name`.
+
+        Args:
+            history: its rows of plots/learning_curves.csv, in order of seed and epoch.
+        """
+        by_seed: dict[int, list[float]] = {seed["seed"]: [] for seed in record["seeds"]}
+        for row in history:
+            by_seed[int(row["seed"])].append(float(row["val_f1"]))
+        of_loop = ((key, value) for key, value in record["settings"].items() if key != "precision")
         return cls(
             train_f1=record["train_f1_score_positive_class"],
-            val_f1_std=record["val_f1_score_positive_class_std"],
             seeds=record["seeds"],
+            val_f1_by_epoch=list(by_seed.values()),
             trained_with={"precision": record["precision"]} | record["environment"],
+            loop=SettingsRecord("train", tuple(of_loop)),
+            network=SettingsRecord(name, tuple(record["architecture"].items())),
         )
-
-    @property
-    def val_f1_spread(self) -> float | None:
-        """The standard deviation of validation F1 over seeds; None of a single one, which says nothing of others."""
-        return self.val_f1_std if len(self.seeds) > 1 else None
 
     @property
     def unconverged_seeds(self) -> list[int]:
@@ -48,3 +64,9 @@ class TrainRecord:
             "val_f1": statistics.fmean(seed["val_f1_score_positive_class"] for seed in self.seeds),
             "val_f1_range_last_10_epochs": statistics.fmean(seed["val_f1_spread_last_10_epochs"] for seed in self.seeds),
         }
+
+
+def list_settings(trained: Iterable[TrainRecord]) -> list[SettingsRecord]:
+    """List what networks were trained with: `train`, which they have in common, then the section of each."""
+    trained = list(trained)
+    return [trained[0].loop, *(record.network for record in trained)]

@@ -14,10 +14,11 @@ from core.splits import DATA
 from learn.architecture import Architecture
 from learn.device import device, environment, resolve_precision
 from learn.models import best_on_validation, with_seeds, write_models
+from learn.training import recorded_settings
 from learn.trainings import Loop, Training, running
 from learn.worker import Failed, Trained
-from watch import progress, tracking
-from watch.watcher import watching
+from watch import progress
+from watch.watcher import following, watching
 
 
 class Train(Settings):
@@ -55,42 +56,36 @@ def train(architecture: Architecture) -> None:
     Raises:
         CampaignError: settings or data cannot be used, or a seed failed; finished epochs are kept for the next start.
     """
-    name = architecture.name
-    settings = read_section("train", Train).model_dump()
-    section = read_section(name, architecture.settings).model_dump()
+    settings = read_section("train", Train)
+    section = read_section(architecture.name, architecture.settings)
     metadata = read_json(DATA / "metadata.json")
     n_features, lookback = len(metadata["features"]), metadata["lookback"]
-    arguments = section | {"n_features": n_features, "n_assets": len(metadata["assets"]), "lookback": lookback}
-    precision = resolve_precision(settings["precision"], lambda: architecture.network(**arguments), n_features, lookback)
-    loop = Loop(**{key: value for key, value in settings.items() if key != "seeds"} | {"precision": precision})
-    network = f"train_{name}:{architecture.network.__name__}"
-    trainings = [Training(network, arguments, loop, DATA, seed) for seed in settings["seeds"]]
+    arguments = section.model_dump() | {"n_features": n_features, "n_assets": len(metadata["assets"]), "lookback": lookback}
+    precision = resolve_precision(settings.precision, lambda: architecture.network(**arguments), n_features, lookback)
+    loop = Loop(**settings.model_dump(exclude={"seeds"}) | {"precision": precision})
+    network = f"train_{architecture.name}:{architecture.network.__name__}"
+    trainings = [Training(network, arguments, loop, DATA, seed) for seed in settings.seeds]
 
     tags = {"fingerprint": trainings[0].fingerprint(), "data_hash": metadata["content_hash"], "bars": metadata["source"]}
     tags |= {"device": device(), "precision": precision}
     with running(trainings) as runner:
         import core.png  # noqa: F401 - needed at the end, and there is time now
 
-        with (
-            progress.clearing_bars(),
-            tracking.follow_training(name, settings["seeds"], {"train": settings, name: section}, tags) as live,
-        ):
+        with progress.clearing_bars(), following(trainings, tags) as live:
             outcomes = list(runner.outcomes(lambda training: watching(training, live)))
             if failed := [outcome.reason for outcome in outcomes if isinstance(outcome, Failed)]:
                 raise CampaignError("; ".join([*failed, *runner.kept()]))
             write_models(architecture, outcomes)
-            write_metrics(name, outcomes, precision=precision, settings=settings, section=section)
+            write_metrics(trainings, outcomes)
 
 
-def write_metrics(
-    name: str, trained: Sequence[Trained], *, precision: str, settings: dict[str, Any], section: dict[str, Any]
-) -> None:
+def write_metrics(trainings: Sequence[Training], trained: Sequence[Trained]) -> None:
     """Write metrics/train/<name>.json and the figure of the learning curves.
 
     Args:
-        precision: that of the training step.
-        settings, section: sections `train` and `name` of params.yaml, for the record.
+        trainings: of one architecture, that differ by seed alone. trained: the outcome of each.
     """
+    name, settings = trainings[0].architecture, recorded_settings(trainings)
     summaries = [seed.summary for seed in trained]
     f1 = [summary["val_f1_score_positive_class"] for summary in summaries]
     write_json(
@@ -100,10 +95,10 @@ def write_metrics(
             "val_f1_score_positive_class_std": statistics.stdev(f1) if len(f1) > 1 else 0.0,
             "train_f1_score_positive_class": statistics.fmean(s["train_f1_score_positive_class"] for s in summaries),
             "best_seed": best_on_validation(trained).summary["seed"],
-            "precision": precision,
+            "precision": trainings[0].loop.precision,
             "environment": environment(),
-            "settings": settings,
-            "architecture": section,
+            "settings": settings["train"],
+            "architecture": settings[name],
             "seeds": summaries,
         },
     )

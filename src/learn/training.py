@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from torch import nn
 from core import inputs
 from core.files import read_json
 from learn.device import environment
+
+OF_DATA = ("n_features", "n_assets", "lookback")  # arguments of a network that its data decide; all others are settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,3 +74,17 @@ class Training:
         data = read_json(self.splits / "metadata.json")["content_hash"]
         parts = [self.network, dict(self.arguments), vars(self.loop), data, environment(), sorted(code.items())]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def recorded_settings(trainings: Sequence[Training]) -> dict[str, dict[str, Any]]:
+    """Write the settings of trainings that differ by seed alone, for the record.
+
+    Returns:
+        Two sections with plain values, named as in params.yaml: `train`, with the precision that was resolved, and the
+        architecture's own.
+    """
+    first = trainings[0]
+    return {
+        "train": {"seeds": [training.seed for training in trainings], **vars(first.loop)},
+        first.architecture: {name: value for name, value in first.arguments.items() if name not in OF_DATA},
+    }

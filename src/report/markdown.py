@@ -6,7 +6,7 @@ GitHub shows a table in a column of about 830 pixels: wide ones are split, long 
 import copy
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from judge.comparison import Comparison
@@ -14,6 +14,7 @@ from judge.gates import Gate
 from judge.names import Roster
 from judge.pairs import Pair
 from judge.recommendation import Recommendation
+from judge.train_record import SettingsRecord
 from judge.verdict import listing
 from report.committed import described
 
@@ -264,14 +265,14 @@ def setting(value: Any) -> str:
     return "[" + ", ".join(f"'{entry}'" for entry in value) + "]" if texts else str(value)
 
 
-def settings_list(settings: Mapping[str, Mapping[str, Any]], trained_with: str) -> str:
+def settings_list(settings: Iterable[SettingsRecord], trained_with: str) -> str:
     """List the settings by section, those of `train` with what the networks were trained with."""
     lines = []
-    for section, values in settings.items():
-        texts = [f"{key} {setting(value)}" for key, value in values.items()]
-        if section == "train":
+    for part in settings:
+        texts = [f"{key} {setting(value)}" for key, value in part.values]
+        if part.section == "train":
             texts.append(f"trained with {trained_with}")
-        lines.append(f"- {section}: {', '.join(texts)}")
+        lines.append(f"- {part.section}: {', '.join(texts)}")
     return "\n".join(lines)
 
 
@@ -361,12 +362,12 @@ def pair_tables(pairs: Iterable[Pair], labels: Mapping[str, str]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def comparison(result: Comparison, metadata: dict[str, Any], roster: Roster, settings: Mapping[str, Mapping[str, Any]]) -> str:
+def comparison(result: Comparison, metadata: dict[str, Any], roster: Roster, settings: Sequence[SettingsRecord]) -> str:
     """Write the whole report.
 
     Args:
         metadata: data/training_data/metadata.json.
-        settings: sections of params.yaml that the networks were trained with.
+        settings: what the networks were trained with.
     """
     source, trained_with, labels = code(metadata["source"]), literal(described(result.trained_with)), roster.labels
     result, metadata, settings = literal(result), literal(metadata), literal(settings)

@@ -13,6 +13,7 @@ from judge.gates import Gate
 from judge.names import NO_CURVE, Roster
 from judge.pairs import Pair
 from judge.recommendation import Recommendation
+from judge.train_record import SettingsRecord
 from judge.verdict import listing
 from report.committed import described
 from report.markdown import (
@@ -54,7 +55,6 @@ LEAST_SHARE = 0.01  # of samples called: below, a curve is a handful of trades
 LEAST_RECALL = 0.02  # likewise; .dvc/plots/curves_by_model.json has the same
 
 Rows = list[dict[str, Any]]  # of a CSV file
-Sections = Mapping[str, Mapping[str, Any]]  # of params.yaml
 
 
 def _dash(name: str, roster: Roster) -> str:
@@ -419,7 +419,7 @@ def _search(recommended: Recommendation, labels: Mapping[str, str]) -> str:
     return _paragraphs(none) + table
 
 
-def _data(metadata: Mapping[str, Any], settings: Sections, trained_with: str) -> str:
+def _data(metadata: Mapping[str, Any], settings: Sequence[SettingsRecord], trained_with: str) -> str:
     """Describe bars, splits, leak audit and settings, those of `train` with what the networks were trained with."""
     rows = []
     for split, part in metadata["splits"].items():
@@ -432,11 +432,11 @@ def _data(metadata: Mapping[str, Any], settings: Sections, trained_with: str) ->
         f"{explain_hours(metadata)}"
     )
     tables = []
-    for section, values in settings.items():
-        cells = [[escape(key), escape(_plain(value))] for key, value in values.items()]
-        if section == "train":
+    for part in settings:
+        cells = [[escape(key), escape(_plain(value))] for key, value in part.values]
+        if part.section == "train":
             cells.append(["trained with", escape(trained_with)])
-        tables.append(f"<div>{_table(section, ['setting', 'value'], cells, 'words')}</div>")
+        tables.append(f"<div>{_table(part.section, ['setting', 'value'], cells, 'words')}</div>")
     splits = _table("Splits, by time", ["split", "first bar", "last bar", "samples", "profits"], rows)
     measured = [[escape(name), figure] for name, figure in leak_figures(metadata).items()]
     caption = "Leak audit, measured on the arrays: hours must not be negative, counts must be zero"
@@ -446,12 +446,18 @@ def _data(metadata: Mapping[str, Any], settings: Sections, trained_with: str) ->
     return notes + splits + leaks + looked_at + f"<h3>Settings</h3>{_grid(tables)}"
 
 
-def page(result: Comparison, metadata: Mapping[str, Any], roster: Roster, settings: Sections, curves: Mapping[str, Rows]) -> str:
+def page(
+    result: Comparison,
+    metadata: Mapping[str, Any],
+    roster: Roster,
+    settings: Sequence[SettingsRecord],
+    curves: Mapping[str, Rows],
+) -> str:
     """Write the whole report: one HTML document without scripts or anything to load; the same input, the same text.
 
     Args:
         metadata: data/training_data/metadata.json.
-        settings: sections of params.yaml that the networks were trained with.
+        settings: what the networks were trained with.
         curves: rows of learning, pr, roc, calibration and threshold, as plots/*.csv have them; numbers may be text.
     """
     labels = roster.labels

@@ -1,12 +1,20 @@
 """Show a training on the terminal, and tell MLflow's writer of it."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 
+from learn.training import recorded_settings
 from learn.trainings import Training
 from learn.worker import Begun, EpochEnded, Message, Note, Trained
 from watch.progress import Progress
-from watch.tracking import Writer
+from watch.tracking import Writer, follow_training
+
+
+def following(trainings: Sequence[Training], tags: Mapping[str, str]) -> AbstractContextManager[Writer]:
+    """Track trainings that differ by seed alone, as `follow_training` does; their settings are the run's parameters."""
+    seeds = [training.seed for training in trainings]
+    return follow_training(trainings[0].architecture, seeds, recorded_settings(trainings), tags)
 
 
 @contextlib.contextmanager

@@ -149,7 +149,7 @@ def test_what_is_written_of_all_seeds_is_their_mean_their_sample_deviation_and_t
     for left in ("seed_3.pt", "seed_3_val_half_logits.npy", "seed_3.pt.tmp"):
         write_bytes(Path("models/mlp") / left, b"of an earlier run")
     write_models(train_mlp.ARCHITECTURE, outcomes)
-    write_metrics("mlp", outcomes, precision="float32", settings={"epochs": 2}, section={"dropout": 0})
+    write_metrics([one(seed, learning_rate=0.25) for seed in (4, 5, 6)], outcomes)
     written = json.loads(Path("metrics/train/mlp.json").read_text())
     assert written == {
         "val_f1_score_positive_class": pytest.approx(0.33),
@@ -158,8 +158,9 @@ def test_what_is_written_of_all_seeds_is_their_mean_their_sample_deviation_and_t
         "best_seed": 5,
         "precision": "float32",
         "environment": environment(),
-        "settings": {"epochs": 2},
-        "architecture": {"dropout": 0},
+        "settings": read_params()["train"]
+        | {"seeds": [4, 5, 6], "epochs": 1, "batch_size": 16, "precision": "float32", "learning_rate": 0.25},
+        "architecture": {"hidden_sizes": [8], "dropout": 0.0, "asset_embedding": 2},
         "seeds": [outcome.summary for outcome in outcomes],
     }
     for seed in (4, 5, 6):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from judge.train_record import SettingsRecord
 from report.markdown import gate_text, table
 from sample import LABELS, OVERFIT, ROSTER, Sample, sample
 
@@ -41,7 +42,8 @@ def odd() -> Sample:
     found = sample(assets=len(NAMES_OF_USERS))
     found = renamed(found, dict(zip(found.metadata["assets"], NAMES_OF_USERS, strict=True)) | {"atr_14": "<i>_x_"})
     found.metadata["source"] = "my`bars"
-    found.settings["data"] = {"features": NAMES_OF_USERS, "bars": "a_b/*c*", "lookback": 24, "splits": [0.7, 0.15, 0.15]}
+    values = {"features": NAMES_OF_USERS, "bars": "a_b/*c*", "lookback": 24, "splits": [0.7, 0.15, 0.15]}
+    found.settings.append(SettingsRecord("data", tuple(values.items())))
     return found
 
 
@@ -195,7 +197,7 @@ def test_the_choice_is_the_first_sentence():
 
 def test_settings_end_with_what_the_networks_were_trained_with():
     assert (
-        "- train: seeds [1, 2, 3], epochs 100, batch_size 128, learning_rate 0.001, precision auto, trained with precision "
+        "- train: seeds [1, 2, 3], epochs 100, batch_size 128, learning_rate 0.001, trained with precision "
         "float32, torch 2.13.0, processor AVX2\n- mlp: hidden_sizes [256, 128, 64], dropout 0.3, asset_embedding 8\n"
     ) in sample().comparison().replace("\\_", "_")
 

@@ -12,6 +12,7 @@ import pytest
 from browser import browse, in_a_browser
 from judge.gates import Gate
 from judge.pairs import Pair
+from judge.train_record import SettingsRecord
 from report.page import tie_groups
 from report.style import STYLE
 from report.svg import Scale
@@ -139,7 +140,8 @@ def test_names_are_escaped():
     found = sample(assets=1)
     for model in found.result.models.values():
         model.test["by_asset"] = {"<b>&": next(iter(model.test["by_asset"].values()))}
-    found.metadata["assets"], found.settings["<i>"] = ["<b>&"], {"<u>": "</table>"}
+    found.metadata["assets"] = ["<b>&"]
+    found.settings.append(SettingsRecord("<i>", (("<u>", "</table>"),)))
     text = found.page()
     assert "&lt;b&gt;&amp;" in text and not re.search("<[biu]>", text)
     assert Reader(text).open == []
@@ -188,7 +190,7 @@ def test_models_above_always_positive_that_lose_money_are_listed_with_their_loss
 def test_what_the_networks_were_trained_with_is_the_last_setting_of_train():
     rows = tables(sample().page())["train"]
     assert [row["setting"] for row in rows] == [
-        "seeds", "epochs", "batch_size", "learning_rate", "precision", "trained with",
+        "seeds", "epochs", "batch_size", "learning_rate", "trained with",
     ]  # fmt: skip
     assert rows[-1]["value"] == "precision float32, torch 2.13.0, processor AVX2"
 

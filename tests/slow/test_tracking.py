@@ -143,6 +143,8 @@ def test_the_table_of_a_campaign_has_every_model_and_seed_and_no_gap(campaign):
         assert {"fingerprint", "device", "torch"} <= set(run["tags"])
         assert run["params"]["train.epochs"] == "3"
         assert f"{name}.dropout" in run["params"]
+        assert run["params"]["train.precision"] == run["tags"]["precision"]
+        assert f"{name}.lookback" not in run["params"]
         test = campaign.read(f"metrics/test/{name}.json")
         assert {key: run["metrics"][key] for key in test if test[key] is not None} == pytest.approx(
             {key: value for key, value in test.items() if value is not None}
