@@ -51,7 +51,7 @@ ARRAY_NOTES = {
     "y": "int8 (rows,), 1 profit, 0 stop or neither, -1 the row ends no sample",
     "asset_ids": "int16 (rows,), see asset_id_mapping.json",
     "timestamps": "datetime64[s] (rows,), UTC, opening time of the bar",
-    "returns": "float32 (rows,), what the trade paid before costs, share of the entry price; NaN without a label",
+    "returns": "float64 (rows,), what the trade paid before costs, share of the entry price; NaN without a label",
     "held": "int16 (rows,), bars until the trade ended; 0 without a label",
     "window": "a sample is the `lookback` rows that end at a row with y >= 0",
 }

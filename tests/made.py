@@ -12,7 +12,7 @@ def make_trades(rng: np.random.Generator, days: int) -> Trades:
     size = days * 24
     arrays = {
         "y": (rng.random(size) < 0.2).astype(np.int8),
-        "returns": rng.normal(0, 0.02, size).astype(np.float32),
+        "returns": rng.normal(0, 0.02, size),
         "held": np.minimum(rng.integers(1, 9, size), np.arange(size)[::-1]).astype(np.int16),
         "asset_ids": np.zeros(size, np.int16),
         "timestamps": np.datetime64("2024-01-01", "s") + np.arange(size) * np.timedelta64(3600, "s"),

@@ -110,7 +110,7 @@ def make_trades(first: str, months: int, assets: int, rng: np.random.Generator) 
     return Trades.of(
         {
             "y": y.ravel().astype(np.int8),
-            "returns": np.where(y, 0.05, np.where(rng.random(y.shape) < 0.5, -0.02, 0.0)).ravel().astype(np.float32),
+            "returns": np.where(y, 0.05, np.where(rng.random(y.shape) < 0.5, -0.02, 0.0)).ravel(),
             "held": np.tile(np.minimum(2, np.arange(size)[::-1]), assets).astype(np.int16),
             "asset_ids": np.repeat(np.arange(assets), size).astype(np.int16),
             "timestamps": np.tile(times, assets),

@@ -47,7 +47,7 @@ def test_arrays_and_metadata_are_as_documented(bars):
     count = 0
     for split in ("train", "val", "test"):
         part = arrays(split)
-        assert (part["X"].dtype, part["y"].dtype, part["returns"].dtype) == (np.float32, np.int8, np.float32)
+        assert (part["X"].dtype, part["y"].dtype, part["returns"].dtype) == (np.float32, np.int8, np.float64)
         assert part["X"].shape == (len(part["y"]), len(metadata["features"]))
         assert np.isfinite(part["X"]).all()
         assert np.isfinite(part["returns"][part["y"] >= 0]).all()

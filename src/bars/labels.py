@@ -20,7 +20,7 @@ class Trades(NamedTuple):
     """Outcome of the trade entered at the close of each of N bars.
 
     labels: int8 (N,), 1 profit, 0 stop or neither, -1 no label.
-    returns: float32 (N,), before costs, as a share of the entry price. +profit; -stop, or less where a bar opened below the
+    returns: float64 (N,), before costs, as a share of the entry price. +profit; -stop, or less where a bar opened below the
         stop (nobody fills at a price that was not there); else the close's return after the horizon. NaN without a label.
     held: int16 (N,), bars until the trade ended, 1 to the horizon; 0 without a label.
     """
@@ -67,7 +67,7 @@ def triple_barrier(bars: Bars, *, profit: float, stop: float, horizon: int) -> T
         returns[stopped] = np.minimum(-stop, bars.open[now][stopped] / entry[stopped] - 1)
         labels[won], returns[won] = 1, profit
         held[stopped] = held[won] = step
-    return Trades(labels, returns.astype(np.float32), held)
+    return Trades(labels, returns, held)
 
 
 class Barrier:

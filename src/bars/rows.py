@@ -89,7 +89,7 @@ class AssetRows:
     timestamps: datetime64[s] (R,), UTC, opening time of the bar.
     X: float64 (R, F), features before scaling.
     y: int8 (R,), label, -1 where there is none.
-    returns: float32 (R,), the trade's before costs; NaN without a label.
+    returns: float64 (R,), the trade's before costs; NaN without a label.
     held: int16 (R,), bars until the trade ended; 0 without a label.
     closes_at: datetime64[s] (R,), when the last bar that the label may look at has closed; NaT without a label.
     sequence: int64 (R,), number of the sequence.
@@ -136,7 +136,7 @@ class SplitRows:
     X: float64 (r, F) of each asset, features before scaling; views, no copies.
     y: int8 (R,), label, -1 where the row ends no sample.
     asset_ids: int16 (R,), position of the asset.
-    timestamps, closes_at: datetime64[s] (R,); returns: float32 (R,); held: int16 (R,); as in `AssetRows`.
+    timestamps, closes_at: datetime64[s] (R,); returns: float64 (R,); held: int16 (R,); as in `AssetRows`.
     window_incomplete, label_unknown, purged: numbers of rows that end no sample, by reason.
     """
 

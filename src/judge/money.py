@@ -48,7 +48,7 @@ class Trades:
     """The trade behind every sample of a split, in order of asset and time.
 
     y: float64 (N,), 1 where the profit barrier was met first.
-    returns: float32 (N,), return of the trade before costs.
+    returns: float64 (N,), return of the trade before costs.
     held: int16 (N,), bars until it ended.
     ends: datetime64[s] (N,), opening time of the bar in which it ended.
     rows: int64 (N,), the bar of entry; an asset's bars have consecutive numbers.

@@ -62,7 +62,7 @@ def test_labels_and_returns_match_a_slow_reading_of_the_rule(bars, profit, stop,
     expected = [slow_label(bars, t, profit, stop, horizon) for t in range(len(bars))]
     assert labels.dtype == np.int8
     assert labels.tolist() == [label for label, _, _ in expected]
-    np.testing.assert_array_equal(returns, np.array([paid for _, paid, _ in expected], np.float32))
+    np.testing.assert_array_equal(returns, np.array([paid for _, paid, _ in expected]))
     assert held.tolist() == [bars_held for _, _, bars_held in expected]
 
 
@@ -78,7 +78,7 @@ def test_a_barrier_is_met_to_the_last_decimal(units, decimals, share, beside, fa
     bars = make_bars([entry, entry], [entry, high], [entry, low], [entry, entry])
     _, returns, _ = triple_barrier(bars, profit=share, stop=share, horizon=1)
     met = beside <= 0 if falls else beside >= 0
-    assert returns[0] == np.float32((-share if falls else share) if met else 0)
+    assert returns[0] == ((-share if falls else share) if met else 0)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_bar_that_touches_both_barriers_is_a_stop():
     bars = Bars(hours, *(np.array(column, float) for column in ([100, 100], [101, 106], [99, 97], [100, 100], [1, 1])))
     labels, returns, held = triple_barrier(bars, profit=0.05, stop=0.02, horizon=1)
     assert labels[0] == 0
-    assert returns[0] == np.float32(-0.02)
+    assert returns[0] == -0.02
     assert held[0] == 1
 
 
@@ -165,7 +165,7 @@ def test_a_barrier_that_is_just_touched_is_met(low, high, label, paid):
     hours = np.datetime64("2024-01-01", "s") + np.arange(2) * np.timedelta64(3600, "s")
     columns = ([100, 100], [101, high], [99, low], [100, 101], [1, 1])
     labels, returns, _ = triple_barrier(Bars(hours, *(np.array(c, float) for c in columns)), profit=0.05, stop=0.02, horizon=1)
-    assert (labels[0], returns[0]) == (label, pytest.approx(paid, abs=1e-7))
+    assert (labels[0], returns[0]) == (label, pytest.approx(paid, abs=1e-12))
 
 
 def test_no_label_changes_when_bars_after_its_horizon_do():

@@ -21,7 +21,7 @@ def trades(draw: st.DrawFn) -> tuple[Trades, np.ndarray]:
     y[left == 0] = -1
     arrays = {
         "y": y.astype(np.int8),
-        "returns": np.where(y > 0, 0.05, np.where(held == 8, 0.01, -0.02)).astype(np.float32),  # some time out
+        "returns": np.where(y > 0, 0.05, np.where(held == 8, 0.01, -0.02)),  # some time out
         "held": np.minimum(held, left).astype(np.int16),
         "asset_ids": np.repeat([0, 1], [half, len(rows) - half]),
         "timestamps": np.datetime64("2024-01-01", "s") + np.append(np.arange(half), np.arange(len(rows) - half)) * 5 * HOUR,

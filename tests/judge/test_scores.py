@@ -35,7 +35,7 @@ def make_trades(seed: int) -> Trades:
     return Trades.of(
         {
             "y": y,
-            "returns": np.where(y, 0.05, -0.01).astype(np.float32),
+            "returns": np.where(y, 0.05, -0.01),
             "held": np.minimum(rng.integers(1, 9, size), np.arange(size)[::-1]).astype(np.int16),
             "asset_ids": np.repeat([0, 1], 300),
             "timestamps": np.datetime64("2024-01-20", "s") + np.tile(np.arange(300), 2) * np.timedelta64(3600, "s"),
