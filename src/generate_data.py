@@ -53,6 +53,7 @@ ARRAY_NOTES = {
     "timestamps": "datetime64[s] (rows,), UTC, opening time of the bar",
     "returns": "float64 (rows,), what the trade paid before costs, share of the entry price; NaN without a label",
     "held": "int16 (rows,), bars until the trade ended; 0 without a label",
+    "closes": "float64 (rows,), closing price of the bar, as in the bars' file",
     "window": "a sample is the `lookback` rows that end at a row with y >= 0",
 }
 

@@ -88,6 +88,19 @@ def test_counts_are_those_of_the_arrays(bars):
     }
 
 
+def test_closes_are_those_of_the_bars_in_their_file(bars):
+    generate_data.main()
+    symbols = json.loads(Path("data/training_data/metadata.json").read_text())["assets"]
+    files = {number: pd.read_parquet(bars / symbol / "1Hour/data.parquet")["Close"] for number, symbol in enumerate(symbols)}
+    for split in SPLITS:
+        part = arrays(split)
+        assert part["closes"].dtype == np.float64
+        for number, close in files.items():
+            own = part["asset_ids"] == number
+            times = pd.DatetimeIndex(part["timestamps"][own], tz="UTC")
+            np.testing.assert_array_equal(part["closes"][own], close[times].to_numpy())
+
+
 def test_the_metadata_say_how_long_windows_and_trades_last(bars):
     """Of all samples together, and where a bar is not an hour: in CCC, from which every other bar is taken."""
     frame = pd.read_parquet(bars / "CCC/1Hour/data.parquet")
@@ -239,7 +252,7 @@ def test_two_runs_write_the_same_bytes(bars, monkeypatch):
     monkeypatch.setenv("CAMPAIGN_JOBS", "1")
     generate_data.main()
     assert outputs() == once
-    assert len(once) == 22
+    assert len(once) == 25
 
 
 def test_train_does_not_depend_on_later_bars(bars, desk):

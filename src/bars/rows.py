@@ -18,7 +18,7 @@ from bars.scaling import check_scaler, fit_scaler
 from core.errors import CampaignError, join_first
 from core.machine import job_pool
 
-ARRAYS = ("X", "y", "asset_ids", "timestamps", "returns", "held")  # one file each and split, in the order they are hashed
+ARRAYS = ("X", "y", "asset_ids", "timestamps", "returns", "held", "closes")  # one file each and split, hashed in this order
 RECOMPUTED_ROWS = 24  # before a cut, at least; a feature that looks n bars ahead differs in the last n
 MIN_CUTS = 24  # of an asset; all together take a third of the stage's time
 MIN_DAYS = 4  # of validation and of test; as `judge.uncertainty` needs, whose imports take longer than this stage
@@ -54,6 +54,7 @@ class SequenceRows:
     y: np.ndarray
     returns: np.ndarray
     held: np.ndarray
+    closes: np.ndarray
     closes_at: np.ndarray
 
 
@@ -91,6 +92,7 @@ class AssetRows:
     y: int8 (R,), label, -1 where there is none.
     returns: float64 (R,), the trade's before costs; NaN without a label.
     held: int16 (R,), bars until the trade ended; 0 without a label.
+    closes: float64 (R,), closing price of the bar, as in the bars' file.
     closes_at: datetime64[s] (R,), when the last bar that the label may look at has closed; NaT without a label.
     sequence: int64 (R,), number of the sequence.
     bars, warm_up, gaps, zero_volume: numbers of bars read, rows lost to warm-up, breaks, bars without volume.
@@ -107,6 +109,7 @@ class AssetRows:
     y: np.ndarray
     returns: np.ndarray
     held: np.ndarray
+    closes: np.ndarray
     closes_at: np.ndarray
     sequence: np.ndarray
     bars: int
@@ -136,7 +139,7 @@ class SplitRows:
     X: float64 (r, F) of each asset, features before scaling; views, no copies.
     y: int8 (R,), label, -1 where the row ends no sample.
     asset_ids: int16 (R,), position of the asset.
-    timestamps, closes_at: datetime64[s] (R,); returns: float64 (R,); held: int16 (R,); as in `AssetRows`.
+    timestamps, closes_at: datetime64[s] (R,); returns, closes: float64 (R,); held: int16 (R,); as in `AssetRows`.
     window_incomplete, label_unknown, purged: numbers of rows that end no sample, by reason.
     """
 
@@ -147,6 +150,7 @@ class SplitRows:
     closes_at: np.ndarray
     returns: np.ndarray
     held: np.ndarray
+    closes: np.ndarray
     window_incomplete: int
     label_unknown: int
     purged: int
@@ -180,6 +184,7 @@ def sequence_rows(bars: Bars, rules: RowRules) -> SequenceRows:
         y=trades.labels[settled],
         returns=trades.returns[settled],
         held=trades.held[settled],
+        closes=bars.close[settled],
         closes_at=closes_at[settled],
     )
 
@@ -439,7 +444,7 @@ def split_rows(assets: Sequence[AssetRows], cuts: Cuts, *, lookback: int) -> dic
 def _rows_of_split(assets: Sequence[AssetRows], start: np.datetime64, end: np.datetime64, *, lookback: int) -> SplitRows:
     parts = [rows_between(asset, start, end) for asset in assets]
     is_sample = np.concatenate([ends_sample(rows, end, lookback=lookback) for rows in parts])
-    names = ("y", "timestamps", "closes_at", "returns", "held")
+    names = ("y", "timestamps", "closes_at", "returns", "held", "closes")
     columns = {name: np.concatenate([getattr(rows, name) for rows in parts]) for name in names}
     labels = columns.pop("y")
     unknown = labels < 0

@@ -20,6 +20,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, f1_score, log_loss, precision_recall_curve, roc_auc_score, roc_curve
 
+from bars.rows import ARRAYS
 from core.files import write_array
 from core.metrics import sigmoid
 from judge.evaluation import read_evaluation
@@ -69,7 +70,7 @@ def read_lock(text: str) -> dict:
 def test_every_stage_leaves_what_it_promises(campaign):
     root = campaign.directory
     for split in ("train", "val", "test"):
-        for name in ("X", "y", "asset_ids", "timestamps", "returns", "held"):
+        for name in ARRAYS:
             assert (root / f"data/training_data/{split}_{name}.npy").is_file()
     for name in ("scalers.joblib", "asset_id_mapping.json", "metadata.json"):
         assert (root / "data/training_data" / name).is_file()
@@ -129,8 +130,7 @@ def test_what_is_searched_exceeds_every_reference_on_validation(campaign):
 
 
 def split_of(campaign: Clone, split: str) -> dict[str, np.ndarray]:
-    names = ("X", "y", "asset_ids", "timestamps", "returns", "held")
-    return {name: np.load(campaign.directory / f"data/training_data/{split}_{name}.npy") for name in names}
+    return {name: np.load(campaign.directory / f"data/training_data/{split}_{name}.npy") for name in ARRAYS}
 
 
 def trades_of(campaign: Clone) -> dict[str, Trades]:
