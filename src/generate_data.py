@@ -54,6 +54,7 @@ ARRAY_NOTES = {
     "returns": "float64 (rows,), what the trade paid before costs, share of the entry price; NaN without a label",
     "held": "int16 (rows,), bars until the trade ended; 0 without a label",
     "closes": "float64 (rows,), closing price of the bar, as in the bars' file",
+    "mirrored": "int8 (rows,), as y for the trade with the signs turned, a short one: 1 it would have won",
     "window": "a sample is the `lookback` rows that end at a row with y >= 0",
 }
 

@@ -51,7 +51,10 @@ def test_arrays_and_metadata_are_as_documented(bars):
         assert part["X"].shape == (len(part["y"]), len(metadata["features"]))
         assert np.isfinite(part["X"]).all()
         assert np.isfinite(part["returns"][part["y"] >= 0]).all()
-        assert set(np.unique(part["y"])) == {-1, 0, 1}
+        assert part["mirrored"].dtype == np.int8
+        assert set(np.unique(part["y"])) == set(np.unique(part["mirrored"])) == {-1, 0, 1}
+        np.testing.assert_array_equal(part["mirrored"] == -1, part["y"] == -1)
+        assert not ((part["mirrored"] == 1) & (part["y"] == 1)).any()
         assert metadata["splits"][split]["samples"] == (part["y"] >= 0).sum()
         count += len(part["y"])
     assert count == 2 * 900 + 760 - 3 * 100 - 100  # every bar once, but for the warm-up of four sequences
@@ -223,7 +226,7 @@ def test_a_feature_that_knows_the_future_somewhere_is_refused_by_name(bars, monk
 
 
 @pytest.mark.parametrize("hour", [None, 13])
-@pytest.mark.parametrize("name", ["labels", "returns", "held"])
+@pytest.mark.parametrize("name", ["labels", "returns", "held", "mirrored"])
 def test_a_label_that_looks_beyond_its_horizon_is_refused(bars, monkeypatch, hour, name):
     """One bar too far, in one hour of the day or in all."""
     triple_barrier = rows.triple_barrier
@@ -240,10 +243,10 @@ def test_a_label_that_looks_beyond_its_horizon_is_refused(bars, monkeypatch, hou
 
 
 def test_the_audit_says_how_many_rows_were_recomputed(bars):
-    """At 25 cuts of each asset, 24 rows of 22 features and a label."""
+    """At 25 cuts of each asset, 24 rows of 22 features and two labels."""
     generate_data.main()
     audit = json.loads(Path("metrics/generate_data.json").read_text())["leak_audit"]
-    assert (audit["rows_recomputed"], audit["values_recomputed"]) == (3 * 25 * 24, 3 * 25 * 24 * 23)
+    assert (audit["rows_recomputed"], audit["values_recomputed"]) == (3 * 25 * 24, 3 * 25 * 24 * 24)
 
 
 def test_two_runs_write_the_same_bytes(bars, monkeypatch):
@@ -252,7 +255,7 @@ def test_two_runs_write_the_same_bytes(bars, monkeypatch):
     monkeypatch.setenv("CAMPAIGN_JOBS", "1")
     generate_data.main()
     assert outputs() == once
-    assert len(once) == 25
+    assert len(once) == 28
 
 
 def test_train_does_not_depend_on_later_bars(bars, desk):
@@ -403,7 +406,7 @@ def test_an_extra_column_becomes_a_feature(bars, desk):
     metadata = json.loads(Path("data/training_data/metadata.json").read_text())
     scaler, audit = metadata["scaler"], metadata["leak_audit"]
     assert metadata["extra_columns"] == ["mood"]
-    assert audit["values_recomputed"] == 2 * audit["rows_recomputed"], "rsi_14 and the label"
+    assert audit["values_recomputed"] == 3 * audit["rows_recomputed"], "rsi_14 and two labels"
     part = arrays("train")
     mood = part["X"][:, 1] * scaler["scale"][1] + scaler["mean"][1]
     np.testing.assert_allclose(mood[:50], (np.arange(100, 150)) % 7, atol=1e-5)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bars.reading import HOUR
-from bars.rows import AssetRows, Cuts, SplitRows
+from bars.rows import LABELS, AssetRows, Cuts, SplitRows
 from core.errors import CampaignError, join_first
 
 ZERO_WITHOUT_LEAK = ("windows_across_a_break", "rows_beyond_a_cut", "values_that_know_the_future")
@@ -63,7 +63,7 @@ def _windows_across_breaks(rows: SplitRows, lookback: int, max_gap: int) -> int:
 
 
 def _refuse_features_that_know_the_future(assets: Sequence[AssetRows]) -> None:
-    names = sorted({name for rows in assets for name in rows.future_check.changed} - {"label"})
+    names = sorted({name for rows in assets for name in rows.future_check.changed} - set(LABELS))
     if names:
         raise CampaignError(
             f"feature {join_first(names)} {'knows' if len(names) == 1 else 'know'} the future: later bars change the value; "

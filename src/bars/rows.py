@@ -18,8 +18,9 @@ from bars.scaling import check_scaler, fit_scaler
 from core.errors import CampaignError, join_first
 from core.machine import job_pool
 
-ARRAYS = ("X", "y", "asset_ids", "timestamps", "returns", "held", "closes")  # one file each and split, hashed in this order
+ARRAYS = ("X", "y", "asset_ids", "timestamps", "returns", "held", "closes", "mirrored")  # a file each and split, so hashed
 RECOMPUTED_ROWS = 24  # before a cut, at least; a feature that looks n bars ahead differs in the last n
+LABELS = ("label", "mirrored label")  # what a check calls them
 MIN_CUTS = 24  # of an asset; all together take a third of the stage's time
 MIN_DAYS = 4  # of validation and of test; as `judge.uncertainty` needs, whose imports take longer than this stage
 NO_DATE = np.datetime64("NaT")
@@ -54,6 +55,7 @@ class SequenceRows:
     y: np.ndarray
     returns: np.ndarray
     held: np.ndarray
+    mirrored: np.ndarray
     closes: np.ndarray
     closes_at: np.ndarray
 
@@ -75,7 +77,7 @@ class FutureCheck:
 
     rows: number of rows recomputed, those of all cuts together.
     values: number of features and labels compared in them.
-    changed: by feature, or "label", the number of values that differ; only what differs is listed.
+    changed: by feature, "label" or "mirrored label", the number of values that differ; only what differs is listed.
     """
 
     rows: int
@@ -92,6 +94,7 @@ class AssetRows:
     y: int8 (R,), label, -1 where there is none.
     returns: float64 (R,), the trade's before costs; NaN without a label.
     held: int16 (R,), bars until the trade ended; 0 without a label.
+    mirrored: int8 (R,), label of the mirrored trade, -1 where there is none.
     closes: float64 (R,), closing price of the bar, as in the bars' file.
     closes_at: datetime64[s] (R,), when the last bar that the label may look at has closed; NaT without a label.
     sequence: int64 (R,), number of the sequence.
@@ -109,6 +112,7 @@ class AssetRows:
     y: np.ndarray
     returns: np.ndarray
     held: np.ndarray
+    mirrored: np.ndarray
     closes: np.ndarray
     closes_at: np.ndarray
     sequence: np.ndarray
@@ -137,7 +141,7 @@ class SplitRows:
     """Rows of all assets in one split, one asset after the other; R rows together.
 
     X: float64 (r, F) of each asset, features before scaling; views, no copies.
-    y: int8 (R,), label, -1 where the row ends no sample.
+    y, mirrored: int8 (R,), labels, -1 where the row ends no sample.
     asset_ids: int16 (R,), position of the asset.
     timestamps, closes_at: datetime64[s] (R,); returns, closes: float64 (R,); held: int16 (R,); as in `AssetRows`.
     window_incomplete, label_unknown, purged: numbers of rows that end no sample, by reason.
@@ -150,6 +154,7 @@ class SplitRows:
     closes_at: np.ndarray
     returns: np.ndarray
     held: np.ndarray
+    mirrored: np.ndarray
     closes: np.ndarray
     window_incomplete: int
     label_unknown: int
@@ -184,6 +189,7 @@ def sequence_rows(bars: Bars, rules: RowRules) -> SequenceRows:
         y=trades.labels[settled],
         returns=trades.returns[settled],
         held=trades.held[settled],
+        mirrored=trades.mirrored[settled],
         closes=bars.close[settled],
         closes_at=closes_at[settled],
     )
@@ -200,15 +206,18 @@ def find_future_dependent(bars: Bars, rows: SequenceRows, rules: RowRules) -> Fu
         rows: what `sequence_rows` makes of it.
     """
     computed = np.isin(rules.features, features.KNOWN)
-    names = [*np.array(rules.features)[computed].tolist(), "label"]
+    names = [*np.array(rules.features)[computed].tolist(), *LABELS]
     counts, recomputed_rows = np.zeros(len(names), np.int64), 0
     for cut in choose_cuts(bars, rules.horizon):
         recomputed = recompute_rows(bars, cut, rules)
         end = cut + 1 - features.WARM_UP
         last = slice(end - len(recomputed.X), end)
-        written = Trades(rows.y[last], rows.returns[last], rows.held[last])
-        counts[:-1] += (rows.X[last] != recomputed.X)[:, computed].sum(axis=0)
-        counts[-1] += np.any([new != old for new, old in zip(recomputed.trades, written, strict=True)], axis=0).sum()
+        trades = recomputed.trades
+        is_other = (
+            (rows.y[last] != trades.labels) | (rows.returns[last] != trades.returns) | (rows.held[last] != trades.held),
+            rows.mirrored[last] != trades.mirrored,
+        )
+        counts += [*(rows.X[last] != recomputed.X)[:, computed].sum(axis=0), *np.sum(is_other, axis=1)]
         recomputed_rows += len(recomputed.X)
     changed = {name: int(count) for name, count in zip(names, counts, strict=True) if count}
     return FutureCheck(rows=recomputed_rows, values=recomputed_rows * len(names), changed=changed)
@@ -444,14 +453,15 @@ def split_rows(assets: Sequence[AssetRows], cuts: Cuts, *, lookback: int) -> dic
 def _rows_of_split(assets: Sequence[AssetRows], start: np.datetime64, end: np.datetime64, *, lookback: int) -> SplitRows:
     parts = [rows_between(asset, start, end) for asset in assets]
     is_sample = np.concatenate([ends_sample(rows, end, lookback=lookback) for rows in parts])
-    names = ("y", "timestamps", "closes_at", "returns", "held", "closes")
+    names = ("y", "mirrored", "timestamps", "closes_at", "returns", "held", "closes")
     columns = {name: np.concatenate([getattr(rows, name) for rows in parts]) for name in names}
-    labels = columns.pop("y")
+    labels, mirrored = columns.pop("y"), columns.pop("mirrored")
     unknown = labels < 0
     purged = ~unknown & ~(columns["closes_at"] <= end)
     return SplitRows(
         X=[rows.X for rows in parts],
         y=np.where(is_sample, labels, NO_LABEL),
+        mirrored=np.where(is_sample, mirrored, NO_LABEL),
         asset_ids=np.repeat(np.arange(len(parts), dtype=np.int16), [len(rows.y) for rows in parts]),
         **columns,
         window_incomplete=int((~is_sample & ~unknown & ~purged).sum()),

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from bars import features
-from bars.labels import NO_LABEL
+from bars.labels import NO_LABEL, Trades
 from bars.reading import HOUR, Bars, bars_path, read_bars, split_at_gaps
 from bars.rows import RowRules, choose_symbols, recompute_rows
 from core.errors import CampaignError
@@ -51,7 +51,7 @@ MIN_ORACLE_AUC = 0.99
 # narrow barriers less (0.83 at +3 % and -1.5 %); that of the next hour, 0.77, cannot be told from an honest feature.
 MAX_SINGLE_COLUMN_AUC = 0.85
 
-Arrays = Mapping[str, Mapping[str, np.ndarray]]  # X, y, asset_ids and timestamps of each split, as on disk
+Arrays = Mapping[str, Mapping[str, np.ndarray]]  # X, y, mirrored, asset_ids and timestamps of each split, as on disk
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +95,7 @@ class SmallNetwork(nn.Module):
 
 def read_data() -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]]]:
     """Read the metadata, and the arrays of each split. Raises CampaignError where they are missing or damaged."""
-    arrays = {split: read_split(DATA, split, "X", "y", "asset_ids", "timestamps") for split in SPLITS}
+    arrays = {split: read_split(DATA, split, "X", "y", "mirrored", "asset_ids", "timestamps") for split in SPLITS}
     return read_json(DATA / "metadata.json"), arrays
 
 
@@ -119,25 +119,30 @@ def cut_time(metadata: dict[str, Any], split: str) -> np.datetime64:
 class WrittenRows:
     """The rows of one split as they were written, and which of them recomputing has shown to be wrong; R rows.
 
-    X: float32 (R, F); y: int8 (R,), -1 where a row ends no sample; as on disk.
-    is_checked: bool (R,). has_wrong_label: bool (R,). wrong_features: bool (F,), those that differ in any row.
+    X: float32 (R, F). labels: int8 (2, R), y and mirrored, -1 where a row ends no sample; as on disk.
+    is_checked: bool (R,). has_wrong_label: bool (2, R). wrong_features: bool (F,), those that differ in any row.
     """
 
-    def __init__(self, X: np.ndarray, y: np.ndarray) -> None:
-        self.X, self.y = X, y
-        self.is_checked, self.has_wrong_label = np.zeros((2, len(y)), bool)
-        self.wrong_features = np.zeros(X.shape[1], bool)
+    def __init__(self, part: Mapping[str, np.ndarray]) -> None:
+        self.X, self.labels = part["X"], np.stack([part["y"], part["mirrored"]])
+        self.is_checked, self.has_wrong_label = np.zeros(len(self.X), bool), np.zeros(self.labels.shape, bool)
+        self.wrong_features = np.zeros(self.X.shape[1], bool)
 
-    def compare(self, rows: slice, X: np.ndarray, labels: np.ndarray) -> None:
-        """Compare `rows` with their features, scaled and clipped, and labels as recomputed."""
+    def compare(self, rows: slice, X: np.ndarray, trades: Trades) -> None:
+        """Compare `rows` with their features, scaled and clipped, and their trades as recomputed.
+
+        A row that ends no sample has two labels of -1: whether its label is known, the cut may have decided.
+        """
         self.is_checked[rows] = True
         self.wrong_features |= ~(np.abs(X - self.X[rows]) <= FEATURE_TOLERANCE).all(axis=0)
-        self.has_wrong_label[rows] |= (self.y[rows] != NO_LABEL) & (self.y[rows] != labels)
+        ends_sample = self.labels[0, rows] != NO_LABEL
+        recomputed = np.where(ends_sample, np.stack([trades.labels, trades.mirrored]), NO_LABEL)
+        self.has_wrong_label[:, rows] |= self.labels[:, rows] != recomputed
 
-    def counts(self) -> tuple[int, int, int]:
-        """Count the rows checked, the labels among them, and those that are wrong."""
-        labels = self.is_checked & (self.y != NO_LABEL)
-        return int(self.is_checked.sum()), int(labels.sum()), int(self.has_wrong_label.sum())
+    def counts(self) -> tuple[int, int, int, int]:
+        """Count the rows checked, the samples among them, and their labels and mirrored labels that are wrong."""
+        samples = self.is_checked & (self.labels[0] != NO_LABEL)
+        return int(self.is_checked.sum()), int(samples.sum()), *self.has_wrong_label.sum(axis=1).tolist()
 
 
 def check_truncated_bars(
@@ -152,7 +157,7 @@ def check_truncated_bars(
     names = np.array(rules.features)
     extra = features.extra_columns(rules.features)
     mean, scale = scaler_numbers(metadata)
-    written = {split: WrittenRows(part["X"], part["y"]) for split, part in arrays.items()}
+    written = {split: WrittenRows(part) for split, part in arrays.items()}
     for number, symbol in enumerate(symbols):
         bars = read_bars(bars_path(root, symbol), extra)
         for split, part in arrays.items():
@@ -162,16 +167,18 @@ def check_truncated_bars(
                 recomputed = recompute_rows(sequence, position, rules)
                 size = min(len(recomputed.X), row + 1 - own[0])  # older rows belong to the split before
                 X = np.clip((recomputed.X[-size:] - mean) / scale, -clip, clip)
-                written[split].compare(slice(row + 1 - size, row + 1), X, recomputed.trades.labels[-size:])
+                trades = Trades(*(column[-size:] for column in recomputed.trades))
+                written[split].compare(slice(row + 1 - size, row + 1), X, trades)
 
-    checked, labels, wrong_labels = np.sum([rows.counts() for rows in written.values()], axis=0)
+    checked, samples, wrong_labels, wrong_mirrored = np.sum([rows.counts() for rows in written.values()], axis=0)
     wrong = ", ".join(sorted(names[np.any([rows.wrong_features for rows in written.values()], axis=0)].tolist()))
     text = f"{checked:,} rows from truncated bars, {f'{wrong} differ' if wrong else 'none differs'}"
     if extra:
         text += f"; not checked, since they are columns of the files: {', '.join(extra)}"
     return [
         LeakCheck("features known at the bar", text, not wrong),
-        LeakCheck("labels known at the horizon", f"{wrong_labels:,} of {labels:,} differ", not wrong_labels),
+        LeakCheck("labels known at the horizon", f"{wrong_labels:,} of {samples:,} differ", not wrong_labels),
+        LeakCheck("mirrored labels known at the horizon", f"{wrong_mirrored:,} of {samples:,} differ", not wrong_mirrored),
     ]
 
 

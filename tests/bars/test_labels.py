@@ -32,6 +32,18 @@ def slow_label(bars: Bars, t: int, profit: float, stop: float, horizon: int) -> 
     return 0, bars.close[t + horizon] / entry - 1, horizon
 
 
+def slow_mirrored_label(bars: Bars, t: int, profit: float, stop: float, horizon: int) -> int:
+    if t + horizon >= len(bars):
+        return -1
+    entry = as_written(bars.close[t])
+    for ahead in range(t + 1, t + horizon + 1):
+        if as_written(bars.high[ahead]) >= entry * (1 + as_written(stop)):
+            return 0
+        if as_written(bars.low[ahead]) <= entry * (1 - as_written(profit)):
+            return 1
+    return 0
+
+
 def make_bars(opening: list[float], high: list[float], low: list[float], close: list[float]) -> Bars:
     hours = np.datetime64("2024-01-01", "s") + np.arange(len(close)) * np.timedelta64(3600, "s")
     return Bars(hours, *(np.array(prices, float) for prices in (opening, high, low, close)), np.ones(len(close)))
@@ -58,12 +70,21 @@ def decimal_bars(draw: st.DrawFn) -> Bars:
     st.integers(1, 9),
 )
 def test_labels_and_returns_match_a_slow_reading_of_the_rule(bars, profit, stop, horizon):
-    labels, returns, held = triple_barrier(bars, profit=profit, stop=stop, horizon=horizon)
+    labels, returns, held, mirrored = triple_barrier(bars, profit=profit, stop=stop, horizon=horizon)
     expected = [slow_label(bars, t, profit, stop, horizon) for t in range(len(bars))]
     assert labels.dtype == np.int8
     assert labels.tolist() == [label for label, _, _ in expected]
     np.testing.assert_array_equal(returns, np.array([paid for _, paid, _ in expected]))
     assert held.tolist() == [bars_held for _, _, bars_held in expected]
+    assert mirrored.dtype == np.int8
+    assert mirrored.tolist() == [slow_mirrored_label(bars, t, profit, stop, horizon) for t in range(len(bars))]
+
+
+@given(decimal_bars(), st.sampled_from([0.005, 0.01, 0.02]), st.sampled_from([1, 1.5, 2]), st.integers(1, 9))
+def test_a_trade_and_the_mirrored_one_never_both_win(bars, stop, ratio, horizon):
+    trades = triple_barrier(bars, profit=stop * ratio, stop=stop, horizon=horizon)
+    assert not ((trades.labels == 1) & (trades.mirrored == 1)).any()
+    np.testing.assert_array_equal(trades.mirrored == -1, trades.labels == -1)
 
 
 SHARE = st.integers(1, 3000).map(lambda hundredths: hundredths / 10_000)  # 0.01 to 30 %
@@ -76,7 +97,7 @@ def test_a_barrier_is_met_to_the_last_decimal(units, decimals, share, beside, fa
     entry, price = float(f"{units}e-{decimals}"), float(f"{barrier + beside}e-{decimals + 4}")
     high, low = (entry, min(entry, price)) if falls else (max(entry, price), entry)
     bars = make_bars([entry, entry], [entry, high], [entry, low], [entry, entry])
-    _, returns, _ = triple_barrier(bars, profit=share, stop=share, horizon=1)
+    returns = triple_barrier(bars, profit=share, stop=share, horizon=1).returns
     met = beside <= 0 if falls else beside >= 0
     assert returns[0] == ((-share if falls else share) if met else 0)
 
@@ -152,7 +173,7 @@ def test_real_bars_have_the_labels_of_integers(real_bars):
 def test_a_bar_that_touches_both_barriers_is_a_stop():
     hours = np.datetime64("2024-01-01", "s") + np.arange(2) * np.timedelta64(3600, "s")
     bars = Bars(hours, *(np.array(column, float) for column in ([100, 100], [101, 106], [99, 97], [100, 100], [1, 1])))
-    labels, returns, held = triple_barrier(bars, profit=0.05, stop=0.02, horizon=1)
+    labels, returns, held, _ = triple_barrier(bars, profit=0.05, stop=0.02, horizon=1)
     assert labels[0] == 0
     assert returns[0] == -0.02
     assert held[0] == 1
@@ -164,17 +185,17 @@ def test_a_bar_that_touches_both_barriers_is_a_stop():
 def test_a_barrier_that_is_just_touched_is_met(low, high, label, paid):
     hours = np.datetime64("2024-01-01", "s") + np.arange(2) * np.timedelta64(3600, "s")
     columns = ([100, 100], [101, high], [99, low], [100, 101], [1, 1])
-    labels, returns, _ = triple_barrier(Bars(hours, *(np.array(c, float) for c in columns)), profit=0.05, stop=0.02, horizon=1)
+    labels, returns, *_ = triple_barrier(Bars(hours, *(np.array(c, float) for c in columns)), profit=0.05, stop=0.02, horizon=1)
     assert (labels[0], returns[0]) == (label, pytest.approx(paid, abs=1e-12))
 
 
 def test_no_label_changes_when_bars_after_its_horizon_do():
     bars = to_bars(make_frame(200, seed=3, volatility=0.02))
-    whole, paid, held = triple_barrier(bars, profit=0.05, stop=0.02, horizon=8)
-    assert set(whole.tolist()) == {-1, 0, 1}
+    whole = triple_barrier(bars, profit=0.05, stop=0.02, horizon=8)
+    assert set(whole.labels.tolist()) == set(whole.mirrored.tolist()) == {-1, 0, 1}
     for end in range(9, 200, 7):
-        cut, cut_paid, cut_held = triple_barrier(bars[:end], profit=0.05, stop=0.02, horizon=8)
-        np.testing.assert_array_equal(cut[: end - 8], whole[: end - 8])
-        np.testing.assert_array_equal(cut_paid[: end - 8], paid[: end - 8])
-        np.testing.assert_array_equal(cut_held[: end - 8], held[: end - 8])
-        assert (cut[end - 8 :] == -1).all()
+        cut = triple_barrier(bars[:end], profit=0.05, stop=0.02, horizon=8)
+        for of_cut, of_whole in zip(cut, whole, strict=True):
+            np.testing.assert_array_equal(of_cut[: end - 8], of_whole[: end - 8])
+        assert (cut.labels[end - 8 :] == -1).all()
+        assert (cut.mirrored[end - 8 :] == -1).all()

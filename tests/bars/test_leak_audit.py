@@ -79,20 +79,23 @@ def test_a_single_planted_leak_fails_the_audit(change, figure):
     ("changed", "refused"),
     [
         ({"rsi_14": 1}, "feature rsi_14 knows the future: later bars change the value"),
-        ({"rsi_14": 1, "label": 2, "atr_14": 7}, "feature atr_14, rsi_14 know the future: later bars change the value"),
         (
-            {"label": 2},
-            "leak audit failed, .*'values_that_know_the_future': 2, 'rows_recomputed': 1200, 'values_recomputed': 2400}",
+            {"rsi_14": 1, "label": 2, "mirrored label": 1, "atr_14": 7},
+            "feature atr_14, rsi_14 know the future: later bars change the value",
+        ),
+        (
+            {"mirrored label": 2},
+            "leak audit failed, .*'values_that_know_the_future': 2, 'rows_recomputed': 1200, 'values_recomputed': 3600}",
         ),
     ],
 )
 def test_values_that_later_bars_change_are_counted_and_refused(changed, refused):
-    """Two assets of 25 cuts, 24 rows each, with one feature and a label; one of them has values that differ."""
+    """Two assets of 25 cuts, 24 rows each, with one feature and two labels; one of them has values that differ."""
     assets = [asset_rows(to_bars(make_frame(500, seed, volatility=0.015)), RULES) for seed in range(2)]
     cuts = cut_times(np.concatenate([rows.timestamps for rows in assets]), (0.7, 0.15, 0.15))
     splits = split_rows(assets, cuts, lookback=5)
     audit = leak_audit(splits, cuts, assets, lookback=5, max_gap=24)
-    assert (audit["rows_recomputed"], audit["values_recomputed"], audit["values_that_know_the_future"]) == (1200, 2400, 0)
+    assert (audit["rows_recomputed"], audit["values_recomputed"], audit["values_that_know_the_future"]) == (1200, 3600, 0)
     assets[1] = dataclasses.replace(assets[1], future_check=dataclasses.replace(assets[1].future_check, changed=changed))
     with pytest.raises(CampaignError, match=refused):
         leak_audit(splits, cuts, assets, lookback=5, max_gap=24)

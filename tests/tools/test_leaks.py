@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 import generate_data
 import simulate_market
-from bars.rows import choose_symbols
+from bars.rows import ARRAYS, choose_symbols
 from core.params import read_section
 from learn.dataset import Split
 from scaffold import refusal, write_params
@@ -51,7 +51,7 @@ def test_a_sound_campaign_passes_whatever_its_networks_are_set_to(campaign, caps
     write_params(campaign, market=MARKET, data=SMALL_DATA, train=learns_nothing, mlp={"dropout": 0.99})
     leaks.main()
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 9
+    assert len(lines) == 10
     assert all(line.startswith("ok ") for line in lines)
 
 
@@ -128,31 +128,41 @@ def test_a_feature_that_looks_ahead_in_one_hour_of_the_day_is_found_and_named(ca
         hours = part["timestamps"].astype("datetime64[h]").astype(np.int64) % 24
         ahead = np.append(part["X"][8:, 0], part["X"][:8, 0])
         part["X"][:, 0] = np.where(hours == 13, ahead, part["X"][:, 0])
-    features, labels = check_truncated_bars(metadata, arrays)
+    features, labels, _ = check_truncated_bars(metadata, arrays)
     assert not features.sound
     assert features.text.endswith("rows from truncated bars, return_1 differ")
     assert labels.sound
 
 
-def test_a_single_wrong_label_and_a_column_a_little_off_are_found(campaign):
-    def checked_after(change: str) -> list[leaks.LeakCheck]:
-        metadata, arrays = leaks.read_data()
-        part = arrays["val"]
-        own = np.flatnonzero(part["asset_ids"] == 1)
-        checked = own[np.linspace(0, len(own) - 1, leaks.CUTS_PER_ASSET).round().astype(int)]
-        row = checked[part["y"][checked] >= 0][3]
-        if change == "label":
-            part["y"][row] ^= 1
-        else:
-            part["X"][row, 4] += 0.01
-        return check_truncated_bars(metadata, arrays)
+@pytest.mark.parametrize(("change", "wrong"), [("feature", 0), ("y", 1), ("mirrored", 2)])
+def test_a_single_wrong_label_and_a_column_a_little_off_are_found(campaign, change, wrong):
+    metadata, arrays = leaks.read_data()
+    part = arrays["val"]
+    own = np.flatnonzero(part["asset_ids"] == 1)
+    checked = own[np.linspace(0, len(own) - 1, leaks.CUTS_PER_ASSET).round().astype(int)]
+    row = checked[part["y"][checked] >= 0][3]
+    if change == "feature":
+        part["X"][row, 4] += 0.01
+    else:
+        part[change][row] ^= 1
+    checks = check_truncated_bars(metadata, arrays)
+    assert [check.subject for check in checks if not check.sound] == [checks[wrong].subject]
+    assert (
+        checks[wrong].text.endswith("truncated bars, sma_20 differ")
+        if change == "feature"
+        else (checks[wrong].text.startswith("1 of "))
+    )
 
-    features, labels = checked_after("label")
-    assert (features.sound, labels.sound) == (True, False)
-    assert labels.text.startswith("1 of ")
-    features, labels = checked_after("feature")
-    assert (features.sound, labels.sound) == (False, True)
-    assert features.text.endswith("truncated bars, sma_20 differ")
+
+def test_a_mirrored_label_where_no_sample_ends_is_found(campaign):
+    """The purge leaves neither label."""
+    metadata, arrays = leaks.read_data()
+    part = arrays["train"]
+    last = np.flatnonzero(part["asset_ids"] == 0)[-1]
+    assert (part["y"][last], part["mirrored"][last]) == (-1, -1)
+    part["mirrored"][last] = 0
+    _, labels, mirrored = check_truncated_bars(metadata, arrays)
+    assert (labels.sound, mirrored.sound) == (True, False)
 
 
 def test_what_is_learnt_from_shuffled_labels_is_a_leak_where_chance_would_rarely_reach_it(campaign, monkeypatch):
@@ -182,7 +192,7 @@ def test_a_column_of_the_files_that_knows_the_future_is_found_and_named(desk):
     check = leaks.check_single_columns(metadata, arrays)
     assert not check.sound
     assert "most by flow" in check.text
-    known, _ = check_truncated_bars(metadata, arrays)
+    known, *_ = check_truncated_bars(metadata, arrays)
     assert known.text.endswith("none differs; not checked, since they are columns of the files: flow, noise")
 
 
@@ -197,7 +207,7 @@ def test_a_missing_purge_is_found(campaign, untrained, capsys):
 
 
 def test_test_samples_in_train_are_found(campaign, capsys):
-    for name in ("X", "y", "asset_ids", "timestamps", "returns"):
+    for name in ARRAYS:
         save(f"train_{name}", np.load(DATA / f"test_{name}.npy"))
         save(f"val_{name}", np.load(DATA / f"test_{name}.npy"))
     refused = refusal(leaks.main)
@@ -221,4 +231,4 @@ def test_the_audit_of_real_bars(real_bars, desk, monkeypatch, capsys):
     write_params(desk, data={"bars": str(real_bars)})
     generate_data.main()
     leaks.main()
-    assert capsys.readouterr().out.count("ok ") == 9
+    assert capsys.readouterr().out.count("ok ") == 10
