@@ -24,6 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from bars.durations import measure_durations
 from bars.features import extra_columns
 from bars.findings import summarise_findings
+from bars.labels import DISTANCES, BarrierKind, Barriers
 from bars.leak_audit import leak_audit
 from bars.reading import SIMULATED_MARKER
 from bars.rows import (
@@ -64,8 +65,11 @@ class Data(Settings):
     symbols: list[str] | None = Field(min_length=1)
     features: list[str] = Field(min_length=1)
     lookback: int = Field(ge=1, le=1000)
+    barrier: BarrierKind
     profit: float = Field(gt=0, le=1)
     stop: float = Field(gt=0, lt=1)
+    profit_atr: float = Field(gt=0, le=1000)
+    stop_atr: float = Field(gt=0, le=1000)
     horizon: int = Field(ge=1, le=1000)
     max_gap: int = Field(ge=1, le=10_000)
     splits: list[float] = Field(min_length=3, max_length=3)
@@ -95,10 +99,10 @@ class Data(Settings):
 
     def row_rules(self) -> RowRules:
         """Select the settings by which bars become rows."""
+        profit, stop = (getattr(self, key) for key in DISTANCES[self.barrier])
         return RowRules(
             features=tuple(self.features),
-            profit=self.profit,
-            stop=self.stop,
+            barriers=Barriers(self.barrier, profit, stop),
             horizon=self.horizon,
             max_gap=self.max_gap,
             lookback=self.lookback,
@@ -161,8 +165,9 @@ def describe_data(
         "assets": symbols,
         "features": list(rules.features),
         "lookback": rules.lookback,
-        "profit": rules.profit,
-        "stop": rules.stop,
+        "barrier": rules.barriers.kind,
+        "profit": rules.barriers.profit,
+        "stop": rules.barriers.stop,
         "horizon": rules.horizon,
         "max_gap_hours": rules.max_gap,
         "cuts": {"val": f"{cuts.val}Z", "test": f"{cuts.test}Z"},

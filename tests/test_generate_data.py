@@ -13,7 +13,7 @@ import pytest
 
 import generate_data
 from bars import rows
-from bars.labels import Trades
+from bars.labels import Barriers, Trades
 from bars.reading import Bars
 from bars.rows import ARRAYS
 from core.splits import SPLITS
@@ -231,8 +231,8 @@ def test_a_label_that_looks_beyond_its_horizon_is_refused(bars, monkeypatch, hou
     """One bar too far, in one hour of the day or in all."""
     triple_barrier = rows.triple_barrier
 
-    def longer_trade(sequence: Bars, horizon: int, **barriers: float) -> Trades:
-        trades, longer = (triple_barrier(sequence, horizon=bars, **barriers) for bars in (horizon, horizon + 1))
+    def longer_trade(sequence: Bars, barriers: Barriers, *, horizon: int, atr: None) -> Trades:
+        trades, longer = (triple_barrier(sequence, barriers, horizon=bars) for bars in (horizon, horizon + 1))
         is_longer = True if hour is None else hour_of_day(sequence) == hour
         return trades._replace(**{name: np.where(is_longer, getattr(longer, name), getattr(trades, name))})
 
@@ -240,6 +240,77 @@ def test_a_label_that_looks_beyond_its_horizon_is_refused(bars, monkeypatch, hou
     message = refusal(generate_data.main)
     assert message.startswith("stage: leak audit failed, a defect of this program, please report it")
     assert int(re.search(r"'values_that_know_the_future': (\d+)", message)[1]) >= 3  # at least one of each asset
+
+
+def slow_atr(frame: pd.DataFrame) -> pd.Series:
+    """Wilder's average true range over 14 bars of one sequence: a mean of 14, then each bar moves it by a 14th."""
+    before = frame["Close"].shift()
+    ranges = pd.concat([frame["High"] - frame["Low"], (frame["High"] - before).abs(), (frame["Low"] - before).abs()], axis=1)
+    true_range = ranges.max(axis=1).to_numpy()
+    average = np.full(len(frame), np.nan)
+    average[14] = true_range[1:15].mean()
+    for bar in range(15, len(frame)):
+        average[bar] = (13 * average[bar - 1] + true_range[bar]) / 14
+    return pd.Series(average, frame.index)
+
+
+ATR = {"bars": "bars", "barrier": "atr", "profit_atr": 2.5, "stop_atr": 1.25, "features": ["rsi_14", "return_1"]}
+
+
+def test_barriers_may_be_multiples_of_the_average_true_range(bars, desk):
+    write_params(desk, data=ATR)
+    generate_data.main()
+    metadata = json.loads(Path("data/training_data/metadata.json").read_text())
+    assert (metadata["barrier"], metadata["profit"], metadata["stop"]) == ("atr", 2.5, 1.25)
+    assert metadata["leak_audit"]["values_that_know_the_future"] == 0
+    seen = {1: 0, 0: 0}
+    for number, symbol in enumerate(metadata["assets"]):
+        frame = pd.read_parquet(bars / symbol / "1Hour/data.parquet")
+        breaks = np.cumsum(frame.index.to_series().diff() > pd.Timedelta("96h"))
+        sequences = [sequence for _, sequence in frame.groupby(breaks.to_numpy())]
+        atr = pd.concat([slow_atr(sequence) for sequence in sequences])
+        for split in SPLITS:
+            part = arrays(split)
+            own = (part["asset_ids"] == number) & (part["y"] >= 0)
+            share = (atr / frame["Close"])[pd.DatetimeIndex(part["timestamps"][own], tz="UTC")].to_numpy()
+            y, returns, held, mirrored = (part[name][own] for name in ("y", "returns", "held", "mirrored"))
+            np.testing.assert_allclose(returns[y == 1], 2.5 * share[y == 1])
+            ended = (y == 0) & (held < 8)
+            np.testing.assert_allclose(returns[ended], -1.25 * share[ended])  # no bar opens below a stop here
+            assert not ((y == 1) & (mirrored == 1)).any()
+            seen[1] += (y == 1).sum()
+            seen[0] += ended.sum()
+    assert min(seen.values()) > 50
+
+
+@pytest.mark.parametrize("hour", [None, 13])
+def test_barriers_of_an_average_true_range_that_knows_the_next_bar_are_refused(bars, desk, monkeypatch, hour):
+    honest = rows.features.average_true_range
+
+    def of_next_bar(sequence: Bars) -> np.ndarray:
+        atr = honest(sequence)
+        is_early = True if hour is None else hour_of_day(sequence) == hour
+        return np.where(is_early, np.append(atr[1:], atr[-1]), atr)
+
+    write_params(desk, data=ATR)
+    monkeypatch.setattr(rows.features, "average_true_range", of_next_bar)
+    message = refusal(generate_data.main)
+    assert message.startswith("stage: leak audit failed, a defect of this program, please report it")
+    assert int(re.search(r"'values_that_know_the_future': (\d+)", message)[1]) >= 3
+
+
+def test_bars_that_have_not_moved_have_no_barriers_in_atr(bars, desk):
+    """From the start of CCC to its 200th bar; labels begin with the first move."""
+    frame = pd.read_parquet(bars / "CCC/1Hour/data.parquet")
+    frame.iloc[:200, :4] = 100.0
+    frame.iloc[200, :3] = 100.0, max(100.0, frame["High"].iloc[200]), min(100.0, frame["Low"].iloc[200])
+    write_symbol(bars, "CCC", frame)
+    write_params(desk, data=ATR | {"features": ["rsi_14"]})
+    generate_data.main()
+    part = arrays("train")
+    own = part["asset_ids"] == 2
+    assert (part["y"][own][:100] == -1).all()
+    assert (part["y"][own][100] >= 0, np.isnan(part["returns"][own][:100]).all()) == (True, True)
 
 
 def test_the_audit_says_how_many_rows_were_recomputed(bars):
@@ -318,6 +389,12 @@ SECTIONS = [
     ({"splits": [1.0, 0.0, 0.0]}, "data.splits"),
     ({"profit": -0.1}, "data.profit is -0.1; it must be greater than 0"),
     ({"stop": 1.5}, "data.stop is 1.5; it must be less than 1"),
+    ({"barrier": "ATR"}, "data.barrier is 'ATR'; it must be 'percent' or 'atr'"),
+    ({"stop_atr": 0}, "data.stop_atr is 0; it must be greater than 0"),
+    (
+        {"barrier": "atr", "profit_atr": 500.0},
+        "in its samples; add bars, or change data.splits, data.profit_atr or data.stop_atr",
+    ),
     ({"features": ["rsi_14", "moon"]}, "no column moon (found: Open, High, Low, Close, Volume)"),
     ({"features": []}, "data.features is []"),
     ({"features": ["rsi_14", "rsi_14"]}, "a list without repetition"),
@@ -330,7 +407,7 @@ SECTIONS = [
 ]
 
 
-@pytest.mark.parametrize(("keys", "finding"), SECTIONS, ids=[f"{k}={v}" for keys, _ in SECTIONS for k, v in keys.items()])
+@pytest.mark.parametrize(("keys", "finding"), SECTIONS, ids=[str(keys) for keys, _ in SECTIONS])
 def test_bad_parameters_are_refused_with_key_value_and_rule(bars, desk, keys, finding):
     generate_data.main()
     before = outputs()

@@ -35,11 +35,16 @@ def _oscillators(bars: Bars) -> dict[str, np.ndarray]:
     }
 
 
+def average_true_range(bars: Bars) -> np.ndarray:
+    """Compute Wilder's average true range over 14 bars, in units of the price; float64 (N,), NaN in the first 14."""
+    return talib.ATR(bars.high, bars.low, bars.close, 14)
+
+
 def _volatility(bars: Bars) -> dict[str, np.ndarray]:
     """Measures of volatility, as square roots, since they are skewed to the right."""
     upper, middle, lower = talib.BBANDS(bars.close, 20, 2.0, 2.0, 0)
     return {
-        "atr_14": np.sqrt(talib.ATR(bars.high, bars.low, bars.close, 14) / bars.close),
+        "atr_14": np.sqrt(average_true_range(bars) / bars.close),
         "range_1": np.sqrt((bars.high - bars.low) / bars.close),
         "bollinger_bandwidth_20": np.sqrt(np.maximum((upper - lower) / middle, 0)),
         "volatility_72": np.sqrt(np.maximum(talib.SMA(np.square(talib.ROCP(bars.close, 1)), 72), 0)) ** 0.5,

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from bars import features
 from bars.durations import Durations, measure_durations
 from bars.findings import Finding, examine_bars, find_longer_bars, find_short_history, find_survivorship, time_written
-from bars.labels import NO_LABEL, Trades, triple_barrier
+from bars.labels import DISTANCES, NO_LABEL, Barriers, Trades, triple_barrier
 from bars.reading import HOUR, SIMULATED_MARKER, Bars, bars_path, find_symbols, read_bars, split_at_gaps
 from bars.scaling import check_scaler, fit_scaler
 from core.errors import CampaignError, join_first
@@ -32,15 +32,14 @@ class RowRules:
     """Say how bars become rows.
 
     features: F names, each known to `bars.features` or a column of the bars' files.
-    profit, stop: barriers of a trade, shares of the entry price.
+    barriers: of a trade.
     horizon: bars until a trade is closed.
     max_gap: hours; no window, warm-up or label crosses a longer step.
     lookback: bars of a window.
     """
 
     features: tuple[str, ...]
-    profit: float
-    stop: float
+    barriers: Barriers
     horizon: int
     max_gap: int
     lookback: int
@@ -179,9 +178,10 @@ class PreparedSplits(NamedTuple):
 
 def sequence_rows(bars: Bars, rules: RowRules) -> SequenceRows:
     """Compute features and labels of one sequence of bars; no row where all is warm-up."""
-    trades = triple_barrier(bars, profit=rules.profit, stop=rules.stop, horizon=rules.horizon)
+    trades = triple_barrier(bars, rules.barriers, horizon=rules.horizon, atr=find_atr(bars, rules.barriers))
     closes_at = np.full(len(bars), NO_DATE, "datetime64[s]")
     closes_at[: max(0, len(bars) - rules.horizon)] = bars.timestamps[rules.horizon :] + HOUR
+    closes_at[trades.labels == NO_LABEL] = NO_DATE
     settled = slice(features.WARM_UP, None)
     return SequenceRows(
         timestamps=bars.timestamps[settled],
@@ -193,6 +193,11 @@ def sequence_rows(bars: Bars, rules: RowRules) -> SequenceRows:
         closes=bars.close[settled],
         closes_at=closes_at[settled],
     )
+
+
+def find_atr(bars: Bars, barriers: Barriers) -> np.ndarray | None:
+    """Compute the average true range at each bar, float64 (N,); None where the barriers need none."""
+    return features.average_true_range(bars) if barriers.kind == "atr" else None
 
 
 def find_future_dependent(bars: Bars, rows: SequenceRows, rules: RowRules) -> FutureCheck:
@@ -214,13 +219,18 @@ def find_future_dependent(bars: Bars, rows: SequenceRows, rules: RowRules) -> Fu
         last = slice(end - len(recomputed.X), end)
         trades = recomputed.trades
         is_other = (
-            (rows.y[last] != trades.labels) | (rows.returns[last] != trades.returns) | (rows.held[last] != trades.held),
+            (rows.y[last] != trades.labels) | (rows.held[last] != trades.held) | differs(rows.returns[last], trades.returns),
             rows.mirrored[last] != trades.mirrored,
         )
         counts += [*(rows.X[last] != recomputed.X)[:, computed].sum(axis=0), *np.sum(is_other, axis=1)]
         recomputed_rows += len(recomputed.X)
     changed = {name: int(count) for name, count in zip(names, counts, strict=True) if count}
     return FutureCheck(rows=recomputed_rows, values=recomputed_rows * len(names), changed=changed)
+
+
+def differs(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Find where two float64 arrays differ in any bit that counts: NaN is NaN's equal."""
+    return (one != other) & ~(np.isnan(one) & np.isnan(other))
 
 
 def choose_cuts(bars: Bars, horizon: int) -> list[int]:
@@ -263,10 +273,11 @@ def recompute_rows(bars: Bars, cut: int, rules: RowRules) -> RecomputedRows:
         cut: position of the last bar that is known, after warm-up.
     """
     size = min(max(RECOMPUTED_ROWS, rules.horizon), cut + 1 - features.WARM_UP)
-    traded = bars[cut + 1 - size : cut + 1 + rules.horizon]
-    trades = triple_barrier(traded, profit=rules.profit, stop=rules.stop, horizon=rules.horizon)
-    known = features.compute(bars[: cut + 1], rules.features)
-    return RecomputedRows(known[-size:], Trades(*(column[:size] for column in trades)))
+    known, traded = bars[: cut + 1], bars[cut + 1 - size : cut + 1 + rules.horizon]
+    atr = find_atr(known, rules.barriers)
+    trades = triple_barrier(traded, rules.barriers, horizon=rules.horizon, atr=None if atr is None else atr[-size:])
+    X = features.compute(known, rules.features)
+    return RecomputedRows(X[-size:], Trades(*(column[:size] for column in trades)))
 
 
 def asset_rows(bars: Bars, rules: RowRules) -> AssetRows:
@@ -477,7 +488,7 @@ def split_and_fit_scaler(assets: Sequence[AssetRows], symbols: Sequence[str], cu
         CampaignError: as `check_samples` and `check_scaler` do.
     """
     splits = split_rows(assets, cuts, lookback=rules.lookback)
-    warnings = check_samples(splits, symbols) + describe_hidden_columns(assets, symbols)
+    warnings = check_samples(splits, symbols, rules.barriers) + describe_hidden_columns(assets, symbols)
     scaler = fit_scaler(splits["train"].X)
     check_scaler(scaler, rules.features)
     return PreparedSplits(splits, scaler, warnings)
@@ -495,7 +506,7 @@ def describe_hidden_columns(assets: Sequence[AssetRows], symbols: Sequence[str])
     ]
 
 
-def check_samples(splits: Mapping[str, SplitRows], symbols: Sequence[str]) -> list[str]:
+def check_samples(splits: Mapping[str, SplitRows], symbols: Sequence[str], barriers: Barriers) -> list[str]:
     """Refuse splits that cannot be trained on or judged.
 
     Returns:
@@ -505,7 +516,7 @@ def check_samples(splits: Mapping[str, SplitRows], symbols: Sequence[str]) -> li
         CampaignError: a split has no sample, one class, or too few days to be judged on; or an asset has no training sample.
     """
     for split, rows in splits.items():
-        _check_classes(split, rows)
+        _check_classes(split, rows, barriers)
         if split != "train":
             _check_days(split, rows)
     absent = {split: _assets_without_sample(rows, symbols) for split, rows in splits.items()}
@@ -522,11 +533,12 @@ def check_samples(splits: Mapping[str, SplitRows], symbols: Sequence[str]) -> li
     ]
 
 
-def _check_classes(split: str, rows: SplitRows) -> None:
+def _check_classes(split: str, rows: SplitRows, barriers: Barriers) -> None:
     classes = np.unique(rows.y[rows.is_sample])
     if len(classes) < 2:
         found = "no sample" if not len(classes) else f"only label {classes[0]} in its samples"
-        raise CampaignError(f"the {split} split has {found}; add bars, or change data.splits, data.profit or data.stop")
+        profit, stop = DISTANCES[barriers.kind]
+        raise CampaignError(f"the {split} split has {found}; add bars, or change data.splits, data.{profit} or data.{stop}")
 
 
 def _check_days(split: str, rows: SplitRows) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from bars import features
-from bars.labels import NO_LABEL, Trades
+from bars.labels import DISTANCES, NO_LABEL, Trades
 from bars.reading import HOUR, Bars, bars_path, read_bars, split_at_gaps
 from bars.rows import RowRules, choose_symbols, recompute_rows
 from core.errors import CampaignError
@@ -101,7 +101,8 @@ def read_data() -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]]]:
 
 def check_settings(settings: Data, metadata: dict[str, Any]) -> None:
     """Refuse data that were made with other settings, where a difference would be no leak. Raises CampaignError."""
-    made = {name: metadata[name] for name in ("features", "lookback", "profit", "stop", "horizon")}
+    made = {name: metadata[name] for name in ("features", "lookback", "barrier", "horizon")}
+    made |= zip(DISTANCES[metadata["barrier"]], (metadata["profit"], metadata["stop"]), strict=True)
     made |= {"max_gap": metadata["max_gap_hours"], "clip": metadata["scaler"]["clip"]}
     made |= {"bars": metadata["source"], "symbols": metadata["assets"]}
     root = Path(settings.bars)

@@ -9,6 +9,7 @@ import pytest
 
 from bars.adjustment import Split, adjust_bars, find_first_bar, format_ratio, read_splits
 from bars.findings import find_splits
+from bars.labels import Barriers
 from bars.reading import Bars, bars_path, find_symbols, read_bars
 from bars.rows import RowRules, cut_times, read_asset_rows, split_and_fit_scaler
 from core.errors import CampaignError
@@ -123,7 +124,7 @@ def test_a_date_without_a_bar_begins_with_the_next_bar():
 
 def test_the_real_splits_bring_back_the_spread_of_returns(real_bars):
     """On train, of the shared scaler."""
-    rules = RowRules(features=("return_1",), profit=0.05, stop=0.02, horizon=8, max_gap=96, lookback=24)
+    rules = RowRules(features=("return_1",), barriers=Barriers("percent", 0.05, 0.02), horizon=8, max_gap=96, lookback=24)
     symbols = find_symbols(real_bars)
 
     def read_adjusted(path: Path, extra: list[str]) -> Bars:

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from bars.durations import Duration, measure_durations
+from bars.labels import Barriers
 from bars.rows import RowRules, asset_rows
 from scaffold import make_frame, to_bars
 
@@ -43,7 +44,9 @@ def slow_hours(frame: pd.DataFrame, lookback: int, horizon: int, max_gap: int) -
 )
 @pytest.mark.parametrize(("lookback", "horizon"), [(24, 8), (5, 30)])
 def test_durations_are_those_of_every_window_and_trade(frame, lookback, horizon):
-    rules = RowRules(features=("return_1",), profit=0.05, stop=0.02, horizon=horizon, max_gap=96, lookback=lookback)
+    rules = RowRules(
+        features=("return_1",), barriers=Barriers("percent", 0.05, 0.02), horizon=horizon, max_gap=96, lookback=lookback
+    )
     durations = asset_rows(to_bars(frame), rules).durations
     windows, trades = slow_hours(frame, lookback, horizon, 96)
     for duration, bars, hours in ((durations.window, lookback, windows), (durations.trade, horizon, trades)):
@@ -51,7 +54,7 @@ def test_durations_are_those_of_every_window_and_trade(frame, lookback, horizon)
 
 
 def test_sessions_are_no_hours_and_an_outage_does_not_matter():
-    rules = RowRules(features=("return_1",), profit=0.05, stop=0.02, horizon=8, max_gap=96, lookback=24)
+    rules = RowRules(features=("return_1",), barriers=Barriers("percent", 0.05, 0.02), horizon=8, max_gap=96, lookback=24)
     clock = make_frame(3000)
     assert not asset_rows(to_bars(clock.drop(clock.index[1000:1010])), rules).durations.is_longer
     assert asset_rows(to_bars(session_frame(120, 7)), rules).durations.is_longer

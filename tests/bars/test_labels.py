@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bars.labels import triple_barrier
+from bars.labels import Barriers, triple_barrier
 from bars.reading import Bars, bars_path, find_symbols, read_bars, split_at_gaps
 from scaffold import make_frame, to_bars
 
@@ -70,7 +70,7 @@ def decimal_bars(draw: st.DrawFn) -> Bars:
     st.integers(1, 9),
 )
 def test_labels_and_returns_match_a_slow_reading_of_the_rule(bars, profit, stop, horizon):
-    labels, returns, held, mirrored = triple_barrier(bars, profit=profit, stop=stop, horizon=horizon)
+    labels, returns, held, mirrored = triple_barrier(bars, Barriers("percent", profit, stop), horizon=horizon)
     expected = [slow_label(bars, t, profit, stop, horizon) for t in range(len(bars))]
     assert labels.dtype == np.int8
     assert labels.tolist() == [label for label, _, _ in expected]
@@ -82,9 +82,71 @@ def test_labels_and_returns_match_a_slow_reading_of_the_rule(bars, profit, stop,
 
 @given(decimal_bars(), st.sampled_from([0.005, 0.01, 0.02]), st.sampled_from([1, 1.5, 2]), st.integers(1, 9))
 def test_a_trade_and_the_mirrored_one_never_both_win(bars, stop, ratio, horizon):
-    trades = triple_barrier(bars, profit=stop * ratio, stop=stop, horizon=horizon)
+    trades = triple_barrier(bars, Barriers("percent", stop * ratio, stop), horizon=horizon)
     assert not ((trades.labels == 1) & (trades.mirrored == 1)).any()
     np.testing.assert_array_equal(trades.mirrored == -1, trades.labels == -1)
+
+
+@st.composite
+def binary_bars(draw: st.DrawFn) -> tuple[Bars, np.ndarray]:
+    """Draw prices and ATR in eighths, which floats add and multiply without rounding; some ATR exceed the price."""
+    size = draw(st.integers(1, 25))
+    price, wick = st.integers(20 * 8, 28 * 8), st.integers(0, 6 * 8)
+    rows = draw(st.lists(st.tuples(price, price, wick, wick), min_size=size, max_size=size))
+    opening, close, up, down = np.array(rows).T / 8
+    columns = opening, np.maximum(opening, close) + up, np.minimum(opening, close) - down, close
+    ranges = st.one_of(st.integers(1, 4 * 8), st.sampled_from([0, math.nan, 14 * 8, 30 * 8]))
+    return make_bars(*columns), np.array(draw(st.lists(ranges, min_size=size, max_size=size))) / 8
+
+
+def slow_atr_trade(bars: Bars, atr: float, t: int, barriers: Barriers, horizon: int) -> tuple[int, float, int, int]:
+    """Label, return, bars held and mirrored label of a trade whose barriers are multiples of `atr`, in fractions."""
+    if t + horizon >= len(bars) or not atr > 0:
+        return -1, math.nan, 0, -1
+    entry, profit, stop = (Fraction(number) for number in (bars.close[t], barriers.profit * atr, barriers.stop * atr))
+    after = range(t + 1, t + horizon + 1)
+    label, paid, held = 0, bars.close[t + horizon] / bars.close[t] - 1, horizon
+    for ahead in after:
+        if Fraction(bars.low[ahead]) <= entry - stop:
+            paid, held = min(-float(stop / entry), bars.open[ahead] / bars.close[t] - 1), ahead - t
+            break
+        if Fraction(bars.high[ahead]) >= entry + profit:
+            label, paid, held = 1, float(profit / entry), ahead - t
+            break
+    mirrored = 0
+    for ahead in after:
+        if Fraction(bars.high[ahead]) >= entry + stop:
+            break
+        if Fraction(bars.low[ahead]) <= entry - profit:
+            mirrored = 1
+            break
+    return label, paid, held, mirrored
+
+
+@given(binary_bars(), st.sampled_from([0.5, 1.25, 2, 4.25]), st.sampled_from([0.5, 1, 1.75]), st.integers(1, 9))
+def test_barriers_in_atr_match_a_slow_reading_of_the_rule(drawn, profit, stop, horizon):
+    bars, atr = drawn
+    barriers = Barriers("atr", profit, stop)
+    expected = [slow_atr_trade(bars, atr[t], t, barriers, horizon) for t in range(len(bars))]
+    trades = triple_barrier(bars, barriers, horizon=horizon, atr=atr)
+    for column, wanted in zip(
+        (trades.labels, trades.returns, trades.held, trades.mirrored), zip(*expected, strict=True), strict=True
+    ):
+        np.testing.assert_array_equal(column, wanted)
+    assert (profit < stop) or not ((trades.labels == 1) & (trades.mirrored == 1)).any()
+    known = triple_barrier(bars, barriers, horizon=horizon, atr=atr[: max(0, len(bars) - horizon)])
+    for column, of_known in zip(trades, known, strict=True):
+        np.testing.assert_array_equal(column, of_known)
+
+
+def test_a_stop_below_zero_is_never_met_and_the_trade_goes_on():
+    bars = make_bars([10, 2, 6], [10, 6, 19], [10, 0.01, 5], [10, 6, 18])
+    long, short = Barriers("atr", 2, 2.5), Barriers("atr", 2.5, 2)
+    trades = triple_barrier(bars, long, horizon=2, atr=np.array([4.0, 4.0, 4.0]))
+    assert (trades.labels[0], trades.returns[0], trades.held[0]) == (1, 0.8, 2)
+    trades = triple_barrier(bars[:2], long, horizon=1, atr=np.array([4.0, 4.0]))
+    assert (trades.labels[0], trades.returns[0], trades.held[0]) == (0, 6 / 10 - 1, 1)
+    assert triple_barrier(bars[:2], short, horizon=1, atr=np.array([4.0, 4.0])).mirrored[0] == 0
 
 
 SHARE = st.integers(1, 3000).map(lambda hundredths: hundredths / 10_000)  # 0.01 to 30 %
@@ -97,7 +159,7 @@ def test_a_barrier_is_met_to_the_last_decimal(units, decimals, share, beside, fa
     entry, price = float(f"{units}e-{decimals}"), float(f"{barrier + beside}e-{decimals + 4}")
     high, low = (entry, min(entry, price)) if falls else (max(entry, price), entry)
     bars = make_bars([entry, entry], [entry, high], [entry, low], [entry, entry])
-    returns = triple_barrier(bars, profit=share, stop=share, horizon=1).returns
+    returns = triple_barrier(bars, Barriers("percent", share, share), horizon=1).returns
     met = beside <= 0 if falls else beside >= 0
     assert returns[0] == ((-share if falls else share) if met else 0)
 
@@ -116,7 +178,7 @@ def test_a_barrier_is_met_to_the_last_decimal(units, decimals, share, beside, fa
 )
 def test_a_price_that_floats_put_beside_the_barrier_meets_it(entry, low, high, label):
     bars = make_bars([entry, entry], [entry, high], [entry, low], [entry, entry])
-    assert triple_barrier(bars, profit=0.05, stop=0.02, horizon=1).labels[0] == label
+    assert triple_barrier(bars, Barriers("percent", 0.05, 0.02), horizon=1).labels[0] == label
 
 
 def walk_barriers(bars: Bars, is_stopped: Callable, is_won: Callable, horizon: int) -> tuple[np.ndarray, np.ndarray]:
@@ -155,7 +217,7 @@ def test_real_bars_have_the_labels_of_integers(real_bars):
                 lambda entry, high: units(high) * 100 >= units(entry) * 105,
                 horizon=8,
             )
-            found = triple_barrier(sequence, profit=0.05, stop=0.02, horizon=8)
+            found = triple_barrier(sequence, Barriers("percent", 0.05, 0.02), horizon=8)
             np.testing.assert_array_equal(found.labels[:-8], labels)
             np.testing.assert_array_equal(found.held[:-8], held)
             float_labels, float_held = walk_barriers(
@@ -173,7 +235,7 @@ def test_real_bars_have_the_labels_of_integers(real_bars):
 def test_a_bar_that_touches_both_barriers_is_a_stop():
     hours = np.datetime64("2024-01-01", "s") + np.arange(2) * np.timedelta64(3600, "s")
     bars = Bars(hours, *(np.array(column, float) for column in ([100, 100], [101, 106], [99, 97], [100, 100], [1, 1])))
-    labels, returns, held, _ = triple_barrier(bars, profit=0.05, stop=0.02, horizon=1)
+    labels, returns, held, _ = triple_barrier(bars, Barriers("percent", 0.05, 0.02), horizon=1)
     assert labels[0] == 0
     assert returns[0] == -0.02
     assert held[0] == 1
@@ -185,16 +247,18 @@ def test_a_bar_that_touches_both_barriers_is_a_stop():
 def test_a_barrier_that_is_just_touched_is_met(low, high, label, paid):
     hours = np.datetime64("2024-01-01", "s") + np.arange(2) * np.timedelta64(3600, "s")
     columns = ([100, 100], [101, high], [99, low], [100, 101], [1, 1])
-    labels, returns, *_ = triple_barrier(Bars(hours, *(np.array(c, float) for c in columns)), profit=0.05, stop=0.02, horizon=1)
+    labels, returns, *_ = triple_barrier(
+        Bars(hours, *(np.array(c, float) for c in columns)), Barriers("percent", 0.05, 0.02), horizon=1
+    )
     assert (labels[0], returns[0]) == (label, pytest.approx(paid, abs=1e-12))
 
 
 def test_no_label_changes_when_bars_after_its_horizon_do():
     bars = to_bars(make_frame(200, seed=3, volatility=0.02))
-    whole = triple_barrier(bars, profit=0.05, stop=0.02, horizon=8)
+    whole = triple_barrier(bars, Barriers("percent", 0.05, 0.02), horizon=8)
     assert set(whole.labels.tolist()) == set(whole.mirrored.tolist()) == {-1, 0, 1}
     for end in range(9, 200, 7):
-        cut = triple_barrier(bars[:end], profit=0.05, stop=0.02, horizon=8)
+        cut = triple_barrier(bars[:end], Barriers("percent", 0.05, 0.02), horizon=8)
         for of_cut, of_whole in zip(cut, whole, strict=True):
             np.testing.assert_array_equal(of_cut[: end - 8], of_whole[: end - 8])
         assert (cut.labels[end - 8 :] == -1).all()

@@ -7,13 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from bars.labels import Barriers
 from bars.leak_audit import leak_audit
 from bars.rows import Cuts, RowRules, SplitRows, asset_rows, cut_times, split_rows
 from core.errors import CampaignError
 from scaffold import make_frame, to_bars
 
 HOUR = np.timedelta64(3600, "s")
-RULES = RowRules(features=("hour_of_day_sine",), profit=0.02, stop=0.01, horizon=4, max_gap=24, lookback=5)
+RULES = RowRules(features=("hour_of_day_sine",), barriers=Barriers("percent", 0.02, 0.01), horizon=4, max_gap=24, lookback=5)
 Change = Callable[[dict[str, SplitRows], Cuts], None]
 
 

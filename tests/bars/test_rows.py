@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bars import features
-from bars.labels import triple_barrier
+from bars.labels import Barriers, triple_barrier
 from bars.reading import Bars
 from bars.rows import MIN_DAYS, AssetRows, RowRules, asset_rows, choose_cuts, cut_times, split_rows
 from core.errors import CampaignError
@@ -16,7 +16,7 @@ from scaffold import make_frame, to_bars
 
 CALENDAR = ("hour_of_day_sine",)
 WARM_UP = 3
-LABEL = {"profit": 0.02, "stop": 0.01, "horizon": 4}
+LABEL = {"barriers": Barriers("percent", 0.02, 0.01), "horizon": 4}
 HOUR = np.timedelta64(3600, "s")
 
 

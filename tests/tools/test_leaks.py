@@ -55,11 +55,20 @@ def test_a_sound_campaign_passes_whatever_its_networks_are_set_to(campaign, caps
     assert all(line.startswith("ok ") for line in lines)
 
 
-@pytest.mark.parametrize("change", [{"horizon": 12}, {"features": ["return_1", "atr_14"]}, {"clip": 5.0}])
+@pytest.mark.parametrize("change", [{"horizon": 12}, {"features": ["return_1", "atr_14"]}, {"clip": 5.0}, {"barrier": "atr"}])
 def test_data_of_other_settings_are_no_leak(campaign, change):
     write_params(campaign, market=MARKET, data=SMALL_DATA | change)
     changed = "has changed since the data were made; make them anew: dvc repro generate_data"
     assert refusal(leaks.main) == f"stage: data.{next(iter(change))} {changed}"
+
+
+def test_data_with_barriers_in_atr_have_their_own_settings(campaign, untrained):
+    in_atr = {"barrier": "atr", "profit_atr": 2.5, "stop_atr": 1.5}
+    write_params(campaign, market=MARKET, data=in_atr)
+    generate_data.main()
+    assert all(check.sound for check in check_truncated_bars(*leaks.read_data()))
+    write_params(campaign, market=MARKET, data=in_atr | {"stop_atr": 1.25})
+    assert refusal(leaks.main).startswith("stage: data.stop_atr has changed since the data were made")
 
 
 def test_other_bars_are_no_leak(campaign):
