@@ -44,14 +44,17 @@ class Ranking:
         return 2 * self.tp / np.maximum(self.tp + self.fp + self.positives, 1)
 
     def best_threshold(self) -> float:
-        """Return the threshold with the highest F1; of several equally good ones the highest.
+        """Return the threshold with the highest F1; of several equally good ones the highest."""
+        return self.threshold(int(self.f1().argmax()))
+
+    def threshold(self, number: int) -> float:
+        """Return a threshold that predicts the samples of ``scores[:number + 1]`` positive.
 
         It lies midway to the next lower score (or to zero), so that rounding on another machine flips no sample.
         """
-        best = int(self.f1().argmax())
-        below = self.scores[best + 1] if best + 1 < len(self.scores) else 0.0
-        midway = (self.scores[best] + below) / 2
-        return float(midway if midway > below else self.scores[best])
+        below = self.scores[number + 1] if number + 1 < len(self.scores) else 0.0
+        midway = (self.scores[number] + below) / 2
+        return float(midway if midway > below else self.scores[number])
 
     def pr_auc(self) -> float:
         """Return average precision, the step-wise area under the precision-recall curve; NaN without positives."""
