@@ -21,6 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, f1_score, log_loss, precision_recall_curve, roc_auc_score, roc_curve
 
 from bars.rows import ARRAYS
+from core.cross_fitting import halves
 from core.files import write_array
 from core.metrics import sigmoid
 from judge.evaluation import read_evaluation
@@ -93,6 +94,24 @@ def test_every_stage_leaves_what_it_promises(campaign):
         assert "SIMULATED" in (root / "reports" / name).read_text()
     assert not (root / ".checkpoints").exists(), "a finished campaign leaves no checkpoint"
     assert not list(root.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_logits_of_a_half_are_those_of_the_epoch_that_was_best_on_it(campaign, name):
+    root = campaign.directory
+    y, times = (np.load(root / f"data/training_data/val_{array}.npy") for array in ("y", "timestamps"))
+    half = halves(y, times, campaign.read("data/training_data/metadata.json")["horizon"])
+    y = y[y >= 0]
+    with (root / "models" / name / "training_history.csv").open() as file:
+        history = list(csv.DictReader(file))
+    for trained in campaign.read(f"metrics/train/{name}.json")["seeds"]:
+        logits = np.load(root / f"models/{name}/seed_{trained['seed']}_val_half_logits.npy")
+        assert (logits.dtype, logits.shape) == (np.float32, (2, len(y)))
+        for number, column in enumerate(("val_f1_first_half", "val_f1_second_half")):
+            by_epoch = [float(row[column]) for row in history if row["seed"] == str(trained["seed"])]
+            assert trained["half_best_epochs"][number] == by_epoch.index(max(by_epoch)) + 1
+            own = half == number
+            assert best_f1(y[own], logits[number][own]) == pytest.approx(max(by_epoch))
 
 
 def test_evaluate_finds_the_validation_numbers_that_training_reported(campaign):
