@@ -79,4 +79,6 @@ def _reason(f1: float, answer: Answer, reference: str, minimum: float) -> str:
         return f"F1 {f1:.3f} is not above the minimum of {minimum:.3f}; {above}"
     if answer.is_clear:
         return f"F1 {f1:.3f}, {above}: beyond chance"
+    if not answer.error_is_known:
+        return f"F1 {f1:.3f}, {above}: unknown how much of it is chance, of one seed or few days"
     return f"F1 {f1:.3f}, {above}: {'within chance' if answer.difference > 0 else 'not better'}"

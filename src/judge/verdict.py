@@ -32,46 +32,55 @@ def search_sentence(recommended: Recommendation, labels: Mapping[str, str]) -> s
     reference = labels[recommended.reference]
     if recommended.primary is None:
         return (
-            f"No network is shown to be better than {reference}, the best reference on validation; if you search all the same, "
-            f"the order is {listing(recommended.order, labels)}."
+            f"No network is both above the minimum F1 and, beyond chance, above {reference}, the best reference on validation; "
+            f"if you search all the same, the order is {listing(recommended.order, labels)}."
         )
     then = f", then {listing(recommended.secondary, labels)}, which cannot be told from it" if recommended.secondary else ""
+    better = f"beyond chance above {reference}, the best reference on validation"
     others = [name for name in recommended.order if name not in recommended.worthy]
-    rest = f"; not {listing(others, labels)}" if others else ""
-    better = f"beyond chance better than {reference}, the best reference on validation"
-    return f"Search {labels[recommended.primary]} first{then}{rest}: {better}."
+    rest = f" Do not search {listing(others, labels)}." if others else ""
+    return f"Search {labels[recommended.primary]} first{then}: {better}.{rest}"
 
 
 def test_sentence(
     test_f1: Mapping[str, float], answers: Sequence[Answer], days: int, margin: float, labels: Mapping[str, str]
 ) -> str:
-    """Say who has the highest F1 on test, and which models it is told apart from.
+    """Say who has the highest F1 on test, and which models chance does not explain that of.
+
+    Models tie where the whole interval of their difference lies within the margin. That no difference was found is no tie.
 
     Args:
         test_f1: mean over seeds of every model.
         answers: to the questions asked on test.
         days: of test.
-        margin: a difference of F1 below which models are as good as equal.
+        margin: a difference of F1 that does not matter.
     """
     first = max(test_f1, key=lambda name: test_f1[name])
     own = {
         answer.other if answer.one == first else answer.one: answer for answer in answers if first in (answer.one, answer.other)
     }
     below = [name for name, answer in own.items() if answer.is_clear]
-    unclear = [name for name in own if name not in below]
+    tied = [name for name, answer in own.items() if name not in below and _is_within(answer, margin)]
+    open_ones = [name for name in own if name not in below and name not in tied]
+    unasked = [name for name in test_f1 if name != first and name not in own]
     text = f"On test {labels[first]} has the highest F1 ({test_f1[first]:.3f})"
     if below:
         text += f", beyond chance above {listing(below, labels)}"
-    if unclear:
-        detectable = max(own[name].detectable for name in unclear)
-        if detectable < margin:
-            text += f"; it ties with {listing(unclear, labels)}: a difference of {margin:.3f} would have shown"
+    if tied:
+        text += f"; it ties with {listing(tied, labels)}: any difference is below {margin:.3f}"
+    if open_ones:
+        text += f"; {days} days cannot tell it from {listing(open_ones, labels)}"
+        if all(own[name].error_is_known for name in open_ones):
+            text += f": a difference shows from {max(own[name].detectable for name in open_ones):.3f} on"
         else:
-            text += (
-                f"; {days} days cannot tell it from {listing(unclear, labels)}: only a difference of {detectable:.3f} would have "
-                "shown"
-            )
+            text += ": with one seed, or so few days, no difference shows"
+    if unasked:
+        text += f"; whether it is above {listing(unasked, labels)} was not asked"
     return text + "."
+
+
+def _is_within(answer: Answer, margin: float) -> bool:
+    return answer.error_is_known and max(abs(end) for end in answer.interval) < margin
 
 
 def direction_sentence(answers: Sequence[Answer], confidence: float, labels: Mapping[str, str]) -> str:
@@ -83,8 +92,8 @@ def direction_sentence(answers: Sequence[Answer], confidence: float, labels: Map
     if not up and not down:
         low, high = (0.5 + end(answer.difference for answer in answers) for end in (min, max))
         return (
-            "What was learnt is when prices move, not where to: no model tells a rise from a fall beyond chance (direction AUC "
-            f"{low:.2f} to {high:.2f}; 0.5 is a coin)."
+            f"No model tells a rise from a fall beyond chance (direction AUC on test {low:.2f} to {high:.2f}; 0.5 is a coin): if "
+            "anything was learnt, it is when prices move, not where to."
         )
     parts = []
     if up:
@@ -96,23 +105,33 @@ def direction_sentence(answers: Sequence[Answer], confidence: float, labels: Map
     return "; ".join(parts) + f", beyond chance ({confidence:.0%} over all models); 0.5 is a coin."
 
 
-def money_sentence(label: str, money: Mapping[str, Any], confidence: float, buy_and_hold: float) -> str:
+def money_sentence(label: str, money: Mapping[str, Any], found: Answer | None, confidence: float, buy_and_hold: float) -> str:
     """Say what one model's trades on test made of the capital.
+
+    A gain is what makes the model worth a trade. A loss is told by the interval of this model alone.
 
     Args:
         money: its figures at money's threshold, means over seeds.
+        found: whether its daily return exceeds zero, one-sided, among all models that trade; None without a trade.
         buy_and_hold: total return of holding the same assets, after costs.
     """
     held = f"buy and hold of the same assets: {buy_and_hold:+.1%}"
-    if not money["trades"]:
-        return f"{label} takes no trade on test: no threshold earned anything on validation ({held})."
+    if found is None:
+        return f"{label} takes no trade on test ({held})."
     low, high = money["return_per_day_interval"]
-    interval = f"{confidence:.0%} interval of its return a day {low:+.2%} to {high:+.2%}"
-    trades = f"{money['trades']:,.0f} trades of {label} on test"
-    if low <= 0 <= high:
-        return f"The {trades} show neither a gain nor a loss after costs ({interval}; {held})."
-    made = "made" if low > 0 else "lost"
-    return f"The {trades} {made} {abs(money['total_return_net']):.1%} of the capital after costs ({interval}; {held})."
+    trades, total = f"{money['trades']:,.0f} trades of {label} on test", f"{abs(money['total_return_net']):.1%}"
+    if found.is_clear:
+        least = f"at {confidence:.0%} confidence at least {found.interval[0]:+.2%} a day"
+        return f"The {trades} made {total} of the capital after costs, beyond chance ({least}; {held})."
+    interval = f"{confidence:.0%} interval of the return a day {low:+.2%} to {high:+.2%}"
+    if not found.error_is_known:
+        return (
+            f"Whether the {trades} show a gain or a loss is unknown: one seed, or so few days, cannot say ({interval}; {held})."
+        )
+    if high < 0:
+        return f"The {trades} lost {total} of the capital after costs, beyond chance ({interval}; {held})."
+    alone = " of this model alone, which counts less beside the others" if low > 0 else ""
+    return f"The {trades} show neither a gain nor a loss beyond chance after costs ({interval}{alone}; {held})."
 
 
 def training_differences(trained_with: Mapping[str, Mapping[str, str]], labels: Mapping[str, str]) -> list[str]:
