@@ -20,7 +20,7 @@ from judge.names import CHANCE, REFERENCES, Roster
 from judge.recommendation import Recommendation, best_reference, recommend
 from judge.seed_means import group_means, money_means, score_means
 from judge.train_record import TrainRecord
-from judge.uncertainty import Estimate, shift_test_f1
+from judge.uncertainty import Blocks, Estimate, shift_test_f1
 from judge.verdict import (
     direction_sentence,
     first_sentence,
@@ -211,7 +211,11 @@ def compare_models(
             test_sentence({name: figures[name].test.mean for name in labels}, answers.test, days.test_drawn.days, margin, labels),
             direction_sentence(answers.direction, confidence, labels),
             money_sentence(
-                labels[traded], models[traded].test["money"], confidence, evaluation.buy_and_hold["test"].total_return
+                labels[traded],
+                models[traded].test["money"],
+                next((found for found in answers.trade if found.one == traded), None),
+                confidence,
+                evaluation.buy_and_hold["test"].total_return,
             ),
             *training_differences(trained_with, labels),
         ],
@@ -230,7 +234,9 @@ def compare_models(
         ranking=sorted(labels, key=lambda name: -val_f1[name]),
         search=recommended,
         answers=answers,
-        confidence_set=confidence_set(daily_log_losses(evaluation, scores, days.test), days.test_drawn.weights),
+        confidence_set=confidence_set(
+            daily_log_losses(evaluation, scores, days.test), days.test_drawn.weights, days.test_drawn.blocks
+        ),
         gates=gates,
         models=models,
         trained_with=trained_with,
@@ -243,7 +249,7 @@ def ask(
     """Ask all questions, each family together; `reference`: the best one on validation."""
     val_blocks, test_blocks = days.val_drawn.blocks, days.test_drawn.blocks
 
-    def put(kind: str, questions: Sequence[Question], blocks: float, *, one_sided: bool = False) -> list[Answer]:
+    def put(kind: str, questions: Sequence[Question], blocks: Blocks, *, one_sided: bool = False) -> list[Answer]:
         asked = {question.one for question in questions} | {question.other for question in questions if question.other}
         own = {name: getattr(model, kind) for name, model in figures.items() if name in asked}
         return answer(questions, own, blocks, confidence=confidence, seed=seed, one_sided=one_sided)
@@ -295,7 +301,7 @@ def summarise_models(
     """Average each model's figures over its seeds, with intervals."""
     val_blocks, test_blocks = days.val_drawn.blocks, days.test_drawn.blocks
 
-    def interval(name: str, kind: str, blocks: float) -> list[float] | None:
+    def interval(name: str, kind: str, blocks: Blocks) -> list[float] | None:
         figure = getattr(figures[name], kind)
         if figure is None:
             return None

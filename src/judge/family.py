@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from judge.uncertainty import SeedVariance
+from judge.uncertainty import Blocks, SeedVariance
 
 POWER = 0.8  # of finding a difference that is called detectable
 
@@ -53,8 +53,12 @@ class Answer:
     """What was found on one question of a family.
 
     difference: `one` less `other`, means over seeds.
-    interval: [low, high], simultaneous over the family; high is None of a one-sided question.
-    p_value: corrected for the family. is_clear: whether chance does not explain the difference.
+    interval: [low, high] by the critical value that decided the question, so that it excludes 0 just where p is small enough;
+        high is None of a one-sided question. Of those not clear, the intervals hold together with the family's confidence.
+    p_value: corrected for the family.
+    is_clear: whether chance does not explain the difference; never where its error is not known.
+    error_is_known: whether there are several seeds of each network and several blocks of days; else interval, p_value and
+        detectable leave out a part of the error.
     detectable: the smallest difference that would have been clear with a probability of `POWER`.
     """
 
@@ -64,13 +68,14 @@ class Answer:
     interval: list[float | None]
     p_value: float
     is_clear: bool
+    error_is_known: bool
     detectable: float
 
 
 def answer(
     questions: Sequence[Question],
     figures: Mapping[str, Figure],
-    blocks: float,
+    blocks: Blocks,
     *,
     confidence: float,
     seed: int,
@@ -83,7 +88,7 @@ def answer(
 
     Args:
         figures: of every model that is asked about, from the same draws.
-        blocks: how many blocks of days there are.
+        blocks: of days. With too few to differ no error is known, and nothing is clear.
         seed: of the noise.
         one_sided: whether only a positive difference can be clear.
 
@@ -92,9 +97,8 @@ def answer(
     if not questions:
         return []
     of_seeds, rng = pool_seeds(figures), np.random.default_rng(seed)
-    draws, blocks = len(next(iter(figures.values())).deviations), max(blocks, 2.0)
-    few_blocks = np.sqrt(blocks / (blocks - 1))  # the bootstrap's variance is too small by this, squared
-    day_tails = np.sqrt(rng.chisquare(blocks - 1, draws) / (blocks - 1))
+    draws, freedom = len(next(iter(figures.values())).deviations), blocks.degrees_of_freedom
+    day_tails = np.sqrt(rng.chisquare(freedom, draws) / freedom)
     freedom = of_seeds.degrees_of_freedom
     seed_tails = np.sqrt(rng.chisquare(freedom, draws) / freedom) if freedom else 1.0
     noise = {name: _seed_noise(figure, of_seeds, rng, draws) for name, figure in figures.items()}
@@ -103,7 +107,7 @@ def answer(
     for question in questions:
         names = [name for name in (question.one, question.other) if name]
         signs = (1, -1)[: len(names)]
-        by_days = sum(sign * figures[name].deviations for sign, name in zip(signs, names, strict=True)) * few_blocks
+        by_days = sum(sign * figures[name].deviations for sign, name in zip(signs, names, strict=True)) * blocks.inflation**0.5
         by_days -= by_days.mean()
         by_seeds = sum(sign * noise[name] for sign, name in zip(signs, names, strict=True))
         seed_variance = sum(of_seeds.variance / len(figures[name].by_seed) for name in names if figures[name].is_network)
@@ -115,7 +119,8 @@ def answer(
     answers = []
     for question, difference, error, step in zip(questions, differences, errors, steps, strict=True):
         half_width = step.critical * error
-        unknown = any(figures[name].spread_is_unknown for name in (question.one, question.other) if name)
+        one_seed = any(figures[name].spread_is_unknown for name in (question.one, question.other) if name)
+        error_is_known = blocks.are_enough and not one_seed
         answers.append(
             Answer(
                 one=question.one,
@@ -123,7 +128,8 @@ def answer(
                 difference=difference,
                 interval=[difference - half_width, None if one_sided else difference + half_width],
                 p_value=step.p_value,
-                is_clear=step.p_value < 1 - confidence and not unknown,
+                is_clear=step.p_value < 1 - confidence and error_is_known,
+                error_is_known=error_is_known,
                 detectable=half_width + float(stats.norm.ppf(POWER)) * error,
             )
         )
@@ -150,8 +156,8 @@ def step_down(
     """Correct for the number of questions, the largest statistic first; each step leaves out those decided before.
 
     Args:
-        differences, errors: of each question, (Q,). A question without any error has p 0, or 1 where its difference is not
-            above 0.
+        differences, errors: of each question, (Q,). A difference without any error has p 0, but 1 where it is 0 or, one-sided,
+            below 0.
         null: studentised draws of the differences where all are truly zero, (Q, W).
     """
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -161,13 +167,14 @@ def step_down(
     steps: dict[int, Step] = {}
     order = np.argsort(-statistics, kind="stable")
     p_value, critical, failed = 0.0, np.inf, False
+    allowed = max(int(np.ceil((1 - confidence) * (1 + null.shape[1]))) - 2, 0)  # so many draws may reach what is clear
     largest = np.maximum.accumulate(null[order[::-1]], axis=0)[::-1]  # row k: the largest of those not decided before step k
     for question, of_rest in zip(order.tolist(), largest, strict=True):
         reached = np.sum(of_rest >= statistics[question])
         own = 0.0 if statistics[question] == np.inf else (1 + reached) / (1 + len(of_rest))
         p_value = max(p_value, float(own))
         if not failed:
-            critical = float(np.quantile(of_rest, confidence))
+            critical = float(np.partition(of_rest, -1 - allowed)[-1 - allowed])
         failed = failed or p_value >= 1 - confidence
         steps[question] = Step(p_value, critical)
     return [steps[question] for question in range(len(statistics))]

@@ -80,7 +80,12 @@ class Choice:
 
 
 def candidate_thresholds(scores: np.ndarray) -> np.ndarray:
-    """Pick at most `THRESHOLDS` of the scores (N,) as thresholds, decreasing; the last one calls all samples."""
+    """Pick at most `THRESHOLDS` of the scores (N,) as thresholds, decreasing; the last one calls all samples.
+
+    Without a score there is one threshold, which calls nothing.
+    """
+    if not len(scores):
+        return np.array([np.inf])
     ordered = np.sort(scores)[::-1]
     return np.unique(ordered[np.linspace(0, len(ordered), THRESHOLDS + 1).astype(int)[1:] - 1])[::-1]
 
