@@ -1,4 +1,6 @@
-"""Intervals have the coverage that they claim, on predictions whose true F1 is known."""
+"""Draws, standard errors and the shift test are what they claim to be; coverage: tests/slow/test_verdict_simulations.py."""
+
+import statistics
 
 import numpy as np
 import pytest
@@ -6,92 +8,81 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.signal import lfilter
-from sklearn.metrics import f1_score, precision_recall_curve
+from sklearn.metrics import precision_recall_curve
 
-from judge.uncertainty import (
-    Estimate,
-    block_length,
-    bootstrap_f1,
-    day_counts,
-    draw_days,
-    f1_from_counts,
-    holm_levels,
-    shift_test_f1,
-)
-
-TRIALS, DAYS, DRAWS = 1000, 90, 300
-BLOCK = block_length(DAYS)
-
-
-def counts_of(rng: np.random.Generator, trials: int, hit: float, alarm: float, memory: float, days: int = DAYS) -> np.ndarray:
-    """Simulate `day_counts`, (trials, 3, D), of a model that predicts with recall `hit` and false positive rate `alarm`.
-
-    The number of positives follows a volatility whose autocorrelation from day to day is `memory`.
-    """
-    volatility = lfilter([(1 - memory**2) ** 0.5], [1, -memory], rng.normal(size=(trials, days + 50)))[:, 50:]
-    share = 0.12 * np.exp(0.5 * volatility - 0.125)
-    positives = rng.binomial(60, np.minimum(share, 0.9))
-    tp, fp = rng.binomial(positives, hit), rng.binomial(60 - positives, alarm)
-    return np.stack([tp, fp, positives - tp], axis=1).astype(float)
-
-
-@pytest.mark.parametrize(("memory", "days"), [(0.0, 90), (0.4, 90), (0.7, 90), (0.7, 298), (0.7, 27)])
-def test_the_95_percent_interval_covers_the_truth_in_93_to_98_of_100(memory, days):
-    rng, block = np.random.default_rng(1), block_length(days)
-    truth = float(f1_from_counts(counts_of(np.random.default_rng(99), 20_000, 0.5, 0.1, memory).sum(axis=(0, 2))))
-    covered = 0
-    for trial, counts in enumerate(counts_of(rng, TRIALS, 0.5, 0.1, memory, days)):
-        weights = draw_days(days, block, DRAWS, trial)
-        low, high = Estimate.of(
-            [float(f1_from_counts(counts.sum(axis=1)))], bootstrap_f1(counts[None], weights), days / block
-        ).interval(0.95)
-        covered += low <= truth <= high
-    assert 930 <= covered <= 980
-
-
-@pytest.mark.parametrize("memory", [0.0, 0.4])
-def test_two_equal_models_differ_significantly_in_at_most_6_of_100(memory):
-    rng = np.random.default_rng(2)
-    by_trial = counts_of(rng, TRIALS, 1.0, 0.0, memory)[:, 0]  # positives of each day, the same for both models
-    found = 0
-    for trial, positives in enumerate(by_trial.astype(int)):
-        tp, fp = rng.binomial(positives, 0.5, (2, DAYS)), rng.binomial(60 - positives, 0.1, (2, DAYS))
-        one, other = np.stack([tp, fp, positives - tp], axis=1).astype(float)
-        weights = draw_days(DAYS, BLOCK, DRAWS, trial)
-        difference = Estimate.of(
-            [float(f1_from_counts(one.sum(axis=1)) - f1_from_counts(other.sum(axis=1)))],
-            bootstrap_f1(one[None], weights) - bootstrap_f1(other[None], weights),
-            DAYS / BLOCK,
-        )
-        found += difference.p_value() < 0.05
-    assert 20 <= found <= 60
+from judge.uncertainty import FEWEST_BLOCKS, Blocks, DrawnDays, Estimate, SeedVariance, draw_days, shift_test_f1
 
 
 def test_the_spread_over_seeds_widens_the_interval():
     """Seeds differ by chance, days do not: the interval covers the truth only if it counts the seeds."""
-    rng, covered, ignored = np.random.default_rng(3), 0, 0
-    still = np.zeros(100)
-    for _ in range(TRIALS):
-        by_seed = rng.normal(0.3, 0.02, 3).tolist()
-        low, high = Estimate.of(by_seed, still + np.mean(by_seed), 30).interval(0.95)
+    rng, covered, ignored, trials = np.random.default_rng(3), 0, 0, 1000
+    for _ in range(trials):
+        networks = rng.normal(0.3, 0.02, (4, 3))
+        of_seeds = SeedVariance.pool(networks)
+        low, high = Estimate.of(networks[0], np.zeros(100), Blocks(30), of_seeds).interval(0.95)
         covered += low <= 0.3 <= high
-        low, high = Estimate.of([float(np.mean(by_seed))], still + np.mean(by_seed), 30).interval(0.95)
+        low, high = Estimate.of(networks[0], np.zeros(100), Blocks(30)).interval(0.95)
         ignored += low <= 0.3 <= high
-    assert 930 <= covered <= 970
+    assert covered / trials == pytest.approx(0.95, abs=3.29 * (0.95 * 0.05 / trials) ** 0.5)
     assert ignored == 0
 
 
-def test_drawn_f1_is_that_of_the_drawn_days():
-    rng = np.random.default_rng(0)
-    days = np.sort(rng.integers(0, 20, 300))
-    days = np.unique(days, return_inverse=True)[1]
-    y, called = rng.integers(0, 2, 300).astype(float), rng.random((2, 300)) > 0.4
-    weights = draw_days(int(days.max()) + 1, 3, 25, seed=1)
-    drawn = bootstrap_f1(np.stack([day_counts(y, row, days) for row in called]), weights)
-    for draw, weight in zip(drawn, weights, strict=True):
-        repeated = np.repeat(np.arange(300), weight[days].astype(int))
-        slow = [f1_score(y[repeated], row[repeated]) for row in called]
-        assert draw == pytest.approx(np.mean(slow))
+@given(st.lists(st.lists(st.floats(0, 1), min_size=1, max_size=4), max_size=5))
+def test_seed_variance_is_pooled_over_networks_with_several_seeds(by_seed):
+    pooled = SeedVariance.pool(by_seed)
+    several = [own for own in by_seed if len(own) > 1]
+    assert pooled.degrees_of_freedom == sum(len(own) - 1 for own in several)
+    weighted = sum((len(own) - 1) * statistics.variance(own) for own in several)
+    assert pooled.variance == pytest.approx(weighted / pooled.degrees_of_freedom if several else 0, abs=1e-12)
+
+
+def test_days_and_seeds_add_up_by_welch():
+    deviations = np.array([-0.02, 0.02])
+    found = Estimate.of([0.3, 0.4], deviations, Blocks(9), SeedVariance(0.002, 8))
+    days, seeds = 0.0004 * 9 / 8, 0.002 / 2
+    assert found.value == pytest.approx(0.35)
+    assert found.standard_error == pytest.approx((days + seeds) ** 0.5)
+    assert found.degrees_of_freedom == pytest.approx((days + seeds) ** 2 / (days**2 / 8 + seeds**2 / 8))
+
+
+def test_the_bootstrap_is_too_small_by_what_the_blocks_say():
+    """Each part has a mean of its own: the variance of a mean over days is understated by one block a part."""
+    rng, days, block = np.random.default_rng(0), [20, 20], 5
+    ratios = []
+    drawn = DrawnDays.of(days, block, 400, 0)
+    for _ in range(300):
+        values = rng.standard_normal(40)
+        ratios.append(np.var(drawn.weights @ values / 40) * 40)
+    assert drawn.blocks == Blocks(8, parts=2)
+    assert np.mean(ratios) * drawn.blocks.inflation == pytest.approx(1, abs=0.06)
+    assert np.mean(ratios) * Blocks(8).inflation < 0.9, "so the halves may not be counted as one part"
+
+
+@pytest.mark.parametrize(
+    ("blocks", "freedom", "enough"),
+    [(Blocks(1), 1, False), (Blocks(2), 1, True), (Blocks(9.5), 8.5, True), (Blocks(2, 2), 2, False), (Blocks(4, 2), 2, True)],
+)
+def test_blocks_of_few_days(blocks, freedom, enough):
+    assert (blocks.degrees_of_freedom, blocks.are_enough) == (freedom, enough)
+    assert blocks.inflation == 1 + blocks.parts / freedom
+
+
+@given(st.integers(2, 400), st.one_of(st.none(), st.integers(1, 365)))
+def test_halves_are_drawn_apart_in_at_least_four_blocks(days, block_days):
+    parts = [days // 2, days - days // 2]
+    drawn = DrawnDays.of(parts, block_days, 20, 3)
+    assert drawn.weights.shape == (20, days) and drawn.days == days
+    assert (drawn.weights[:, : parts[0]].sum(axis=1) == parts[0]).all()
+    assert (drawn.weights[:, parts[0] :].sum(axis=1) == parts[1]).all()
+    assert drawn.block == 1 or parts[0] / drawn.block >= FEWEST_BLOCKS
+    if block_days and block_days <= parts[0] // FEWEST_BLOCKS:
+        assert drawn.block == block_days
+
+
+def test_halves_are_drawn_independently():
+    drawn = DrawnDays.of([30, 30], 1, 4000, 0).weights
+    first = drawn[:, :15].sum(axis=1)
+    assert abs(np.corrcoef(first, drawn[:, 30:45].sum(axis=1))[0, 1]) < 3.29 / 4000**0.5
 
 
 @given(st.integers(1, 40), st.integers(1, 9), st.integers(0, 5))
@@ -111,27 +102,11 @@ def test_every_day_is_drawn_as_often_as_any_other():
     assert mean == pytest.approx(np.full(30, mean.mean()), rel=0.05)
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.sampled_from([0.05, 0.1]))
-def test_holm_levels_follow_the_step_down_method(p_values, alpha):
-    adjusted = [p for p, _ in holm_levels(p_values, alpha)]
-    order, m, largest = sorted(range(len(p_values)), key=lambda i: p_values[i]), len(p_values), 0.0
-    for k, i in enumerate(order):
-        largest = max(largest, min(1, (m - k) * p_values[i]))
-        assert adjusted[i] == pytest.approx(largest)
-    for p, (corrected, level) in zip(p_values, holm_levels(p_values, alpha), strict=True):
-        if abs(p - level) > 1e-12:
-            assert (p < level) == (corrected < alpha), "the interval at this level excludes zero just when p says so"
-
-
 def test_the_interval_of_one_seed_is_students_t():
-    drawn = np.random.default_rng(0).normal(0.2, 0.05, 5000)
-    low, high = Estimate.of([0.2], drawn, 20).interval(0.9)
-    reach = stats.t.ppf(0.95, 19) * drawn.std() * np.sqrt(20 / 19)
-    assert (low, high) == pytest.approx((0.2 - reach, 0.2 + reach))
-
-
-def test_no_difference_without_any_error_is_not_significant():
-    assert Estimate.of([0.0, 0.0], np.zeros(100), 10).p_value() == 1
+    drawn = np.random.default_rng(0).normal(0, 0.05, 5000)
+    low, high = Estimate.of([0.2], drawn, Blocks(20)).interval(0.9)
+    half_width = stats.t.ppf(0.95, 19) * drawn.std() * np.sqrt(20 / 19)
+    assert (low, high) == pytest.approx((0.2 - half_width, 0.2 + half_width))
 
 
 def best_f1(y: np.ndarray, scores: np.ndarray) -> float:
@@ -160,6 +135,7 @@ def autocorrelated(rng: np.random.Generator, assets: int, hours: int) -> np.ndar
     return 0.5**0.5 * (volatilities[:1] + volatilities[1:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("alike", "knows", "least", "most"), [(0.9, 0.0, 0, 7), (0.7, 0.0, 0, 15), (0.7, 0.8, 95, 100)])
 def test_scores_pass_the_shift_test_only_if_they_know_the_time(alike, knows, least, most):
     """Of 100 trainings the best of 20 epochs, which correlate by `alike`; labels cluster in time and differ by asset."""
