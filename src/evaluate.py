@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from core.cross_fitting import halves
 from core.errors import CampaignError, print_stderr
 from core.files import read_array, read_json, write_array, write_bytes, write_csv, write_json
 from core.machine import job_count
@@ -30,8 +31,9 @@ from core.pipeline import MODELS, read_labels
 from core.png import Figure, to_png
 from core.run import run
 from core.splits import DATA, SCORED_SPLITS, read_split
-from judge.evaluation import Evaluation, Judged, SplitMetrics, predictions_path
-from judge.money import Trades, break_even_precision
+from judge.equity import buy_and_hold
+from judge.evaluation import Evaluation, Judged, SplitMetrics, half_predictions_path, predictions_path
+from judge.money import Trades, break_even_precision, costs_by_asset
 from judge.names import NO_CURVE, REFERENCES, Roster
 from judge.scores import Curves, Predictions, compute_curves, judge_model, leaderboard_row
 from learn.dataset import Split
@@ -40,11 +42,22 @@ from learn.fit import predict
 from learn.models import load_model
 from watch import tracking
 
+ARRAYS = ("X", "y", "mirrored", "asset_ids", "timestamps", "returns", "held", "closes")  # of each split
 F1_TOLERANCE = 1e-3  # of validation F1 against what training reported: another machine's rounding moves it less
 
 
 class Evaluate(Settings):
-    cost_per_trade: float = Field(ge=0, lt=1)
+    cost_per_trade: Any  # a number, or one by symbol
+    min_trades: int = Field(ge=1, le=1_000_000)
+
+    @field_validator("cost_per_trade")
+    @classmethod
+    def _costs(cls, value: Any) -> float | dict[str, float]:
+        """Check by hand: of a union pydantic would report a problem for each of its types."""
+        costs = value.values() if isinstance(value, dict) and value else [value]
+        if not all(type(cost) in (int, float) and 0 <= cost < 1 for cost in costs):
+            raise ValueError("a number from 0 to below 1, or such a number for each symbol")
+        return {str(symbol): float(cost) for symbol, cost in value.items()} if isinstance(value, dict) else float(value)
 
 
 def predict_network(name: str, splits: Mapping[str, Split], val_y: np.ndarray) -> Predictions:
@@ -73,7 +86,28 @@ def predict_network(name: str, splits: Mapping[str, Split], val_y: np.ndarray) -
         seeds=[content["seed"] for content in contents],
         thresholds=[content["threshold"] for content in contents],
         **{split: np.stack([by_split[split] for by_split in scores]) for split in SCORED_SPLITS},
+        val_halves=np.stack([read_half_scores(file, len(val_y)) for file in files]),
     )
+
+
+def read_half_scores(path: Path, samples: int) -> np.ndarray:
+    """Read the scores for cross-fitting that a training left beside its model file, float64 (2, N).
+
+    Args:
+        path: of the model file.
+        samples: N, of validation.
+
+    Raises:
+        CampaignError: they are missing, damaged or of other samples.
+    """
+    file = path.with_name(f"{path.stem}_val_half_logits.npy")
+    logits = read_array(file)
+    if logits.shape != (2, samples):
+        raise CampaignError(
+            f"{file} is of shape {logits.shape}, validation has {samples:,} samples: it belongs to other data; "
+            f"run dvc repro --force train_{path.parent.name}"
+        )
+    return sigmoid(logits)
 
 
 def predict_seed(path: Path, splits: Mapping[str, Split]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -116,7 +150,8 @@ def read_reference(name: str, val_y: np.ndarray) -> Predictions:
         CampaignError: they are missing or damaged.
     """
     scores = {split: read_array(MODELS / "references" / f"{name}_{split}.npy")[None] for split in SCORED_SPLITS}
-    return Predictions(seeds=[None], thresholds=[Ranking.of(val_y, scores["val"][0]).best_threshold()], **scores)
+    thresholds = [Ranking.of(val_y, scores["val"][0]).best_threshold()]
+    return Predictions(seeds=[None], thresholds=thresholds, **scores, val_halves=np.stack([scores["val"]] * 2, axis=1))
 
 
 def confusion_png(label: str, metrics: SplitMetrics) -> bytes:
@@ -148,6 +183,7 @@ def write_model(name: str, label: str, predictions: Predictions, judged: Judged)
     write_bytes(Path("plots/confusion") / f"{name}.png", confusion_png(label, judged.test[judged.best]))
     write_array(predictions_path(name, "val"), predictions.val)
     write_array(predictions_path(name, "test"), predictions.test)
+    write_array(half_predictions_path(name), predictions.val_halves)
     f1, pr_auc = row["test_f1_score_positive_class"], row["test_pr_auc"]
     print_stderr(f"evaluate: {name:20} test F1 {f1:.3f}, PR AUC {pr_auc:.3f}, mean over {len(judged.seeds)}")
 
@@ -161,11 +197,13 @@ def write_curves(by_label: Mapping[str, Curves]) -> None:
 
 @tracking.update_at_end()
 def main() -> None:
-    cost = read_section("evaluate", Evaluate).cost_per_trade
+    settings = read_section("evaluate", Evaluate)
     metadata = read_json(DATA / "metadata.json")
+    costs = costs_by_asset(settings.cost_per_trade, metadata["assets"])
     networks = read_labels()
-    arrays = {split: read_split(DATA, split, "X", "y", "asset_ids", "timestamps", "returns", "held") for split in SCORED_SPLITS}
-    trades = {split: Trades.of(part) for split, part in arrays.items()}
+    arrays = {split: read_split(DATA, split, *ARRAYS) for split in SCORED_SPLITS}
+    trades = {split: Trades.of(part, costs) for split, part in arrays.items()}
+    half = halves(arrays["val"]["y"], arrays["val"]["timestamps"], metadata["horizon"])
     prepare_process()
     splits = {
         split: Split.of(part["X"], part["y"], part["asset_ids"], lookback=metadata["lookback"], device=device())
@@ -177,16 +215,18 @@ def main() -> None:
     for name, label in Roster(networks).labels.items():
         is_reference, val_y = name in REFERENCES, trades["val"].y
         predictions = read_reference(name, val_y) if is_reference else predict_network(name, splits, val_y)
-        judged[name] = judge_model(predictions, trades, metadata["assets"], cost)
+        judged[name] = judge_model(predictions, trades, half, metadata["assets"], settings.min_trades)
         write_model(name, label, predictions, judged[name])
         if name not in NO_CURVE:
-            curves[label] = compute_curves(trades["test"], predictions.test[judged[name].best], cost)
+            curves[label] = compute_curves(trades["test"], predictions.test[judged[name].best])
 
     write_curves(curves)
+    barriers = (metadata[key] for key in ("barrier", "profit", "stop"))
     Evaluation(
-        break_even_precision=break_even_precision(metadata["profit"], metadata["stop"], cost),
-        cost_per_trade=cost,
+        break_even_precision=break_even_precision(*barriers, float(costs.mean())),
+        cost_per_trade=settings.cost_per_trade,
         one_column=read_json(MODELS / "references/one_column.json")["column"],
+        buy_and_hold={split: buy_and_hold(part, costs) for split, part in arrays.items()},
         models=judged,
     ).write()
 

@@ -9,7 +9,9 @@ import numpy as np
 
 from core.metrics import Ranking, sigmoid
 from judge.comparison import Comparison, compare_models
+from judge.equity import Growth
 from judge.evaluation import Evaluation, Judged
+from judge.figures import ModelScores
 from judge.money import Trades, break_even_precision
 from judge.names import NO_CURVE, Roster
 from judge.scores import Predictions, compute_curves, judge_model
@@ -75,9 +77,10 @@ def _sample(assets: int, months: int, seeds: int) -> Sample:
         for split, own in trades.items()
     }
     evaluation = Evaluation(
-        break_even_precision=break_even_precision(0.05, 0.02, COST),
+        break_even_precision=break_even_precision("percent", 0.05, 0.02, COST),
         cost_per_trade=COST,
         one_column="atr_14",
+        buy_and_hold={split: Growth(0.1, 0.3) for split in trades},
         models={name: evaluate(name, trades, {split: scores[split][name] for split in trades}, symbols) for name in LABELS},
     )
     trained = {name: train_record(name, evaluation.models[name]) for name in ROSTER.networks}
@@ -86,15 +89,20 @@ def _sample(assets: int, months: int, seeds: int) -> Sample:
         evaluation,
         trained,
         trades,
-        scores,
+        halve(trades["val"]),
+        {
+            name: ModelScores(val=scores["val"][name], val_halves=cross(scores["val"][name]), test=scores["test"][name])
+            for name in LABELS
+        },
         simulated=True,
         draws=200,
         seed=1,
         block_days=None,
         confidence=0.95,
+        margin=0.02,
         min_val_f1=0.2,
         max_train_val_gap=0.08,
-        max_seed_spread=0.03,
+        max_epoch_spread=0.03,
     )
     curves = make_curves(trades["test"], scores["test"], seeds, rng)
     return Sample(result, make_metadata(symbols, trades), list_settings(trained.values()), curves)
@@ -106,16 +114,16 @@ def make_trades(first: str, months: int, assets: int, rng: np.random.Generator) 
     times = np.arange(start.astype("datetime64[s]"), (start + months).astype("datetime64[s]"), np.timedelta64(12, "h"))
     size = len(times)
     y = rng.random((assets, size)) < np.linspace(0.04, 0.21, assets)[:, None]
-    y[:, -1] = [number % 2 == 0 for number in range(assets)]
-    return Trades.of(
-        {
-            "y": y.ravel().astype(np.int8),
-            "returns": np.where(y, 0.05, np.where(rng.random(y.shape) < 0.5, -0.02, 0.0)).ravel(),
-            "held": np.tile(np.minimum(2, np.arange(size)[::-1]), assets).astype(np.int16),
-            "asset_ids": np.repeat(np.arange(assets), size).astype(np.int16),
-            "timestamps": np.tile(times, assets),
-        }
-    )
+    is_last = np.arange(size) == size - 1  # its trade would end after the split
+    arrays = {
+        "y": np.where(is_last, -1, y).ravel().astype(np.int8),
+        "mirrored": (~y & (rng.random(y.shape) < 0.1)).ravel().astype(np.int8),
+        "returns": np.where(y, 0.05, np.where(rng.random(y.shape) < 0.5, -0.02, 0.0)).ravel(),
+        "held": np.tile(np.minimum(2, np.arange(size)[::-1]), assets).astype(np.int16),
+        "asset_ids": np.repeat(np.arange(assets), size).astype(np.int16),
+        "timestamps": np.tile(times, assets),
+    }
+    return Trades.of(arrays, np.full(assets, COST))
 
 
 def make_scores(trades: Trades, skill: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -135,7 +143,18 @@ def evaluate(name: str, trades: dict[str, Trades], scores: dict[str, np.ndarray]
     """Judge one model at the thresholds that are best on validation."""
     thresholds = [Ranking.of(trades["val"].y, row).best_threshold() for row in scores["val"]]
     seeds = list(range(1, len(thresholds) + 1)) if name in ROSTER.networks else [None]
-    return judge_model(Predictions(seeds, thresholds, **scores), trades, symbols, COST)
+    predictions = Predictions(seeds, thresholds, **scores, val_halves=cross(scores["val"]))
+    return judge_model(predictions, trades, halve(trades["val"]), symbols, min_trades=30)
+
+
+def halve(val: Trades) -> np.ndarray:
+    """The half of each sample of validation, int8 (N,)."""
+    return (val.days >= (val.days.max() + 1) // 2).astype(np.int8)
+
+
+def cross(scores: np.ndarray) -> np.ndarray:
+    """Scores (S, N) for cross-fitting, (S, 2, N): the same epoch is the best on both halves."""
+    return np.stack([scores] * 2, axis=1)
 
 
 def train_record(name: str, model: Judged) -> TrainRecord:
@@ -143,7 +162,7 @@ def train_record(name: str, model: Judged) -> TrainRecord:
     val_f1 = [metrics.f1_score_positive_class for metrics in model.val]
     return TrainRecord(
         train_f1=float(np.mean(val_f1)) + OVERFIT[name],
-        val_f1_std=float(np.std(val_f1, ddof=1)) if len(val_f1) > 1 else 0.0,
+        val_f1_by_epoch=[[0.3] * (2 * seed - 1) + [0.33] + [0.31] * 15 for seed in model.seeds],
         seeds=[
             {
                 "seed": seed, "stopped_early": name != "mlp" or seed == 1, "best_epoch": 2 * seed, "epochs": 2 * seed + 15,
@@ -201,6 +220,6 @@ def make_curves(
                 curves["learning"].append({"model": label} | row)
     for name, label in LABELS.items():
         if name not in NO_CURVE:
-            for kind, rows in dataclasses.asdict(compute_curves(trades, scores[name][0], COST)).items():
+            for kind, rows in dataclasses.asdict(compute_curves(trades, scores[name][0])).items():
                 curves[kind] += [{"model": label} | row for row in rows]
     return {kind: [{key: str(value) for key, value in row.items()} for row in rows] for kind, rows in curves.items()}

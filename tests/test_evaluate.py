@@ -10,7 +10,17 @@ import torch
 import evaluate
 from core.errors import CampaignError
 from core.files import read_json, write_array
-from evaluate import check_reported_f1, confusion_png, predict_network, read_reference, write_curves, write_model
+from core.params import check_section
+from evaluate import (
+    Evaluate,
+    check_reported_f1,
+    confusion_png,
+    predict_network,
+    read_half_scores,
+    read_reference,
+    write_curves,
+    write_model,
+)
 from judge.scores import Curves, Predictions
 from learn.dataset import Split
 
@@ -46,6 +56,7 @@ def test_seeds_are_predicted_in_order_of_their_numbers(desk, monkeypatch):
     for seed in (10, 9):
         (desk / f"models/gru/seed_{seed}.pt").parent.mkdir(parents=True, exist_ok=True)
         (desk / f"models/gru/seed_{seed}.pt").touch()
+        write_array(desk / f"models/gru/seed_{seed}_val_half_logits.npy", np.full((2, 4), seed - 9.5, np.float32))
     ends = torch.arange(4)
     split = Split(X=torch.zeros(4, 1), y=torch.as_tensor(LABELS), asset_ids=torch.zeros(4), ends=ends, lookback=1)
 
@@ -59,6 +70,32 @@ def test_seeds_are_predicted_in_order_of_their_numbers(desk, monkeypatch):
     assert (found.seeds, found.thresholds) == ([9, 10], [0.45, 0.5])
     assert found.val == pytest.approx(np.ones((2, 4)))
     assert found.test == pytest.approx(np.ones((2, 4)))
+    assert found.val_halves.dtype == np.float64
+    assert found.val_halves == pytest.approx(np.stack([np.full((2, 4), p) for p in 1 / (1 + np.exp([0.5, -0.5]))]))
+
+
+def test_scores_for_cross_fitting_of_other_data_are_refused(desk):
+    write_array(Path("models/gru/seed_1_val_half_logits.npy"), np.zeros((2, 5), np.float32))
+    with pytest.raises(CampaignError) as refusal:
+        read_half_scores(Path("models/gru/seed_1.pt"), 4)
+    assert str(refusal.value) == (
+        "models/gru/seed_1_val_half_logits.npy is of shape (2, 5), validation has 4 samples: it belongs to other data; "
+        "run dvc repro --force train_gru"
+    )
+
+
+def test_costs_are_a_number_or_one_by_symbol():
+    for costs in (0, 0.003, {"AAA": 0.001, "BBB": 0}):
+        assert check_section("evaluate", {"cost_per_trade": costs, "min_trades": 30}, Evaluate).cost_per_trade == costs
+
+
+@pytest.mark.parametrize("costs", [2.0, -0.1, True, "0.003", None, {}, {"AAA": 1}, {"AAA": "x"}, [0.1], float("nan")])
+def test_other_costs_are_refused(costs):
+    with pytest.raises(CampaignError) as refusal:
+        check_section("evaluate", {"cost_per_trade": costs, "min_trades": 30}, Evaluate)
+    message = str(refusal.value)
+    assert message.startswith("params.yaml: evaluate.cost_per_trade is ")
+    assert message.endswith("; it must be a number from 0 to below 1, or such a number for each symbol")
 
 
 def test_the_threshold_of_a_reference_is_the_best_on_validation(desk):
@@ -67,6 +104,7 @@ def test_the_threshold_of_a_reference_is_the_best_on_validation(desk):
     found = read_reference("prior", LABELS)
     assert (found.seeds, found.thresholds) == ([None], [pytest.approx((0.7 + 0.4) / 2)])
     assert (found.val.shape, found.test.tolist()) == ((1, 4), [[0.3, 0.1]])
+    assert found.val_halves.tolist() == [[found.val[0].tolist()] * 2], "there are no epochs to choose"
 
 
 def test_the_confusion_matrix_has_true_classes_in_rows_and_predictions_in_columns(monkeypatch):
@@ -85,12 +123,14 @@ def test_the_confusion_matrix_has_true_classes_in_rows_and_predictions_in_column
 def test_a_models_files_have_all_seeds_and_the_picture_of_the_best(desk, monkeypatch):
     monkeypatch.setattr(evaluate, "confusion_png", lambda label, metrics: f"{label}: {metrics}".encode())
     monkeypatch.setattr(evaluate, "leaderboard_row", lambda judged: {"test_f1_score_positive_class": 0.3, "test_pr_auc": 0.2})
-    predictions = Predictions(seeds=[1, 2], thresholds=[0.4, 0.5], val=np.full((2, 3), 0.25), test=np.full((2, 5), 0.75))
+    scores = {"val": np.full((2, 3), 0.25), "test": np.full((2, 5), 0.75), "val_halves": np.full((2, 2, 3), 0.5)}
+    predictions = Predictions(seeds=[1, 2], thresholds=[0.4, 0.5], **scores)
     write_model("net", "Net", predictions, SimpleNamespace(seeds=[1, 2], best=1, test=["first", "second"]))
     assert Path("plots/confusion/net.png").read_text() == "Net: second"
     assert read_json(Path("metrics/test/net.json")) == {"test_f1_score_positive_class": 0.3, "test_pr_auc": 0.2}
     assert np.load("data/predictions/net_val.npy").tolist() == predictions.val.tolist()
     assert np.load("data/predictions/net_test.npy").tolist() == predictions.test.tolist()
+    assert np.load("data/predictions/net_val_halves.npy").tolist() == predictions.val_halves.tolist()
 
 
 def test_curves_of_all_models_stand_in_one_file_a_kind(desk):

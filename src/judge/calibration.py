@@ -1,16 +1,20 @@
-"""Measure how well probabilities are calibrated, and correct them by temperature scaling.
+"""Measure how well probabilities are calibrated, and correct them by Platt scaling: an affine map of their log odds.
 
 Shapes: N samples; y (N,) holds 0 and 1, scores (N,) are probabilities, float64.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.special import expit  # unlike core's sigmoid it takes slopes of any size without a warning
 
-from core.metrics import clip, log_loss, sigmoid
+from core.metrics import clip
 
 BINS = 15
+SMALLEST_LOSS = 1e-9  # separable samples have none at an infinite slope
+MAX_STEPS = 200  # of Newton's method, which needs about ten, and some thirty where samples are separable
+SMALLEST_STEP = 1e-9  # share of a step
 
 
 class CalibrationBin(NamedTuple):
@@ -44,22 +48,65 @@ def equal_count_bins(scores: np.ndarray, bins: int) -> list[np.ndarray]:
     return np.split(order, after_ties[:-1])
 
 
-def fit_temperature(y: np.ndarray, scores: np.ndarray) -> float:
-    """Find the temperature T in [0.05, 20] at which sigmoid(logit(score) / T) has the lowest log loss.
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """A map from scores to probabilities: sigmoid(slope * logit(score) + intercept). A slope of at least 0 keeps the ranking."""
 
-    Source: Guo et al. (2017), arXiv:1706.04599, section 4.2.
-    """
-    logits = logit(scores)
+    slope: float
+    intercept: float
 
-    def loss(log_temperature: float) -> float:
-        return log_loss(y, sigmoid(logits / np.exp(log_temperature)))
+    @classmethod
+    def fit(cls, y: np.ndarray, scores: np.ndarray) -> "Calibration":
+        """Find the map with the lowest log loss, by Newton's method. Scores that do not help get the share of positives.
 
-    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
+        Separable samples would have an infinite slope; it ends at a loss of `SMALLEST_LOSS`.
+
+        Source: Platt (1999), "Probabilistic outputs for support vector machines"; here without his smoothing of the targets.
+        """
+        logits, share = logit(scores), float(np.mean(y))
+        mean, spread = float(logits.mean()), float(logits.std())
+        z = (logits - mean) / spread if np.ptp(logits) > 0 and spread > 0 else np.zeros(len(logits))
+        at_best = float(logit(np.array(share)))
+        if np.mean((y - share) * z) <= 0 or not 0 < share < 1:  # so at slope 0 the loss does not fall with the slope
+            return cls(0.0, at_best)
+        slope, intercept = _minimise_log_loss(y, z, at_best)
+        return cls(slope / spread, intercept - slope * mean / spread)
+
+    def apply(self, scores: np.ndarray) -> np.ndarray:
+        """Map scores to probabilities, float64 of the same shape."""
+        return expit(self.slope * logit(scores) + self.intercept)
 
 
-def apply_temperature(scores: np.ndarray, temperature: float) -> np.ndarray:
-    """Soften (T > 1) or sharpen (T < 1) probabilities; their ranking stays."""
-    return sigmoid(logit(scores) / temperature)
+def _minimise_log_loss(y: np.ndarray, z: np.ndarray, intercept: float) -> tuple[float, float]:
+    """Find slope, at least 0, and intercept for z (N,), of mean 0 and variance 1, from slope 0 and `intercept` on."""
+    slope = 0.0
+    loss = _mean_loss(y, slope * z + intercept)
+    for _ in range(MAX_STEPS):
+        if loss < SMALLEST_LOSS:
+            break
+        p = expit(slope * z + intercept)
+        gradient = np.mean((p - y) * z), np.mean(p - y)
+        curvature = p * (1 - p)
+        zz, z1, one = (float(np.mean(curvature * power)) for power in (z * z, z, 1.0))
+        determinant = zz * one - z1 * z1
+        if determinant <= 0:
+            break
+        steps = (gradient[0] * one - gradient[1] * z1) / determinant, (gradient[1] * zz - gradient[0] * z1) / determinant
+        scale = 1.0
+        while scale > SMALLEST_STEP:
+            moved = max(slope - scale * steps[0], 0.0), intercept - scale * steps[1]
+            if (there := _mean_loss(y, moved[0] * z + moved[1])) < loss:
+                break
+            scale /= 2
+        else:
+            break  # rounding alone is left
+        slope, intercept, loss = float(moved[0]), float(moved[1]), there
+    return slope, intercept
+
+
+def _mean_loss(y: np.ndarray, logits: np.ndarray) -> float:
+    """Return the log loss of finite logits, exact also where probabilities round to 0 or 1."""
+    return float(np.mean(np.logaddexp(0.0, logits) - y * logits))
 
 
 def logit(scores: np.ndarray) -> np.ndarray:

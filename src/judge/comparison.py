@@ -18,7 +18,7 @@ from judge.gates import Evidence, Gate, check_gates, spread_near_best
 from judge.money import Trades
 from judge.names import CHANCE, REFERENCES, Roster
 from judge.recommendation import Recommendation, best_reference, recommend
-from judge.seed_means import group_means, money_means, score_means
+from judge.seed_means import describe, group_means, money_means, score_means
 from judge.train_record import TrainRecord
 from judge.uncertainty import Blocks, Estimate, shift_test_f1
 from judge.verdict import (
@@ -318,7 +318,7 @@ def summarise_models(
         direction = figures[name].direction
         margin = figures[name].hit_margin
         val = score_means(model.val, model.ensemble.val.f1_score_positive_class) | {
-            "cross_fitted_f1": with_interval(by_half, interval(name, "cross_fitted", val_blocks)),
+            "cross_fitted_f1": describe(by_half) | {"interval": _within_unit(interval(name, "cross_fitted", val_blocks))},
             "shifted_f1": mean_shift_test_f1(days.val, scores[name].val),
             "money": money_means([metrics.money for metrics in model.val]),
         }
@@ -343,16 +343,6 @@ def summarise_models(
         training = trained[name].convergence() if name in trained else None
         models[name] = ModelResult("network" if training else "reference", model.seeds, val, test, training)
     return models
-
-
-def with_interval(by_seed: Sequence[float], interval: Sequence[float]) -> dict[str, Any]:
-    """Describe an F1 by its mean, spread, interval and seeds."""
-    return {
-        "mean": statistics.fmean(by_seed),
-        "std": statistics.stdev(by_seed) if len(by_seed) > 1 else None,
-        "interval": _within_unit(interval),
-        "by_seed": list(by_seed),
-    }
 
 
 def _within_unit(interval: Sequence[float]) -> list[float]:

@@ -4,21 +4,32 @@ Fields stand in the order of the file's keys. A list over seeds has an item a se
 """
 
 import dataclasses
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from core.files import read_json, write_json
+from judge.calibration import Calibration
+from judge.cross_fitting import CrossFitted
+from judge.equity import Growth
 from judge.money import Performance
 
 EVALUATION = Path("metrics/evaluate.json")
 PREDICTIONS = Path("data/predictions")
 KEYS = {"f1_at_half": "f1_at_0.5", "precision_at_half": "precision_at_0.5", "recall_at_half": "recall_at_0.5"}  # of the file
 
+Content = TypeVar("Content")
+
 
 def predictions_path(model: str, split: str) -> Path:
     """Name the array of a model's scores on one split, float64 (seeds, N)."""
     return PREDICTIONS / f"{model}_{split}.npy"
+
+
+def half_predictions_path(model: str) -> Path:
+    """Name the array of a model's scores of validation for cross-fitting, float64 (seeds, 2, N); see `cross_fit`."""
+    return PREDICTIONS / f"{model}_val_halves.npy"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +39,12 @@ class SplitMetrics:
     precision, recall, f1_score_positive_class and tp, fp, fn, tn: of the positive class, at the threshold chosen on validation;
     f1_at_half and so on: at 0.5.
     pr_auc: average precision. log_loss: in nats.
-    expected_calibration_error_scaled: after temperature scaling.
+    direction_auc: see `judge.direction.direction_auc`.
+    calibrated_…: after the calibration, which was fitted on validation.
+    brier_skill: 1 less the calibrated Brier score as a share of that of validation's share of positives, told to every sample;
+    None where that is 0.
     positive_share: of the samples; the PR AUC of scores that know nothing.
+    money, money_at_f1: trades at the threshold chosen for money, and at that chosen for F1.
     """
 
     f1_score_positive_class: float
@@ -43,13 +58,18 @@ class SplitMetrics:
     f1_at_half: float
     precision_at_half: float
     recall_at_half: float
-    expected_calibration_error_scaled: float
+    direction_auc: float | None
+    calibrated_brier_score: float
+    calibrated_log_loss: float
+    calibrated_expected_calibration_error: float
+    brier_skill: float | None
     positive_share: float
     tp: int
     fp: int
     fn: int
     tn: int
     money: Performance
+    money_at_f1: Performance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,9 +87,11 @@ class GroupMetrics:
 
 @dataclasses.dataclass(frozen=True)
 class Ensemble:
-    """How well the mean of all seeds' scores did, at a threshold of its own that was chosen on validation."""
+    """How well the mean of all seeds' scores did, at thresholds of its own that were chosen on validation."""
 
     threshold: float
+    money_threshold: float | None
+    calibration: Calibration
     val: SplitMetrics
     test: SplitMetrics
 
@@ -80,7 +102,10 @@ class Judged:
 
     seeds: [None] for a reference, which has none.
     best_seed: the one with the highest validation F1.
-    thresholds, temperatures: of each seed, chosen on validation.
+    thresholds: of each seed, the best for F1 on validation.
+    money_thresholds: of each seed, the best for money on validation; None where no trade is best.
+    calibrations: of each seed, fitted on validation.
+    cross_fitted: of each seed, on validation.
     val, test: metrics of each seed.
     by_asset, by_month: metrics of each seed on test, by symbol and by month (YYYY-MM).
     """
@@ -88,7 +113,9 @@ class Judged:
     seeds: list[int | None]
     best_seed: int | None
     thresholds: list[float]
-    temperatures: list[float]
+    money_thresholds: list[float | None]
+    calibrations: list[Calibration]
+    cross_fitted: list[CrossFitted]
     val: list[SplitMetrics]
     test: list[SplitMetrics]
     ensemble: Ensemble
@@ -109,16 +136,24 @@ class Judged:
 class Evaluation:
     """How well every model did.
 
-    break_even_precision: at which trades that end at a barrier earn nothing.
-    cost_per_trade: of a round trip, share of the entry price.
+    break_even_precision: at which trades that end at a barrier earn nothing; None where each has barriers of its own.
+    cost_per_trade: of a round trip, share of the entry price: of every asset, or by symbol.
     one_column: the feature that the reference of that name uses.
+    buy_and_hold: what holding all assets would have returned, by split.
     models: by name, in the order they are shown.
     """
 
-    break_even_precision: float
-    cost_per_trade: float
+    break_even_precision: float | None
+    cost_per_trade: float | dict[str, float]
     one_column: str
+    buy_and_hold: dict[str, Growth]
     models: dict[str, Judged]
+
+    @property
+    def mean_cost(self) -> float:
+        """Return the mean of `cost_per_trade` over assets."""
+        costs = self.cost_per_trade
+        return statistics.fmean(costs.values()) if isinstance(costs, dict) else costs
 
     def write(self, path: Path = EVALUATION) -> None:
         """Write the file that `read_evaluation` reads."""
@@ -136,6 +171,7 @@ def read_evaluation(path: Path = EVALUATION) -> Evaluation:
         break_even_precision=content["break_even_precision"],
         cost_per_trade=content["cost_per_trade"],
         one_column=content["one_column"],
+        buy_and_hold={split: _read(Growth, growth) for split, growth in content["buy_and_hold"].items()},
         models={name: _read_judged(model) for name, model in content["models"].items()},
     )
 
@@ -154,23 +190,33 @@ def _read_judged(content: Mapping[str, Any]) -> Judged:
         seeds=content["seeds"],
         best_seed=content["best_seed"],
         thresholds=content["thresholds"],
-        temperatures=content["temperatures"],
+        money_thresholds=content["money_thresholds"],
+        calibrations=[_read(Calibration, seed) for seed in content["calibrations"]],
+        cross_fitted=[_read(CrossFitted, seed) for seed in content["cross_fitted"]],
         val=[_read_split_metrics(seed) for seed in content["val"]],
         test=[_read_split_metrics(seed) for seed in content["test"]],
-        ensemble=Ensemble(ensemble["threshold"], _read_split_metrics(ensemble["val"]), _read_split_metrics(ensemble["test"])),
+        ensemble=Ensemble(
+            threshold=ensemble["threshold"],
+            money_threshold=ensemble["money_threshold"],
+            calibration=_read(Calibration, ensemble["calibration"]),
+            val=_read_split_metrics(ensemble["val"]),
+            test=_read_split_metrics(ensemble["test"]),
+        ),
         by_asset=[_read_groups(seed) for seed in content["by_asset"]],
         by_month=[_read_groups(seed) for seed in content["by_month"]],
     )
 
 
 def _read_split_metrics(content: Mapping[str, Any]) -> SplitMetrics:
-    return SplitMetrics(**_fields(SplitMetrics, content) | {"money": Performance(**_fields(Performance, content["money"]))})
+    metrics = _read(SplitMetrics, content)
+    performances = {key: _read(Performance, content[key]) for key in ("money", "money_at_f1")}
+    return dataclasses.replace(metrics, **performances)
 
 
 def _read_groups(content: Mapping[str, Mapping[str, Any]]) -> dict[str, GroupMetrics]:
-    return {group: GroupMetrics(**_fields(GroupMetrics, metrics)) for group, metrics in content.items()}
+    return {group: _read(GroupMetrics, metrics) for group, metrics in content.items()}
 
 
-def _fields(kind: type, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Look up each field of the dataclass `kind` by its key in the file."""
-    return {field.name: content[KEYS.get(field.name, field.name)] for field in dataclasses.fields(kind)}
+def _read(kind: type[Content], content: Mapping[str, Any]) -> Content:
+    """Make a dataclass of what the file has under the key of each field."""
+    return kind(**{field.name: content[KEYS.get(field.name, field.name)] for field in dataclasses.fields(kind)})

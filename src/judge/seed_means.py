@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from judge.evaluation import GroupMetrics, SplitMetrics
-from judge.money import Performance
+from judge.money import BreakEven, Performance
 from judge.scores import mean_over_seeds, std_over_seeds
-from judge.uncertainty import Estimate
 
 # key in metrics/compare.json: field of `SplitMetrics`
 AVERAGED = {
@@ -22,42 +21,51 @@ AVERAGED = {
     "brier_score": "brier_score",
     "log_loss": "log_loss",
     "expected_calibration_error": "expected_calibration_error",
-    "expected_calibration_error_scaled": "expected_calibration_error_scaled",
+    "direction_auc": "direction_auc",
+    "calibrated_brier_score": "calibrated_brier_score",
+    "calibrated_log_loss": "calibrated_log_loss",
+    "calibrated_expected_calibration_error": "calibrated_expected_calibration_error",
+    "brier_skill": "brier_skill",
 }
 
 
-def score_means(seeds: Sequence[SplitMetrics], ensemble_f1: float, f1: Estimate, confidence: float) -> dict[str, Any]:
+def score_means(seeds: Sequence[SplitMetrics], ensemble_f1: float) -> dict[str, Any]:
     """Average one model's metrics on one split.
 
     Args:
         seeds: metrics of each seed.
         ensemble_f1: F1 of the scores averaged over seeds.
-        f1: estimate of the mean F1, for its interval.
 
     Returns:
-        f1 (mean, std, interval, by_seed), ensemble_f1, pr_auc_chance, the mean of each key of `AVERAGED`, and under std the
-        standard deviation of each; None of a single seed.
+        f1 as `describe` has it, ensemble_f1, pr_auc_chance, the mean of each key of `AVERAGED`, and under std the standard
+        deviation of each; None of a single seed, and where a seed has none.
     """
-    by_seed = [metrics.f1_score_positive_class for metrics in seeds]
     values = {key: [getattr(metrics, field) for metrics in seeds] for key, field in AVERAGED.items()}
-    low, high = f1.interval(confidence)
     return {
-        "f1": {
-            "mean": statistics.fmean(by_seed),
-            "std": std_over_seeds(by_seed),
-            "interval": [max(low, 0.0), min(high, 1.0)],
-            "by_seed": by_seed,
-        },
+        "f1": describe([metrics.f1_score_positive_class for metrics in seeds]),
         "ensemble_f1": ensemble_f1,
         "pr_auc_chance": seeds[0].positive_share,
-        **{key: statistics.fmean(own) for key, own in values.items()},
-        "std": {key: std_over_seeds(own) for key, own in values.items()},
+        **{key: mean_over_seeds(own) for key, own in values.items()},
+        "std": {key: None if None in own else std_over_seeds(own) for key, own in values.items()},
     }
 
 
-def money_means(seeds: Sequence[Performance], daily_return: Estimate, confidence: float) -> dict[str, Any]:
-    """Average the performance of one model's seeds, and add the interval of its daily return."""
-    return _field_means(seeds) | {"return_per_day_interval": daily_return.interval(confidence)}
+def describe(by_seed: Sequence[float]) -> dict[str, Any]:
+    """Describe a figure by its mean, its standard deviation over seeds (None of a single one), and that of each seed."""
+    return {"mean": statistics.fmean(by_seed), "std": std_over_seeds(by_seed), "by_seed": list(by_seed)}
+
+
+def money_means(seeds: Sequence[Performance]) -> dict[str, Any]:
+    """Average the performance of one model's seeds."""
+    return _field_means(seeds) | {"break_even_hit_rate": mean_break_even([seed.break_even_hit_rate for seed in seeds])}
+
+
+def mean_break_even(values: Sequence[BreakEven]) -> BreakEven:
+    """Average the break-even hit rates of the seeds; "any" or "none" where all are that, None where they are of several kinds."""
+    if len(set(values)) == 1:
+        return values[0]
+    numbers = [value for value in values if isinstance(value, float)]
+    return statistics.fmean(numbers) if len(numbers) == len(values) else None
 
 
 def group_means(seeds: Sequence[Mapping[str, GroupMetrics]]) -> dict[str, dict[str, float | None]]:
@@ -66,5 +74,6 @@ def group_means(seeds: Sequence[Mapping[str, GroupMetrics]]) -> dict[str, dict[s
 
 
 def _field_means(rows: Sequence[Performance | GroupMetrics]) -> dict[str, float | None]:
-    """Average each field; None where a seed has none."""
-    return {field.name: mean_over_seeds(getattr(row, field.name) for row in rows) for field in dataclasses.fields(rows[0])}
+    """Average each field; None where a seed has no number."""
+    values = {field.name: [getattr(row, field.name) for row in rows] for field in dataclasses.fields(rows[0])}
+    return {name: None if any(isinstance(value, str) for value in own) else mean_over_seeds(own) for name, own in values.items()}

@@ -12,7 +12,6 @@ from typing import Any
 from judge.comparison import Comparison
 from judge.gates import Gate
 from judge.names import Roster
-from judge.pairs import Pair
 from judge.recommendation import Recommendation
 from judge.train_record import SettingsRecord
 from judge.verdict import listing
@@ -75,17 +74,16 @@ PASSED_BY_CHANCE = (
     'A gate "beyond chance" can fail although its value is above the threshold: chance alone could then explain the difference.'
 )
 REGIMES = "they cover the sampling error of days like these, not a change of regime."
-NO_LOG_LOSS = "Always positive scores every sample 1: its log loss is infinite, and a temperature changes nothing."
+NO_LOG_LOSS = "Always positive scores every sample 1: its log loss is infinite before calibration."
 ENSEMBLE = "the ensemble is the mean score of the seeds. A model without seeds has neither a spread nor an ensemble."
 CALIBRATION = {
     "brier_score": "Brier score",
     "log_loss": "log loss",
     "expected_calibration_error": "calibration error",
-    "expected_calibration_error_scaled": "after temperature",
-    "temperature": "temperature",
+    "calibrated_expected_calibration_error": "after calibration",
 }
 RECOMPUTED = ("rows_recomputed", "values_recomputed")  # figures of the leak audit that say how much was looked at
-UNDEFINED = {"always_positive": ("log_loss", "expected_calibration_error_scaled", "temperature")}
+UNDEFINED = {"always_positive": ("log_loss",)}
 
 
 def figure_on_test(result: Comparison, name: str, key: str) -> float | None:
@@ -118,21 +116,23 @@ def count_test_assets(result: Comparison) -> int:
 def explain_stakes(result: Comparison) -> str:
     """Explain how trades are counted."""
     assets = count_test_assets(result)
-    stake = f"1/{assets} of the initial capital" if assets > 1 else "all of the initial capital"
+    stake = f"1/{assets} of the current equity" if assets > 1 else "all of the current equity"
     return (
         f"Trades are taken at the threshold chosen on validation and cost {result.cost_per_trade:.2%} a round trip; figures "
         "are means over seeds. An asset holds one position at a time: of overlapping signals only the first is traded, so the "
-        f"hit rate is not the precision. Each trade stakes {stake}, whatever was won or lost before; at a total of −100% the "
-        "capital is gone. Drawdowns count closed trades only."
+        f"hit rate is not the precision. Each trade stakes {stake}, at most the free cash. Drawdowns count closed "
+        "trades only, as shares of the peak."
     )
 
 
-def explain_break_even(break_even_precision: float) -> str:
+def explain_break_even(break_even_precision: float | None) -> str:
     """Explain what the hit rates have to reach."""
-    return (
+    text = (
         "Break-even is the hit rate at which these trades would return nothing after costs, given what hits and misses returned "
-        f"on average. It is {break_even_precision:.1%} if every trade ends at a barrier; trades that time out move it."
     )
+    if break_even_precision is None:
+        return f"{text}on average."
+    return f"{text}on average. It is {break_even_precision:.1%} if every trade ends at a barrier; trades that time out move it."
 
 
 DECIDING = "These decide what is searched (on validation)"

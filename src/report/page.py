@@ -11,7 +11,6 @@ import networkx
 from judge.comparison import Comparison, ModelResult
 from judge.gates import Gate
 from judge.names import NO_CURVE, Roster
-from judge.pairs import Pair
 from judge.recommendation import Recommendation
 from judge.train_record import SettingsRecord
 from judge.verdict import listing
@@ -285,7 +284,7 @@ def _ranking_and_calibration(result: Comparison, curves: Mapping[str, Rows], ros
     return (
         _keep(_paragraphs(note, kind="note"), _model_legend(pr | roc | observed, roster), _grid(charts))
         + _keep("<h3>Confusion matrices</h3>", _paragraphs(of_matrices, kind="note"), _grid(matrices, "small"))
-        + _table("Calibration on test: expected error before and after the temperature scaling", head, rows)
+        + _table("Calibration on test: expected error before and after the calibration on validation", head, rows)
         + _paragraphs(NO_LOG_LOSS, kind="note")
     )
 
@@ -353,7 +352,7 @@ def _money(result: Comparison, rows: Rows, roster: Roster) -> str:
     returns, precision = (_curves(rows, "share_called", key, roster, LEAST_SHARE) for key in ("mean_return_net", "precision"))
     start = min(at for points in returns.values() for at, _ in points)
     called = Axis("share of samples called, log", (start, 1.0), percent=True, log=True)
-    at_barriers = [Guide((start, even), (1, even), f"break-even at the barriers {even:.3f}")]
+    at_barriers = [] if even is None else [Guide((start, even), (1, even), f"break-even at the barriers {even:.3f}")]
     no_gain = [Guide((start, 0), (1, 0), "no gain")]
     days = []
     for name, row in money.items():

@@ -1,17 +1,20 @@
 """Judging one model from its scores, against scikit-learn and pandas."""
 
 import statistics
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn import metrics as reference
 
-from core.metrics import sigmoid
-from judge.calibration import fit_temperature
+from judge.calibration import Calibration
+from judge.cross_fitting import cross_fit
+from judge.direction import direction_auc
 from judge.evaluation import Judged
 from judge.money import Trades
 from judge.scores import (
+    Choices,
     Predictions,
     compute_curves,
     judge_model,
@@ -21,10 +24,12 @@ from judge.scores import (
     measure_groups,
     std_over_seeds,
 )
-from reference import at_temperature, calibration_error
+from reference import calibrate, calibration_error
 
-COST = 0.003
+COSTS = np.array([0.003, 0.001])
 SYMBOLS = ["AAA", "BBB"]
+CHOICES = Choices(threshold=0.4, money_threshold=0.5, calibration=Calibration(0.7, -0.4), base_rate=0.3)
+HALF = np.repeat([0, -1, 1, 0, -1, 1], [140, 9, 150, 140, 9, 150])  # of 299 samples of each asset
 
 
 def make_trades(seed: int) -> Trades:
@@ -32,15 +37,16 @@ def make_trades(seed: int) -> Trades:
     rng = np.random.default_rng(seed)
     size = 600
     y = (rng.random(size) < 0.25).astype(np.int8)
-    return Trades.of(
-        {
-            "y": y,
-            "returns": np.where(y, 0.05, -0.01),
-            "held": np.minimum(rng.integers(1, 9, size), np.arange(size)[::-1]).astype(np.int16),
-            "asset_ids": np.repeat([0, 1], 300),
-            "timestamps": np.datetime64("2024-01-20", "s") + np.tile(np.arange(300), 2) * np.timedelta64(3600, "s"),
-        }
-    )
+    left = np.tile(np.arange(300)[::-1], 2)  # bars of the asset after each
+    arrays = {
+        "y": np.where(left > 0, y, -1).astype(np.int8),
+        "mirrored": (~(y > 0) & (rng.random(size) < 0.3)).astype(np.int8),
+        "returns": np.where(y, 0.05, -0.01),
+        "held": np.minimum(rng.integers(1, 9, size), left).astype(np.int16),
+        "asset_ids": np.repeat([0, 1], 300),
+        "timestamps": np.datetime64("2024-01-20", "s") + np.tile(np.arange(300), 2) * np.timedelta64(3600, "s"),
+    }
+    return Trades.of(arrays, COSTS)
 
 
 def make_scores(trades: Trades, seed: int) -> np.ndarray:
@@ -69,16 +75,17 @@ def predictions(both: dict[str, Trades]) -> Predictions:
     test = np.stack([make_scores(both["test"], seed) for seed in (7, 8, 9)])
     val[1] = np.clip(val[1] + 0.1 * both["val"].y, 0, 0.99)
     test[1] = np.clip(test[1] - 0.1 * both["test"].y, 0.01, 1)
-    return Predictions(seeds=[11, 12, 13], thresholds=[0.38, 0.42, 0.4], val=val, test=test)
+    halves = np.stack([make_scores(both["val"], seed) for seed in range(20, 26)]).reshape(3, 2, -1)
+    return Predictions(seeds=[11, 12, 13], thresholds=[0.38, 0.42, 0.4], val=val, test=test, val_halves=halves)
 
 
 @pytest.fixture(scope="module")
 def judged(both: dict[str, Trades], predictions: Predictions) -> Judged:
-    return judge_model(predictions, both, SYMBOLS, COST)
+    return judge_model(predictions, both, HALF, SYMBOLS, min_trades=20)
 
 
 def test_metrics_agree_with_scikit_learn(trades, scores):
-    found, predicted = measure(trades, scores, 0.4, 1.5, COST), scores >= 0.4
+    found, predicted = measure(trades, scores, CHOICES), scores >= 0.4
     assert found.f1_score_positive_class == pytest.approx(reference.f1_score(trades.y, predicted))
     assert found.precision == pytest.approx(reference.precision_score(trades.y, predicted))
     assert found.recall == pytest.approx(reference.recall_score(trades.y, predicted))
@@ -92,24 +99,49 @@ def test_metrics_agree_with_scikit_learn(trades, scores):
     tn, fp, fn, tp = reference.confusion_matrix(trades.y, predicted).ravel()
     assert (found.tp, found.fp, found.fn, found.tn) == (tp, fp, fn, tn)
     assert found.positive_share == pytest.approx(trades.y.mean())
-    assert found.money.trades <= predicted.sum()
+    assert found.money == trades.performance(scores >= 0.5)
+    assert found.money_at_f1 == trades.performance(scores >= 0.4)
+    assert found.direction_auc == direction_auc(scores, trades.y, trades.mirrored)
 
 
-def test_the_temperature_changes_only_the_scaled_calibration_error(trades, scores):
-    plain, scaled = (vars(measure(trades, scores, 0.4, temperature, COST)) for temperature in (1.0, 3.0))
-    assert {key for key in plain if plain[key] != scaled[key]} == {"expected_calibration_error_scaled"}
-    assert plain["expected_calibration_error_scaled"] == pytest.approx(plain["expected_calibration_error"])
-    softened = sigmoid(np.log(scores / (1 - scores)) / 3)
-    order = np.argsort(scores, kind="stable").reshape(15, 40)
-    by_hand = np.abs(softened[order].mean(axis=1) - trades.y[order].mean(axis=1)).mean()
-    assert scaled["expected_calibration_error_scaled"] == pytest.approx(by_hand)
+def test_metrics_after_calibration_are_those_of_the_mapped_scores(trades, scores):
+    found, mapped = measure(trades, scores, CHOICES), calibrate(scores, 0.7, -0.4)
+    assert found.calibrated_brier_score == pytest.approx(reference.brier_score_loss(trades.y, mapped))
+    assert found.calibrated_log_loss == pytest.approx(reference.log_loss(trades.y, mapped))
+    assert found.calibrated_expected_calibration_error == pytest.approx(calibration_error(trades.y, mapped))
+    told_to_all = reference.brier_score_loss(trades.y, np.full(len(trades.y), 0.3))
+    assert found.brier_skill == pytest.approx(1 - reference.brier_score_loss(trades.y, mapped) / told_to_all)
+
+
+def test_the_calibration_changes_no_other_metric(trades, scores):
+    plain, other = (
+        vars(measure(trades, scores, replace(CHOICES, calibration=own))) for own in (Calibration(1, 0), Calibration(2, 1))
+    )
+    changed = {key for key in plain if plain[key] != other[key]}
+    assert changed == {f"calibrated_{key}" for key in ("brier_score", "log_loss", "expected_calibration_error")} | {"brier_skill"}
+    for key in ("brier_score", "log_loss", "expected_calibration_error"):
+        assert plain[f"calibrated_{key}"] == pytest.approx(plain[key])
+
+
+def test_scores_that_know_nothing_have_no_skill(trades):
+    """Their calibration gives validation's share of positives."""
+    flat = np.ones(len(trades.y))
+    chosen = Choices.of(trades, flat, 0.5, min_trades=10)
+    assert measure(trades, flat, chosen).brier_skill == pytest.approx(0)
+    assert measure(trades, make_scores(trades, 1), Choices.of(trades, make_scores(trades, 1), 0.5, 10)).brier_skill > 0.1
+
+
+def test_without_a_threshold_for_money_nothing_is_traded(trades, scores):
+    found = measure(trades, scores, replace(CHOICES, money_threshold=None))
+    assert (found.money.trades, found.money.total_return_net, found.money.mean_return) == (0, 0, None)
+    assert found.money_at_f1.trades > 0
 
 
 def test_groups_are_measured_at_the_same_threshold(trades, scores):
     table = measure_groups(trades.y, scores, 0.4, np.array(SYMBOLS)[trades.asset_ids])
     assert list(table) == SYMBOLS
     own = trades.asset_ids == 1
-    assert table["BBB"].samples == 300
+    assert table["BBB"].samples == 299
     assert table["BBB"].f1 == pytest.approx(reference.f1_score(trades.y[own], scores[own] >= 0.4))
     assert table["BBB"].roc_auc == pytest.approx(reference.roc_auc_score(trades.y[own], scores[own]))
 
@@ -137,11 +169,19 @@ def test_the_best_seed_is_chosen_on_validation(judged):
     assert (judged.best_seed, judged.best) == (12, 1)
 
 
-def test_temperatures_are_fitted_on_validation(both, predictions, judged):
-    for scores, temperature in zip(predictions.val, judged.temperatures, strict=True):
-        logits = np.log(scores / (1 - scores))
-        losses = [reference.log_loss(both["val"].y, sigmoid(logits / t)) for t in temperature * np.array([0.99, 1, 1.01])]
-        assert losses[1] == min(losses)
+def test_everything_else_is_chosen_on_validation_as_well(both, predictions, judged):
+    val = both["val"]
+    for number, scores in enumerate(predictions.val):
+        threshold = predictions.thresholds[number]
+        assert judged.calibrations[number] == Calibration.fit(val.y, scores)
+        assert judged.money_thresholds[number] == val.choose_threshold(scores, threshold, 20)
+        assert judged.cross_fitted[number] == cross_fit(val.y, predictions.val_halves[number], HALF)
+        for split, scored in (("val", predictions.val), ("test", predictions.test)):
+            money = both[split].performance(scored[number] >= judged.money_thresholds[number])
+            assert judged.on(split)[number].money == money
+            told_to_all = reference.brier_score_loss(both[split].y, np.full(len(both[split].y), val.y.mean()))
+            skill = 1 - judged.on(split)[number].calibrated_brier_score / told_to_all
+            assert judged.on(split)[number].brier_skill == pytest.approx(skill)
 
 
 def test_the_ensemble_is_the_mean_of_the_scores_at_the_best_threshold_of_validation(both, predictions, judged):
@@ -153,8 +193,12 @@ def test_the_ensemble_is_the_mean_of_the_scores_at_the_best_threshold_of_validat
     assert reference.f1_score(both["val"].y, val >= ensemble.threshold) == pytest.approx(best)
     on_test = reference.f1_score(both["test"].y, test >= ensemble.threshold)
     assert ensemble.test.f1_score_positive_class == pytest.approx(on_test)
-    scaled = at_temperature(test, fit_temperature(both["val"].y, val))
-    assert ensemble.test.expected_calibration_error_scaled == pytest.approx(calibration_error(both["test"].y, scaled))
+    assert ensemble.calibration == Calibration.fit(both["val"].y, val)
+    assert ensemble.test.calibrated_log_loss == pytest.approx(
+        reference.log_loss(both["test"].y, ensemble.calibration.apply(test))
+    )
+    assert ensemble.money_threshold == both["val"].choose_threshold(val, ensemble.threshold, 20)
+    assert ensemble.test.money == both["test"].performance(test >= ensemble.money_threshold)
 
 
 def test_assets_and_months_are_those_of_the_samples(both, predictions, judged):
@@ -175,33 +219,44 @@ def test_the_leaderboard_has_means_over_seeds(judged):
     f1 = [metrics.f1_score_positive_class for metrics in judged.test]
     assert row["test_f1_score_positive_class"] == pytest.approx(np.mean(f1))
     assert row["test_f1_std_over_seeds"] == pytest.approx(np.std(f1, ddof=1))
-    above = [metrics.money.hit_rate - metrics.money.break_even_hit_rate for metrics in judged.test]
-    assert row["test_hit_rate_above_break_even"] == pytest.approx(np.mean(above))
+    assert row["val_f1_cross_fitted"] == pytest.approx(np.mean([own.f1 for own in judged.cross_fitted]))
+    assert row["test_total_return_net"] == pytest.approx(np.mean([own.money.total_return_net for own in judged.test]))
 
 
 def test_the_leaderboard_keeps_validation_and_test_apart(both, predictions):
-    alone = Predictions(seeds=[None], thresholds=[0.4], val=predictions.val[:1], test=1 - predictions.test[:1])
-    judged = judge_model(alone, both, SYMBOLS, COST)
+    alone = Predictions(
+        seeds=[None],
+        thresholds=[0.4],
+        val=predictions.val[:1],
+        test=1 - predictions.test[:1],
+        val_halves=predictions.val_halves[:1],
+    )
+    judged = judge_model(alone, both, HALF, SYMBOLS, min_trades=20)
     (val,), (test,) = judged.val, judged.test
-    assert leaderboard_row(judged) == {
+    row = leaderboard_row(judged)
+    assert row == {
+        "val_f1_cross_fitted": judged.cross_fitted[0].f1,
         "val_f1_score_positive_class": val.f1_score_positive_class,
         "test_f1_score_positive_class": test.f1_score_positive_class,
         "test_f1_std_over_seeds": None,
         "val_pr_auc": val.pr_auc,
-        **{f"test_{key}": getattr(test, key) for key in ("pr_auc", "roc_auc", "precision", "recall", "brier_score")},
-        "test_f1_at_0.5": test.f1_at_half,
-        **{f"test_{key}": getattr(test.money, key) for key in ("trades", "mean_return_net")},
-        "test_hit_rate_above_break_even": test.money.hit_rate - test.money.break_even_hit_rate,
+        **{
+            f"test_{key}": getattr(test, key)
+            for key in ("pr_auc", "roc_auc", "direction_auc", "precision", "recall", "brier_score", "brier_skill")
+        },
+        **{f"test_{key}": getattr(test.money, key) for key in ("trades", "mean_return_net", "total_return_net")},
     }
     assert all(getattr(val, key) != getattr(test, key) for key in ("f1_score_positive_class", "pr_auc", "precision", "recall"))
+    assert None not in list(row.values())[4:]
+    assert test.money != test.money_at_f1
 
 
 def test_a_model_that_never_trades_has_no_mean_return(both, predictions):
-    silent = Predictions(seeds=[1], thresholds=[2.0], val=predictions.val[:1], test=predictions.test[:1])
-    judged = judge_model(silent, both, SYMBOLS, COST)
-    assert judged.test[0].money.mean_return_net is None
+    judged = judge_model(predictions, both, HALF, SYMBOLS, min_trades=10_000)
+    assert judged.money_thresholds == [None] * 3
+    assert judged.ensemble.money_threshold is None
     row = leaderboard_row(judged)
-    assert row["test_mean_return_net"] is row["test_hit_rate_above_break_even"] is None
+    assert (row["test_trades"], row["test_mean_return_net"], row["test_total_return_net"]) == (0, None, 0)
 
 
 def test_a_mean_over_seeds_needs_a_value_of_each():
@@ -212,8 +267,8 @@ def test_a_mean_over_seeds_needs_a_value_of_each():
 
 
 def test_curves_end_where_every_sample_is_predicted_positive(trades, scores):
-    found = compute_curves(trades, scores, COST)
+    found = compute_curves(trades, scores)
     assert found.pr[-1]["recall"] == 1
     assert (found.roc[0], found.roc[-1]) == ({"fpr": 0.0, "tpr": 0.0}, {"fpr": 1.0, "tpr": 1.0})
-    assert sum(point["samples"] for point in found.calibration) == 600
+    assert sum(point["samples"] for point in found.calibration) == 598
     assert found.threshold[-1]["precision"] == pytest.approx(trades.y.mean())

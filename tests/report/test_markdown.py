@@ -124,17 +124,15 @@ def test_the_leaderboard_tells_validation_from_test(report):
 
 
 def test_what_a_reference_cannot_have_is_a_dash(report):
-    """Scores of 1 have no finite log loss and take no temperature; without seeds there is no spread and no ensemble."""
+    """Scores of 1 have no finite log loss; without seeds there is no spread and no ensemble."""
     for row in report["Leaderboard"]:
         network = row["model"] in ROSTER.networks.values()
         assert (row["seed std"] == "–", row["ensemble F1"] == "–") == (not network, not network)
     text = sample().comparison()
     (rows,) = (rows for _, folded, rows in tables(text) if folded and "log loss" in rows[0])
     undefined = {row[0]: [head for head, cell in zip(rows[0], row, strict=True) if cell == "–"] for row in rows[2:]}
-    assert undefined == {label: [] for label in LABELS.values()} | {
-        "always positive": ["log loss", "after temperature", "temperature"]
-    }
-    assert "its log loss is infinite, and a temperature changes nothing" in text
+    assert undefined == {label: [] for label in LABELS.values()} | {"always positive": ["log loss"]}
+    assert "its log loss is infinite before calibration" in text
 
 
 def test_money_stands_under_its_heads(report):

@@ -1,6 +1,7 @@
 """The whole pipeline with the real tools, on a campaign of seconds, in a repository of its own."""
 
 import csv
+import itertools
 import json
 import os
 import re
@@ -33,7 +34,7 @@ from learn import checkpoint
 from learn.dataset import Split
 from learn.fit import predict
 from learn.models import load_model
-from reference import at_temperature, best_f1, calibration_bins, measure, measure_groups, samples_of
+from reference import best_f1, calibrate, calibration_bins, cross_fitted_f1, measure, measure_groups, samples_of, trade
 from scaffold import Clone, make_frame, write_symbol
 from terminal import Terminal
 
@@ -43,6 +44,7 @@ ARCHITECTURES = tuple(NETWORKS)
 NAMES = Roster(NETWORKS).labels
 MODELS = (*ARCHITECTURES, *REFERENCES)
 COST = 0.003
+MIN_TRADES = 30
 TRAIN = [f"train_{name}" for name in ARCHITECTURES]
 ALL = ["simulate_market", "generate_data", *TRAIN, "fit_references", "evaluate", "compare"]
 
@@ -153,7 +155,13 @@ def split_of(campaign: Clone, split: str) -> dict[str, np.ndarray]:
 
 
 def trades_of(campaign: Clone) -> dict[str, Trades]:
-    return {split: Trades.of(split_of(campaign, split)) for split in ("val", "test")}
+    arrays = {split: split_of(campaign, split) for split in ("val", "test")}
+    return {split: Trades.of(own, np.full(own["asset_ids"].max() + 1, COST)) for split, own in arrays.items()}
+
+
+def half_of(campaign: Clone) -> np.ndarray:
+    val = split_of(campaign, "val")
+    return halves(val["y"], val["timestamps"], campaign.read("data/training_data/metadata.json")["horizon"])
 
 
 def predictions(campaign: Clone, name: str, folder: str = "data/predictions") -> dict[str, np.ndarray]:
@@ -176,34 +184,71 @@ def approximate(value: object) -> object:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_thresholds_temperatures_and_the_best_seed_are_chosen_on_validation(campaign, name):
-    y, scored = judged_samples(campaign)["val"]["y"].to_numpy(), predictions(campaign, name)["val"]
-    model = evaluated(campaign, name)
+def test_thresholds_calibrations_and_the_best_seed_are_chosen_on_validation(campaign, name):
+    samples, scored = judged_samples(campaign)["val"], predictions(campaign, name)["val"]
+    y, model, f1 = samples["y"].to_numpy(), evaluated(campaign, name), []
     assert model["seeds"] == ([7, 10] if name in ARCHITECTURES else [None])
-    f1 = []
-    for scores, threshold, temperature in zip(scored, model["thresholds"], model["temperatures"], strict=True):
+    for number, (scores, threshold) in enumerate(zip(scored, model["thresholds"], strict=True)):
         f1.append(f1_score(y, scores >= threshold))
         assert f1[-1] == pytest.approx(best_f1(y, scores))
-        losses = [log_loss(y, at_temperature(scores, other)) for other in np.geomspace(0.05, 20, 100)]
-        assert log_loss(y, at_temperature(scores, temperature)) <= min(losses) + 1e-5
+        calibration = model["calibrations"][number]
+        assert calibration["slope"] >= 0
+        loss = log_loss(y, calibrate(scores, **calibration))
+        for slope, intercept in itertools.product((-0.02, 0, 0.02), repeat=2):
+            near = {"slope": max(calibration["slope"] + slope, 0), "intercept": calibration["intercept"] + intercept}
+            assert loss <= log_loss(y, calibrate(scores, **near)) + 1e-9
+        for_f1 = trade(samples, scores >= threshold, COST)
+        least = for_f1["mean_return_net"] if for_f1["trades"] >= MIN_TRADES else 0.0  # also a candidate
+        if (for_money := model["money_thresholds"][number]) is None:
+            assert least <= 0
+        else:
+            money = trade(samples, scores >= for_money, COST)
+            assert money["trades"] >= MIN_TRADES and money["mean_return_net"] >= max(least, 0.0) - 1e-12
     assert model["best_seed"] == model["seeds"][int(np.argmax(f1))]
     ensemble = scored.mean(axis=0)
     assert f1_score(y, ensemble >= model["ensemble"]["threshold"]) == pytest.approx(best_f1(y, ensemble))
 
 
 @pytest.mark.parametrize("name", MODELS)
+def test_validation_is_cross_fitted(campaign, name):
+    y, half, model = judged_samples(campaign)["val"]["y"].to_numpy(), half_of(campaign), evaluated(campaign, name)
+    scored = np.load(campaign.directory / f"data/predictions/{name}_val_halves.npy")
+    assert scored.shape == (len(model["seeds"]), 2, len(y)) and scored.dtype == np.float64
+    for scores, found in zip(scored, model["cross_fitted"], strict=True):
+        for own in (0, 1):
+            of_half, threshold = half == own, found["thresholds"][own]
+            f1 = f1_score(y[of_half], scores[own, of_half] >= threshold, zero_division=0)
+            assert f1 == pytest.approx(best_f1(y[of_half], scores[own, of_half]))
+        assert found["f1"] == pytest.approx(cross_fitted_f1(y, scores, half, found["thresholds"]))
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_every_metric_follows_from_the_predictions_and_what_was_chosen(campaign, name):
     samples, scored, model = judged_samples(campaign), predictions(campaign, name), evaluated(campaign, name)
+    base_rate, keys = samples["val"]["y"].mean(), ("thresholds", "money_thresholds", "calibrations")
     for split in samples:
-        chosen = zip(scored[split], model["thresholds"], model["temperatures"], strict=True)
+        chosen = zip(scored[split], *(model[key] for key in keys), strict=True)
         for seed, found in zip(chosen, model[split], strict=True):
-            expected = measure(samples[split], *seed, COST)
+            expected = measure(samples[split], *seed, base_rate, COST)
             assert list(found) == list(expected)
             assert found == approximate(expected)
-        ensemble, found = scored[split].mean(axis=0), model["ensemble"][split]
-        expected = measure(samples[split], ensemble, model["ensemble"]["threshold"], 1.0, COST)
-        del expected["expected_calibration_error_scaled"]  # of a temperature that is not recorded
-        assert {key: found[key] for key in expected} == approximate(expected)
+        ensemble, of_ensemble = scored[split].mean(axis=0), model["ensemble"]
+        chosen = (of_ensemble[key.removesuffix("s")] for key in keys)
+        assert of_ensemble[split] == approximate(measure(samples[split], ensemble, *chosen, base_rate, COST))
+
+
+def test_holding_all_assets_is_measured_on_both_splits(campaign):
+    found = campaign.read("metrics/evaluate.json")["buy_and_hold"]
+    for split in ("val", "test"):
+        arrays = split_of(campaign, split)
+        own = pd.DataFrame({name: arrays[name] for name in ("y", "asset_ids", "closes")})
+        gains = [
+            closes.iloc[-1] / closes.iloc[0] - 1 - COST
+            for _, asset in own.groupby("asset_ids")
+            for closes in [asset["closes"][(asset["y"] >= 0).to_numpy().argmax() :]]
+        ]
+        assert found[split]["total_return"] == pytest.approx(np.mean(gains))
+        assert 0 < found[split]["max_drawdown"] < 1
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -221,12 +266,12 @@ def test_the_leaderboard_has_means_over_seeds(campaign, name):
     model, row = evaluated(campaign, name), campaign.read(f"metrics/test/{name}.json")
     val, test = pd.DataFrame(model["val"]), pd.DataFrame(model["test"])
     money = pd.DataFrame(test.pop("money").tolist())
-    keys = ("f1_score_positive_class", "pr_auc", "roc_auc", "precision", "recall", "brier_score", "f1_at_0.5")
-    above = money["hit_rate"].mean() - money["break_even_hit_rate"].mean()
+    keys = ("f1_score_positive_class", "pr_auc", "roc_auc", "direction_auc", "precision", "recall", "brier_score", "brier_skill")
     expected = {f"test_{key}": test[key].mean() for key in keys}
     expected |= {f"val_{key}": val[key].mean() for key in ("f1_score_positive_class", "pr_auc")}
-    expected |= {"test_trades": money["trades"].mean(), "test_mean_return_net": money["mean_return_net"].mean()}
-    expected["test_hit_rate_above_break_even"] = above
+    expected["val_f1_cross_fitted"] = fmean(own["f1"] for own in model["cross_fitted"])
+    for key in ("trades", "mean_return_net", "total_return_net"):
+        expected[f"test_{key}"] = None if money[key].isna().any() else money[key].mean()
     expected["test_f1_std_over_seeds"] = test["f1_score_positive_class"].std() if len(test) > 1 else None
     assert row == approximate(expected)
 
@@ -257,8 +302,6 @@ def test_the_curves_are_those_of_the_best_seed_on_test(campaign, name):
         assert (point.trades, point.share_called) == (len(hits), pytest.approx(len(hits) / len(y)))
         assert point.precision == pytest.approx(hits.mean())
         assert (point.mean_return, point.mean_return_net) == pytest.approx((returns.mean(), returns.mean() - COST))
-        totals = returns.sum() / 2, (returns - COST).sum() / 2  # two assets
-        assert (point.total_return, point.total_return_net) == pytest.approx(totals)
 
 
 def test_references_are_fitted_on_evenly_spaced_train_windows(campaign):
@@ -327,8 +370,10 @@ def lucky(campaign: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
             told = np.where(rng.random((seeds, len(own.y))) < share, 1 - own.y, own.y)
             scored[split] = np.clip(rng.normal(0.25 + 0.5 * told, 0.08), 0.01, 0.99)
             write_array(clone.directory / f"data/predictions/{name}_{split}.npy", scored[split])
+        scored["val_halves"] = np.stack([scored["val"]] * 2, axis=1)
+        write_array(clone.directory / f"data/predictions/{name}_val_halves.npy", scored["val_halves"])
         made_up = Predictions(seeds=evaluation.models[name].seeds, thresholds=[0.5, 0.45][:seeds], **scored)
-        evaluation.models[name] = judge_model(made_up, trades, symbols, COST)
+        evaluation.models[name] = judge_model(made_up, trades, half_of(clone), symbols, MIN_TRADES)
     evaluation.write(path)
     clone.run("python src/compare.py")
     return clone
@@ -432,7 +477,7 @@ def figures_of(trades: Trades, called: np.ndarray, weights: np.ndarray) -> dict[
         drawn = weights @ hits.to_numpy(float)
         f1.append(f1_score(trades.y, row))
         drawn_f1.append(2 * drawn[:, 0] / (drawn[:, 1] + drawn[:, 2]))
-        paid = np.where(trades.entries(row), trades.returns.astype(float) - 0.003, 0) / len(np.unique(trades.asset_ids))
+        paid = np.where(trades.entries(row), trades.returns - COST, 0) / len(np.unique(trades.asset_ids))
         returns = pd.Series(paid).groupby(days).sum().to_numpy()
         daily.append(returns.mean())
         drawn_daily.append(weights @ returns / weights.sum(axis=1))
@@ -493,9 +538,8 @@ def test_the_figures_compared_are_means_and_the_confusion_that_of_the_best_valid
     for name, model in judged.items():
         best, test = model["seeds"].index(model["best_seed"]), compared[name]["test"]
         assert test["confusion"] == {key: model["test"][best][key] for key in ("tp", "fp", "fn", "tn")}
-        assert test["temperature"] == pytest.approx(np.mean(model["temperatures"]))
         for split in ("val", "test"):
-            for key in ("pr_auc", "precision", "log_loss", "expected_calibration_error_scaled"):
+            for key in ("pr_auc", "precision", "log_loss", "calibrated_expected_calibration_error"):
                 assert compared[name][split][key] == pytest.approx(np.mean([row[key] for row in model[split]]))
             assert compared[name][split]["ensemble_f1"] == model["ensemble"][split]["f1_score_positive_class"]
         for kind in ("by_asset", "by_month"):

@@ -273,7 +273,7 @@ def test_a_stage_that_fails_leaves_the_runs_as_they_were(campaign):
     campaign.params(evaluate={"cost_per_trade": 2.0})
     said = campaign.run("python src/evaluate.py", fails=True, **ON).stderr
     campaign.run("git checkout -q params.yaml")
-    assert said.startswith("evaluate: params.yaml: evaluate.cost_per_trade is 2.0; it must be less than 1")
+    assert said.startswith("evaluate: params.yaml: evaluate.cost_per_trade is 2.0; it must be a number from 0 to below 1")
     assert said.count("\n") == 1
     assert runs(campaign) == before
 
