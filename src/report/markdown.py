@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from judge.comparison import Comparison
+from judge.family import Answer
 from judge.gates import Gate
 from judge.names import Roster
 from judge.recommendation import Recommendation
@@ -331,7 +332,7 @@ def search_table(recommended: Recommendation, labels: Mapping[str, str]) -> str:
     return table(["model", "order", "reason"], rows, numbers=False)
 
 
-def clear_and_tied(pairs: Iterable[Pair]) -> tuple[list[Pair], list[Pair]]:
+def clear_and_tied(pairs: Iterable[Answer]) -> tuple[list[Answer], list[Answer]]:
     """Part the pairs that differ beyond chance from the ties, each with the greatest difference first."""
     ordered = sorted(pairs, key=lambda pair: -pair.difference)
     return [pair for pair in ordered if pair.clear], [pair for pair in ordered if not pair.clear]
@@ -342,7 +343,7 @@ def count_pairs(clear: int, ties: int) -> str:
     return f"{clear or 'None'} of {clear + ties} pairs of models differ{'s' * (clear <= 1)} in test F1 beyond chance."
 
 
-def pair_tables(pairs: Iterable[Pair], labels: Mapping[str, str]) -> str:
+def pair_tables(pairs: Iterable[Answer], labels: Mapping[str, str]) -> str:
     """Write the pairs that differ, and the ties folded."""
     clear, ties = (
         [

@@ -9,6 +9,7 @@ from typing import Any
 import networkx
 
 from judge.comparison import Comparison, ModelResult
+from judge.family import Answer
 from judge.gates import Gate
 from judge.names import NO_CURVE, Roster
 from judge.recommendation import Recommendation
@@ -289,7 +290,7 @@ def _ranking_and_calibration(result: Comparison, curves: Mapping[str, Rows], ros
     )
 
 
-def tie_groups(pairs: Iterable[Pair]) -> list[list[str]]:
+def tie_groups(pairs: Iterable[Answer]) -> list[list[str]]:
     """List the largest groups of models of which every pair is a tie; a model that ties with none is in no group."""
     ties = networkx.Graph((pair.better, pair.worse) for pair in pairs if not pair.clear)
     return sorted(sorted(group) for group in networkx.find_cliques(ties))
@@ -308,7 +309,7 @@ def _differences(result: Comparison, roster: Roster) -> str:
     seen = " ".join(f"Tied: {', '.join(bar)}." for bar in bars) or "No ties."
     head = ["pair", "difference in F1", "corrected interval", "p", "p, Holm"]
 
-    def rows(pairs: Iterable[Pair]) -> Iterable[list[str]]:
+    def rows(pairs: Iterable[Answer]) -> Iterable[list[str]]:
         for pair in pairs:
             numbers = [_fixed(pair.difference), _between(pair.interval), _fixed(pair.p_value), _fixed(pair.p_holm)]
             yield [f"{labels[pair.better]} over {labels[pair.worse]}", *numbers]
