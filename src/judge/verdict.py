@@ -96,13 +96,11 @@ def direction_sentence(answers: Sequence[Answer], confidence: float, labels: Map
             "anything was learnt, it is when prices move, not where to."
         )
     parts = []
-    if up:
-        found = ", ".join(f"{labels[answer.one]} ({0.5 + answer.difference:.2f})" for answer in up)
-        parts.append(f"Rises are told from falls by {found}, as direction AUC on test")
-    if down:
-        found = ", ".join(f"{labels[answer.one]} ({0.5 + answer.difference:.2f})" for answer in down)
-        parts.append(f"{'falls' if up else 'Falls'} are scored above rises by {found}")
-    return "; ".join(parts) + f", beyond chance ({confidence:.0%} over all models); 0.5 is a coin."
+    for what, clear in (("rises are told from falls by", up), ("falls are scored above rises by", down)):
+        if clear:
+            parts.append(f"{what} " + ", ".join(f"{labels[answer.one]} ({0.5 + answer.difference:.2f})" for answer in clear))
+    text = "; ".join(parts)
+    return f"Beyond chance, {text} (direction AUC on test, {confidence:.0%} confidence over all models; 0.5 is a coin)."
 
 
 def money_sentence(label: str, money: Mapping[str, Any], found: Answer | None, confidence: float, buy_and_hold: float) -> str:

@@ -1,33 +1,41 @@
 """Every gate passes and fails for its own reason."""
 
 import dataclasses
+import statistics
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from judge.gates import Evidence, Gate, Rival, check_gates, find_floors
-from judge.names import REFERENCES
+from judge.family import Answer
+from judge.gates import NEIGHBOURS, Evidence, check_gates, spread_near_best
 
-FLOORS = {"the minimum": 0.2, "always-positive": 0.22, "the best F1 of the shift test": 0.24}
+
+def found(difference: float, *, is_clear: bool = True, p_value: float = 0.01, other: str | None = None) -> Answer:
+    return Answer("gru", other, difference, [difference - 0.05, None], p_value, is_clear, True, detectable=0.08)
+
+
 GOOD = Evidence(
-    train_f1=0.35, val_f1=0.30, test_f1=0.28, val_floors=FLOORS, val_f1_spread=0.01, unconverged_seeds=[], test_hit_rate=0.4,
-    break_even_hit_rate=0.329, test_return=0.2, is_profitable=True,
+    train_f1=0.36, val_f1=0.32, cross_fitted_f1=0.30, shifted_f1=0.29, epoch_spread=0.01, seeds=3, unconverged=0,
+    above_reference=found(0.04, p_value=0.011, other="prior"), on_test=found(0.03, p_value=0.012, other="prior"), test_f1=0.28,
+    direction=found(0.06, p_value=0.013), hit_rate=0.4, break_even=0.33, hits_enough=True, total_return=0.2,
+    returned=found(0.001, p_value=0.014),
 )  # fmt: skip
-RIVALS = [Rival("prior", 0.25, is_beaten=True), Rival("boosting", 0.27, is_beaten=True)]
+SEARCH = "above asset prior, beyond chance"
+ON_TEST = "above asset prior on test, beyond chance"
+DIRECTION = "knows where to: direction AUC above 0.5, beyond chance"
+RETURN = "return after costs above zero, beyond chance"
 
 
-def failed(evidence: Evidence, rivals: list[Rival] = RIVALS) -> list[str]:
-    """The gates that do not pass."""
-    return [gate.gate for gate in check_gates(evidence, rivals, max_train_val_gap=0.15, max_seed_spread=0.03) if not gate.passed]
+def check(evidence: Evidence):
+    return check_gates(evidence, "asset prior", minimum=0.2, max_train_val_gap=0.05, max_epoch_spread=0.03)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"train_f1": 0.1},  # worse on train is no overfitting
-        {"val_f1_spread": 0.03},
-    ],
-)
+def failed(evidence: Evidence) -> list[str]:
+    return [gate.gate for gate in check(evidence) if not gate.passed]
+
+
+@pytest.mark.parametrize("changes", [{}, {"train_f1": 0.1}, {"epoch_spread": 0.03}, {"cross_fitted_f1": 0.2001}])
 def test_all_gates_pass_up_to_their_thresholds(changes):
     assert failed(dataclasses.replace(GOOD, **changes)) == []
 
@@ -35,48 +43,52 @@ def test_all_gates_pass_up_to_their_thresholds(changes):
 @pytest.mark.parametrize(
     ("gate", "changes"),
     [
-        ("validation F1 above the minimum", {"val_floors": FLOORS | {"the minimum": 0.31}}),
-        ("validation F1 above always-positive", {"val_floors": FLOORS | {"always-positive": 0.30}}),
-        ("validation F1 above the best F1 of the shift test", {"val_floors": FLOORS | {"the best F1 of the shift test": 0.4}}),
-        ("converged: seeds that did not stop early", {"unconverged_seeds": [4]}),
-        ("stable: spread of validation F1 over seeds", {"val_f1_spread": 0.05}),
-        ("stable: spread of validation F1 over seeds", {"val_f1_spread": None}),
-        ("train-validation F1 gap", {"train_f1": 0.46}),
-        ("test hit rate above break-even", {"test_hit_rate": 0.3}),
-        ("test hit rate above break-even", {"test_hit_rate": 0.329}),
-        ("test hit rate above break-even", {"test_hit_rate": None}),
-        ("test hit rate above break-even", {"break_even_hit_rate": None}),
-        ("test return after costs above zero, beyond chance", {"is_profitable": False}),
+        ("above the minimum", {"cross_fitted_f1": 0.2}),
+        (SEARCH, {"above_reference": found(0.2, is_clear=False)}),
+        ("knows when: validation F1 above that on shifted labels", {"shifted_f1": 0.32}),
+        ("converged: seeds that stopped early", {"unconverged": 1}),
+        ("stable: spread of validation F1 near the best epoch", {"epoch_spread": 0.0301}),
+        ("train F1 less validation F1", {"train_f1": 0.38}),
+        (ON_TEST, {"on_test": found(0.2, is_clear=False)}),
+        (ON_TEST, {"on_test": found(-0.2)}),  # two-sided: clearly below
+        (DIRECTION, {"direction": found(0.2, is_clear=False)}),
+        (DIRECTION, {"direction": found(-0.2)}),
+        (DIRECTION, {"direction": None}),
+        ("hit rate above break-even, beyond chance", {"hits_enough": False}),
+        (RETURN, {"returned": found(0.2, is_clear=False)}),
+        (RETURN, {"returned": None}),
     ],
 )
 def test_each_gate_fails_alone(gate, changes):
     assert failed(dataclasses.replace(GOOD, **changes)) == [gate]
 
 
-def test_a_reference_is_beaten_only_beyond_chance():
-    """The higher F1 alone is not enough."""
-    rivals = [RIVALS[0], Rival("boosting", 0.1, is_beaten=False)]
-    assert failed(GOOD, rivals) == ["beats boosting on test, beyond chance"]
-
-
-def test_gates_show_their_figures_and_only_floors_decide():
-    gates = check_gates(GOOD, RIVALS, max_train_val_gap=0.15, max_seed_spread=0.03)
-    assert [gate.gate for gate in gates if gate.decides] == [f"validation F1 above {name}" for name in FLOORS]
+def test_gates_show_their_figures_and_two_decide():
+    gates = check(GOOD)
+    assert [gate.gate for gate in gates if gate.decides] == ["above the minimum", SEARCH]
     assert [(gate.value, gate.threshold) for gate in gates] == [
-        (0.30, 0.2), (0.30, 0.22), (0.30, 0.24), ([], []), (0.01, 0.03), (pytest.approx(0.05), 0.15), (0.4, 0.329), (0.2, 0.0),
-        (0.28, 0.25), (0.28, 0.27),
+        (0.30, 0.2), (0.30, pytest.approx(0.26)), (0.32, 0.29), ("3 of 3", "all"), (0.01, 0.03), (pytest.approx(0.04), 0.05),
+        (0.28, pytest.approx(0.25)), (pytest.approx(0.56), 0.5), (0.4, 0.33), (0.2, 0.0),
     ]  # fmt: skip
-    assert [gate.gate for gate in gates if gate.percent] == [
-        "test hit rate above break-even", "test return after costs above zero, beyond chance",
-    ]  # fmt: skip
-    assert gates[3] == Gate("converged: seeds that did not stop early", True, [], [])
+    assert {gate.gate: gate.p_value for gate in gates if gate.p_value is not None} == {
+        SEARCH: 0.011, ON_TEST: 0.012, DIRECTION: 0.013, RETURN: 0.014,
+    }  # fmt: skip
+    assert [gate.gate for gate in gates if gate.percent] == ["hit rate above break-even, beyond chance", RETURN]
 
 
-def test_floors_are_the_minimum_both_references_and_the_shift_test():
-    f1 = dict.fromkeys(REFERENCES, 0.1) | {"always_positive": 0.2, "one_column": 0.3}
-    assert find_floors(0.15, 0.25, f1, REFERENCES) == {
-        "the minimum": 0.15,
-        "always-positive": 0.2,
-        "one column, the best reference": 0.3,
-        "the best F1 of the shift test": 0.25,
-    }
+def test_what_is_unknown_has_no_figure():
+    gates = {gate.gate: gate for gate in check(dataclasses.replace(GOOD, direction=None, returned=None, hit_rate=None))}
+    assert [gates[name].value for name in (DIRECTION, RETURN)] == [None, None]
+    assert [gates[name].p_value for name in (DIRECTION, RETURN)] == [None, None]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.data())
+def test_the_spread_is_that_of_the_best_epoch_and_two_on_each_side(val_f1, data):
+    best_epoch = data.draw(st.integers(1, len(val_f1)))
+    near = [f1 for epoch, f1 in enumerate(val_f1, start=1) if abs(epoch - best_epoch) <= NEIGHBOURS]
+    assert spread_near_best(val_f1, best_epoch) == pytest.approx(statistics.stdev(near) if len(near) > 1 else 0)
+
+
+def test_a_lone_peak_spreads_and_a_plateau_does_not():
+    assert spread_near_best([0.1, 0.1, 0.4, 0.1, 0.1], 3) > 0.1
+    assert spread_near_best([0.1, 0.39, 0.4, 0.4, 0.4, 0.4, 0.1], 4) < 0.01

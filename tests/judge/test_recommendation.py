@@ -1,41 +1,88 @@
 """What to search, from validation alone."""
 
+import dataclasses
+from itertools import combinations
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from judge.pairs import Pair
-from judge.recommendation import recommend
+from judge.family import Answer
+from judge.recommendation import Recommendation, best_reference, recommend
 
-LABELS = {"mlp": "MLP", "lstm": "LSTM", "gru": "GRU", "cnn_lstm": "CNN-LSTM"}
-
-
-def pair(better: str, worse: str, clear: bool) -> Pair:
-    return Pair(better, worse, difference=0.1, interval=[0.0, 0.2], p_value=0.02, p_holm=0.04, clear=clear)
-
-
-def floors(shift_test: float, always_positive: float = 0.22) -> dict[str, float]:
-    return {"the minimum": 0.2, "always-positive": always_positive, "the best F1 of the shift test": shift_test}
+LABELS = {"mlp": "MLP", "lstm": "LSTM", "gru": "GRU", "cnn_lstm": "CNN-LSTM", "prior": "asset prior"}
+REFERENCE_F1 = 0.25
 
 
-def test_ties_are_second_and_what_is_worse_or_below_a_floor_is_set_aside():
-    pairs = [pair("gru", "lstm", False), pair("gru", "mlp", True), pair("lstm", "mlp", True)]
-    f1 = {"lstm": 0.30, "gru": 0.31, "mlp": 0.25, "cnn_lstm": 0.21}
-    found = recommend(f1, dict.fromkeys(f1, floors(0.24)), pairs, LABELS)
-    assert (found.primary, found.secondary, found.set_aside, found.best) == ("gru", ["lstm"], ["mlp", "cnn_lstm"], "gru")
+def above(name: str, difference: float, *, is_clear: bool, known: bool = True) -> Answer:
+    p_value = 0.01 if is_clear else 0.4
+    return Answer(name, "prior", difference, [difference - 0.02, None], p_value, is_clear, known, detectable=0.04)
+
+
+def between(one: str, other: str, *, is_clear: bool) -> Answer:
+    return Answer(one, other, 0.1, [0.0, 0.2], 0.01 if is_clear else 0.4, is_clear, True, detectable=0.04)
+
+
+def advise(val_f1: dict[str, float], clear: set[str], told_apart: set[frozenset[str]], minimum: float = 0.2) -> Recommendation:
+    against = [above(name, f1 - REFERENCE_F1, is_clear=name in clear) for name, f1 in val_f1.items()]
+    pairs = [between(*pair, is_clear=frozenset(pair) in told_apart) for pair in combinations(val_f1, 2)]
+    return recommend(val_f1, "prior", against, pairs, LABELS, minimum=minimum)
+
+
+def test_networks_that_cannot_be_told_from_the_first_are_second():
+    f1 = {"lstm": 0.30, "gru": 0.31, "mlp": 0.27, "cnn_lstm": 0.26}
+    found = advise(f1, {"lstm", "gru", "mlp"}, {frozenset(("gru", "mlp")), frozenset(("lstm", "mlp"))})
+    assert (found.primary, found.secondary, found.worthy, found.best) == ("gru", ["lstm"], ["gru", "lstm"], "gru")
+    assert found.order == ["gru", "lstm", "mlp", "cnn_lstm"]
     assert found.reasons == {
-        "gru": "highest validation F1, 0.310",
-        "lstm": "0.010 below GRU on validation, within chance: a tie",
-        "mlp": "0.060 below GRU on validation, beyond chance",
-        "cnn_lstm": "validation F1 0.210 is not above always-positive (0.220) or the best F1 of the shift test (0.240)",
+        "gru": "F1 0.310, 0.060 above asset prior (p 0.010): beyond chance",
+        "lstm": "F1 0.300, 0.050 above asset prior (p 0.010): beyond chance; cannot be told from GRU",
+        "mlp": "F1 0.270, 0.020 above asset prior (p 0.010): beyond chance; is beyond chance below GRU",
+        "cnn_lstm": "F1 0.260, 0.010 above asset prior (p 0.400): within chance",
     }
 
 
-@pytest.mark.parametrize(("shift_test", "primary", "set_aside"), [(0.1, "gru", []), (0.33, "lstm", ["gru"])])
-def test_what_does_as_well_on_labels_of_other_times_is_not_searched(shift_test, primary, set_aside):
-    """Even if it has the highest F1 of all."""
-    found = recommend({"lstm": 0.31, "gru": 0.32}, {"lstm": floors(0.25), "gru": floors(shift_test)}, [], LABELS)
-    assert (found.primary, found.set_aside) == (primary, set_aside)
+def test_the_highest_f1_is_not_searched_where_chance_explains_it():
+    found = advise({"lstm": 0.30, "gru": 0.31}, {"lstm"}, set())
+    assert (found.primary, found.secondary, found.order, found.best) == ("lstm", [], ["gru", "lstm"], "lstm")
 
 
-def test_nothing_is_searched_where_nothing_exceeds_its_floors():
-    found = recommend({"lstm": 0.2, "gru": 0.21}, {"lstm": floors(0.1), "gru": floors(0.1)}, [], LABELS)
-    assert (found.primary, found.secondary, found.set_aside, found.best) == (None, [], ["gru", "lstm"], "gru")
+def test_what_is_below_the_minimum_is_not_searched():
+    found = advise({"lstm": 0.30, "gru": 0.27}, {"lstm", "gru"}, set(), minimum=0.3)
+    assert (found.primary, found.worthy, found.best) == (None, [], "lstm")
+    assert found.reasons["gru"] == "F1 0.270 is not above the minimum of 0.300; 0.020 above asset prior (p 0.010)"
+    assert found.reasons["lstm"].startswith("F1 0.300 is not above the minimum of 0.300"), "equal is not above"
+
+
+def test_a_network_below_the_reference_is_not_better():
+    assert advise({"gru": 0.22}, set(), set()).reasons["gru"] == "F1 0.220, 0.030 below asset prior (p 0.400): not better"
+
+
+def test_one_seed_is_said_to_tell_nothing():
+    found = recommend({"gru": 0.4}, "prior", [above("gru", 0.15, is_clear=False, known=False)], [], LABELS, minimum=0.2)
+    assert found.primary is None
+    assert found.reasons["gru"].endswith("unknown how much of it is chance, of one seed or few days")
+
+
+@given(st.data())
+def test_worthy_is_what_is_clear_and_above_the_minimum_and_not_clearly_worse_than_the_first(data):
+    names = ["mlp", "lstm", "gru", "cnn_lstm"]
+    f1 = {name: data.draw(st.sampled_from([0.19, 0.2, 0.26, 0.3, 0.31])) for name in names}
+    clear = data.draw(st.sets(st.sampled_from(names)))
+    told_apart = {frozenset(pair) for pair in combinations(names, 2) if data.draw(st.booleans())}
+    found = advise(f1, clear, told_apart)
+    passing = {name for name in clear if f1[name] > 0.2}
+    assert [f1[name] for name in found.order] == sorted(f1.values(), reverse=True)
+    assert (found.primary is None) == (not passing)
+    assert set(found.worthy) <= passing and found.worthy == [name for name in found.order if name in found.worthy]
+    for name in passing - set(found.worthy):
+        assert frozenset((found.primary, name)) in told_apart and f1[name] <= f1[found.primary]
+    for name in found.secondary:
+        assert frozenset((found.primary, name)) not in told_apart
+    fields = dataclasses.asdict(found)
+    assert fields["reasons"].keys() == set(names)
+
+
+@pytest.mark.parametrize(("f1", "best"), [({"a": 0.1, "b": 0.3}, "b"), ({"a": 0.3, "b": 0.3}, "a"), ({"a": 0.0}, "a")])
+def test_the_best_reference_is_the_first_of_the_highest(f1, best):
+    assert best_reference(f1) == best

@@ -1,75 +1,240 @@
-"""The sentences of the verdict."""
+"""The sentences of the verdict: each branch, and none that states what chance explains."""
+
+from itertools import combinations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from judge.names import Roster
-from judge.pairs import Standing
+from judge import verdict
+from judge.family import Answer
 from judge.recommendation import Recommendation
-from judge.verdict import leader_sentence, money_sentence, readiness_sentence, search_sentence, training_differences
 
-LABELS = Roster({"mlp": "MLP", "gru": "GRU + attention"}).labels
-INCLUDES_ZERO = " (the 95% interval of its daily return includes zero)"
+LABELS = {"mlp": "MLP", "gru": "GRU + attention", "lstm": "LSTM", "boosting": "gradient boosting", "prior": "asset prior"}
 
 
-@pytest.mark.parametrize(
-    ("total", "interval", "said"),
-    [
-        (0.031, [-0.01, 0.01], f"made 3.1% of the capital after costs, in 138 trades{INCLUDES_ZERO}"),
-        (0.5, [0.001, 0.01], "made 50.0% of the capital after costs, in 138 trades"),
-        (-0.4, [-0.02, -0.001], "lost 40.0% of the capital after costs, in 138 trades"),
-        (-1.046, [-0.02, -0.001], "lost all of the capital after costs, in 138 trades"),
-    ],
-)
-def test_money_is_told_by_the_total_alone(total, interval, said):
-    """Whatever a trade returned on average in each seed: a seed of few lucky trades weighs little in the sum."""
-    money = {"trades": 138.0, "mean_return_net": 0.02, "total_return_net": total, "return_per_day_interval": interval}
-    money |= {"hit_rate": 0.196, "break_even_hit_rate": 0.184}
-    hits = "; 19.6% of them hit the profit barrier, and 18.4% would break even"
-    assert money_sentence("MLP", money, 0.95) == f"On test MLP would have {said}{hits}."
-    assert money_sentence("MLP", money | {"break_even_hit_rate": None}, 0.95) == f"On test MLP would have {said}."
-    assert money_sentence("MLP", money | {"trades": 0}, 0.95) == "MLP took no trade on test."
-
-
-def test_a_network_is_ready_to_trade_only_with_a_profit_beyond_chance():
-    nothing = "No network's test return after costs is above zero beyond chance: none is ready to be traded."
-    assert readiness_sentence([], LABELS) == nothing
-    assert readiness_sentence(["mlp", "gru"], LABELS) == (
-        "Test returns after costs above zero, beyond chance: MLP, GRU + attention."
-    )
-
-
-def test_a_winner_is_said_to_have_won():
-    assert leader_sentence(Standing("mlp", "mlp", []), {"mlp": 0.3, "gru": 0.2}, LABELS) == (
-        "MLP has the best test F1 (0.300), beyond chance against every other model."
-    )
-
-
-def test_a_leader_tied_with_all_is_not_followed_by_all_their_names():
-    f1 = {"mlp": 0.3, "gru": 0.2, "prior": 0.1}
-    tied = Standing("mlp", None, ["gru", "prior"])
-    leads = "No winner: MLP leads on test (F1 0.300), tied within chance with"
-    assert leader_sentence(tied, f1, LABELS) == f"{leads} every other model."
-    assert leader_sentence(tied, f1 | {"one_column": 0.1}, LABELS) == f"{leads} GRU + attention, asset prior."
+def answered(
+    one: str, other: str | None = None, difference: float = 0.1, half_width: float = 0.05, *,
+    is_clear: bool = False, known: bool = True, one_sided: bool = False,
+) -> Answer:  # fmt: skip
+    interval = [difference - half_width, None if one_sided else difference + half_width]
+    return Answer(one, other, difference, interval, 0.01 if is_clear else 0.4, is_clear, known, detectable=1.4 * half_width)
 
 
 @pytest.mark.parametrize(
-    ("primary", "secondary", "set_aside", "said"),
+    ("search", "trade", "said"),
     [
-        ("mlp", [], [], "Search MLP first."),
-        ("mlp", ["gru"], [], "Search MLP first, then GRU + attention (a tie)."),
-        ("mlp", [], ["gru"], "Search MLP first; set aside GRU + attention."),
-        (None, [], ["gru", "mlp"], "No architecture is shown to be worth a search. The best, GRU + attention: it is low."),
+        ([], [], "No: nothing is shown to be worth a search or a trade."),
+        ([], ["mlp"], "Nothing is shown to be worth a search; worth a trade: MLP."),
+        (["gru", "mlp"], [], "Worth a search: GRU + attention, MLP. Nothing is shown to be worth a trade."),
+        (["gru"], ["boosting", "mlp"], "Worth a search: GRU + attention. Worth a trade: gradient boosting, MLP."),
     ],
 )
-def test_the_advice_names_what_to_search(primary, secondary, set_aside, said):
-    recommended = Recommendation(primary, secondary, set_aside, {"mlp": "it is high", "gru": "it is low"})
-    assert search_sentence(recommended, LABELS) == said
+def test_the_first_sentence_answers_both_questions(search, trade, said):
+    assert verdict.first_sentence(search, trade, LABELS) == said
+
+
+@pytest.mark.parametrize(
+    ("primary", "secondary", "said"),
+    [
+        (
+            None,
+            [],
+            "No network is both above the minimum F1 and, beyond chance, above asset prior, the best reference on validation; if "
+            "you search all the same, the order is GRU + attention, MLP, LSTM.",
+        ),
+        (
+            "gru",
+            ["mlp"],
+            "Search GRU + attention first, then MLP, which cannot be told from it: beyond chance above asset prior, the best "
+            "reference on validation. Do not search LSTM.",
+        ),
+        (
+            "gru",
+            ["mlp", "lstm"],
+            "Search GRU + attention first, then MLP, LSTM, which cannot be told from it: beyond chance above asset prior, the "
+            "best reference on validation.",
+        ),
+        (
+            "gru",
+            [],
+            "Search GRU + attention first: beyond chance above asset prior, the best reference on validation. Do not search MLP, "
+            "LSTM.",
+        ),
+    ],
+)
+def test_the_advice_names_what_to_search(primary, secondary, said):
+    recommended = Recommendation("prior", primary, secondary, ["gru", "mlp", "lstm"], {})
+    assert verdict.search_sentence(recommended, LABELS) == said
+
+
+F1 = {"mlp": 0.3, "gru": 0.29, "lstm": 0.28, "prior": 0.1}
+
+
+def on_test(*answers: Answer, f1: dict[str, float] = F1) -> str:
+    return verdict.test_sentence(f1, answers, 60, 0.02, LABELS)
+
+
+def test_who_leads_is_told_apart_tied_or_open():
+    found = on_test(
+        answered("mlp", "prior", 0.2, is_clear=True),
+        answered("gru", "mlp", -0.01, 0.009),
+        answered("mlp", "lstm", 0.02, 0.05),
+        answered("gru", "lstm", 0.01, is_clear=True),
+    )
+    assert found == (
+        "On test MLP has the highest F1 (0.300), beyond chance above asset prior; it ties with GRU + attention: any difference "
+        "is below 0.020; 60 days cannot tell it from LSTM: a difference shows from 0.070 on."
+    )
+
+
+def test_a_tie_is_told_by_the_interval_and_not_by_what_would_have_shown():
+    """A difference of 0.019 that would have shown from 0.014 on may well matter: it may be 0.029."""
+    found = on_test(*(answered("mlp", other, 0.009, 0.01) for other in ("gru", "lstm", "prior")))
+    assert "ties with GRU + attention, LSTM, asset prior: any difference is below 0.020." in found
+    found = on_test(*(answered("mlp", other, 0.019, 0.01) for other in ("gru", "lstm", "prior")))
+    assert "ties" not in found and "60 days cannot tell it from GRU + attention, LSTM, asset prior" in found
+
+
+def test_one_seed_ties_with_nothing():
+    found = on_test(*(answered("mlp", other, 0.001, 0.001, known=False) for other in ("gru", "lstm", "prior")))
+    assert found == (
+        "On test MLP has the highest F1 (0.300); 60 days cannot tell it from GRU + attention, LSTM, asset prior: with one seed, "
+        "or so few days, no difference shows."
+    )
+
+
+def test_models_that_no_question_was_asked_about_are_named():
+    found = on_test(answered("boosting", "prior", is_clear=True), f1=F1 | {"boosting": 0.4})
+    assert found == (
+        "On test gradient boosting has the highest F1 (0.400), beyond chance above asset prior; whether it is above MLP, GRU + "
+        "attention, LSTM was not asked."
+    )
+
+
+AS_AUC = " (direction AUC on test, 95% confidence over all models; 0.5 is a coin)."
+DIRECTIONS = [
+    ([], "Test has too few winners of one direction to say whether a model tells a rise from a fall."),
+    (
+        [answered("mlp", difference=0.03), answered("prior", difference=-0.02)],
+        "No model tells a rise from a fall beyond chance (direction AUC on test 0.48 to 0.53; 0.5 is a coin): if anything was "
+        "learnt, it is when prices move, not where to.",
+    ),
+    (
+        [answered("mlp", difference=0.1, is_clear=True), answered("gru", difference=-0.1)],
+        "Beyond chance, rises are told from falls by MLP (0.60)" + AS_AUC,
+    ),
+    (
+        [answered("mlp", difference=0.1, is_clear=True), answered("gru", difference=-0.1, is_clear=True)],
+        "Beyond chance, rises are told from falls by MLP (0.60); falls are scored above rises by GRU + attention (0.40)" + AS_AUC,
+    ),
+    (
+        [answered("gru", difference=-0.1, is_clear=True)],
+        "Beyond chance, falls are scored above rises by GRU + attention (0.40)" + AS_AUC,
+    ),
+]
+
+
+@pytest.mark.parametrize(("answers", "said"), DIRECTIONS)
+def test_direction_is_told_only_where_it_is_clear(answers, said):
+    assert verdict.direction_sentence(answers, 0.95, LABELS) == said
+
+
+def money(total: float, low: float, high: float) -> dict[str, object]:
+    return {"trades": 138.0, "total_return_net": total, "return_per_day_interval": [low, high]}
+
+
+HELD = "buy and hold of the same assets: -12.0%"
+
+
+@pytest.mark.parametrize(
+    ("figures", "found", "said"),
+    [
+        (
+            money(0.5, 0.001, 0.01),
+            answered("mlp", difference=0.005, half_width=0.003, is_clear=True, one_sided=True),
+            "The 138 trades of MLP on test made 50.0% of the capital after costs, beyond chance (at 95% confidence at least "
+            f"+0.20% a day; {HELD}).",
+        ),
+        (
+            money(0.5, -0.001, 0.011),  # two-sided, of this model alone: one-sided it is clear
+            answered("mlp", difference=0.005, half_width=0.004, is_clear=True, one_sided=True),
+            "The 138 trades of MLP on test made 50.0% of the capital after costs, beyond chance (at 95% confidence at least "
+            f"+0.10% a day; {HELD}).",
+        ),
+        (
+            money(0.3, -0.001, 0.004),
+            answered("mlp", one_sided=True),
+            "The 138 trades of MLP on test show neither a gain nor a loss beyond chance after costs (95% interval of the return "
+            f"a day -0.10% to +0.40%; {HELD}).",
+        ),
+        (
+            money(0.3, 0.001, 0.004),
+            answered("mlp", one_sided=True),
+            "The 138 trades of MLP on test show neither a gain nor a loss beyond chance after costs (95% interval of the return "
+            f"a day +0.10% to +0.40% of this model alone, which counts less beside the others; {HELD}).",
+        ),
+        (
+            money(-0.4, -0.02, -0.001),
+            answered("mlp", one_sided=True),
+            "The 138 trades of MLP on test lost 40.0% of the capital after costs, beyond chance (95% interval of the return a "
+            f"day -2.00% to -0.10%; {HELD}).",
+        ),
+        (
+            money(-0.4, -0.02, -0.001),
+            answered("mlp", known=False, one_sided=True),
+            "Whether the 138 trades of MLP on test show a gain or a loss is unknown: one seed, or so few days, cannot say (95% "
+            f"interval of the return a day -2.00% to -0.10%; {HELD}).",
+        ),
+        (money(0.0, 0.0, 0.0) | {"trades": 0}, None, f"MLP takes no trade on test ({HELD})."),
+    ],
+)
+def test_a_gain_is_what_is_worth_a_trade_and_a_loss_what_its_interval_says(figures, found, said):
+    assert verdict.money_sentence("MLP", figures, found, 0.95, -0.12) == said
+
+
+@given(st.data())
+def test_no_sentence_states_what_chance_explains(data):
+    """Whatever the answers are: where none is clear, no sentence has a claim."""
+    names = list(LABELS)
+    f1 = {name: data.draw(st.floats(0, 1)) for name in names}
+    small = st.floats(-0.3, 0.3)
+    pairs = [
+        answered(one, other, f1[one] - f1[other], data.draw(st.floats(0, 0.2)), known=data.draw(st.booleans()))
+        for one, other in combinations(names, 2)
+    ]
+    said = [
+        verdict.test_sentence(f1, pairs, 60, data.draw(st.floats(0.001, 0.1)), LABELS),
+        verdict.direction_sentence([answered(name, difference=data.draw(small)) for name in names], 0.95, LABELS),
+        verdict.search_sentence(Recommendation("prior", None, [], ["mlp", "gru"], {}), LABELS),
+        verdict.first_sentence([], [], LABELS),
+    ]
+    low, high = sorted([data.draw(small), data.draw(st.floats(0, 0.3))])
+    traded = answered("mlp", difference=(low + high) / 2, known=data.draw(st.booleans()), one_sided=True)
+    said.append(verdict.money_sentence("MLP", money(low + high, low, high), traded, 0.95, 0.0))
+    for sentence in said:
+        for claim in ("beyond chance above ", "made ", "lost ", "Search MLP", "Worth", "are told from", "are scored above"):
+            assert claim not in sentence.replace("and, beyond chance, above", "")
+
+
+@given(st.data())
+def test_who_is_named_beyond_chance_on_test_is_just_who_is_clear(data):
+    f1 = dict(zip(LABELS, data.draw(st.lists(st.floats(0, 1), min_size=5, max_size=5, unique=True)), strict=True))
+    pairs = [
+        answered(one, other, f1[one] - f1[other], is_clear=data.draw(st.booleans())) for one, other in combinations(LABELS, 2)
+    ]
+    sentence = verdict.test_sentence(f1, pairs, 60, 0.02, LABELS)
+    first = max(f1, key=lambda name: f1[name])
+    clear = [own for own in pairs if first in (own.one, own.other) and own.is_clear]
+    said = sentence.split("beyond chance above ")[1].split(";")[0].rstrip(".").split(", ") if clear else []
+    assert set(said) == {LABELS[own.one if own.other == first else own.other] for own in clear}
+    assert ("beyond chance" in sentence) == bool(clear)
 
 
 def test_networks_that_were_not_trained_alike_are_named():
     here = {"precision": "bfloat16", "torch": "2.13.0", "processor": "AVX512"}
-    assert training_differences({"mlp": here, "gru": here}, LABELS) == []
-    assert training_differences({"mlp": here, "gru": here | {"precision": "float32", "processor": "H200"}}, LABELS) == [
+    assert verdict.training_differences({"mlp": here, "gru": here}, LABELS) == []
+    assert verdict.training_differences({"mlp": here, "gru": here | {"precision": "float32", "processor": "H200"}}, LABELS) == [
         "Not trained alike: precision bfloat16 (MLP), float32 (GRU + attention); processor AVX512 (MLP), H200 (GRU + attention). "
         "Differences between them may come from that: train all on one machine."
     ]
