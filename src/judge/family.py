@@ -170,7 +170,7 @@ def step_down(
     allowed = max(int(np.ceil((1 - confidence) * (1 + null.shape[1]))) - 2, 0)  # so many draws may reach what is clear
     largest = np.maximum.accumulate(null[order[::-1]], axis=0)[::-1]  # row k: the largest of those not decided before step k
     for question, of_rest in zip(order.tolist(), largest, strict=True):
-        reached = np.sum(of_rest >= statistics[question])
+        reached = np.sum(~(of_rest < statistics[question]))  # a figure that a draw leaves undefined makes nothing clear
         own = 0.0 if statistics[question] == np.inf else (1 + reached) / (1 + len(of_rest))
         p_value = max(p_value, float(own))
         if not failed:

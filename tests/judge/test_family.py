@@ -163,6 +163,14 @@ def test_without_any_error_a_difference_is_what_it_is(difference, one_sided, p):
     assert found.interval == [difference, None if one_sided else difference]
 
 
+def test_an_undefined_draw_makes_nothing_clear():
+    deviations = normal_draws(np.random.default_rng(7), 0.01)
+    deviations[3] = np.nan
+    assert not one(
+        {"a": Figure([0.9], deviations, is_network=False), "b": of_reference(np.random.default_rng(8), 0.1, 0.01)}
+    ).is_clear
+
+
 def drawn_family(rng: np.random.Generator, edges: tuple[float, ...], blocks: Blocks) -> dict[str, Figure]:
     """A reference and networks that exceed it by `edges`; days move a figure by 0.02, seeds by 0.02, too."""
     estimated = (rng.chisquare(blocks.count - 1) / blocks.count) ** 0.5  # as the bootstrap of so many blocks finds it
