@@ -15,8 +15,8 @@ cycle(p, T) = cos(2 pi (hour[t] - p) / T); x[t] without k is the sum of x[t, k] 
     log volume  v[t]    = 0.5 log(|z[t]| + 0.1) + 0.8 log(s[t] / level) + 0.3 cycle(15, 24) - 0.3 weekend + u[t];
                 u[t]    = 0.9 u[t-1] + 0.3 e
     surprise    q[t]    = tanh(v[t] - m[t] - 0.9),   m[t] = m[t-1] + (v[t] - m[t-1]) / 24
-    trend       D[t]    = 0.9 D[t-1] + 0.7 q[t] z[t]
     drift       d[t]    = signal s[t] (1.6 tanh(D[t-1]) + 0.5 cycle(21, 24))
+    trend       D[t]    = 0.9 D[t-1] + 0.7 q[t] (z[t] + d[t] / s[t])
     log price   x[t]    = (1 - 1/5000) x[t-1] + s[t] z[t] + d[t]
 
 The signal in words: moves made on high volume continue for some hours, and moves made on low volume are reversed. The hours
@@ -43,6 +43,7 @@ import core.startup
 
 import datetime
 import io
+import math
 import re
 import shutil
 from collections.abc import Iterator
@@ -102,6 +103,18 @@ def linear_recursion(factor: np.ndarray | float, term: np.ndarray, first: float 
     values = accumulate(zip(factors, term.tolist(), strict=True), lambda y, at: at[0] * y + at[1], initial=first)
     next(values)
     return np.fromiter(values, float, len(term))
+
+
+def follow_trend(shock: np.ndarray, surprise: np.ndarray, daily: np.ndarray, signal: float) -> np.ndarray:
+    """Compute 1.6 tanh(D[t-1]) + `daily`, the drift in units of signal s[t], (bars,).
+
+    D follows the whole move, drift included: that is what the bars show of it.
+    """
+    trend, drifts = 0.0, []
+    for z, q, rhythm in zip(shock.tolist(), surprise.tolist(), daily.tolist(), strict=True):
+        drifts.append(1.6 * math.tanh(trend) + rhythm)
+        trend = 0.9 * trend + 0.7 * q * (z + signal * drifts[-1])
+    return np.array(drifts)
 
 
 def lag(values: np.ndarray, first: float = 0.0) -> np.ndarray:
@@ -177,8 +190,7 @@ def simulate_asset(rng: Generator, index: int, hours: pd.DatetimeIndex, market: 
     volume += linear_recursion(0.9, 0.3 * rng.standard_normal(bars))
     surprise = np.tanh(volume - linear_recursion(1 - 1 / 24, volume / 24, first=volume[0]) - 0.9)
 
-    trend = lag(linear_recursion(0.9, 0.7 * surprise * shock))
-    drift = signal * sigma * (1.6 * np.tanh(trend) + 0.5 * cycle(hour, 21))
+    drift = signal * sigma * follow_trend(shock, surprise, 0.5 * cycle(hour, 21), signal)
     close = linear_recursion(1 - 1 / 5000, sigma * shock + drift)
     previous = lag(close)
     drift_and_pull = close - previous - sigma * shock
