@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bars.labels import triple_barrier
+from bars.labels import Barriers, triple_barrier
 from bars.reading import Bars
 from core.errors import CampaignError
 from judge.money import (
@@ -147,6 +147,7 @@ def test_no_one_loses_more_than_all(data):
 class Position:
     stake: float
     entry: float
+    unit: float
     bars: int = 0
 
 
@@ -160,8 +161,14 @@ class Simulated:
     equity: list[float]  # after each time at which a position was closed, from 1 on
 
 
-def simulate(bars: list[Bars], signals: list[set[int]], cost: float, *, profit: float, stop: float, horizon: int) -> Simulated:
-    """Trade bar by bar: at each time first what ends in the bars that open then, then what is entered at their closes."""
+def simulate(
+    bars: list[Bars], units: list[np.ndarray], signals: list[set[int]], cost: float, *, profit: float, stop: float, horizon: int
+) -> Simulated:
+    """Trade bar by bar: at each time first what ends in the bars that open then, then what is entered at their closes.
+
+    Args:
+        units: of each asset, in what price its barriers are distant from an entry at each bar: `profit` and `stop` times that.
+    """
     found = Simulated(0, 0, [], [1.0])
     cash, positions = 1.0, {}
     at = {(asset, time): number for asset, own in enumerate(bars) for number, time in enumerate(own.timestamps.tolist())}
@@ -173,10 +180,11 @@ def simulate(bars: list[Bars], signals: list[set[int]], cost: float, *, profit: 
                 continue
             position.bars += 1
             price, hit = None, False
-            if bars[asset].low[number] <= position.entry * (1 - stop):
-                price = min(bars[asset].open[number], position.entry * (1 - stop))
-            elif bars[asset].high[number] >= position.entry * (1 + profit):
-                price, hit = position.entry * (1 + profit), True
+            below, above = position.entry - stop * position.unit, position.entry + profit * position.unit
+            if bars[asset].low[number] <= below:
+                price = min(bars[asset].open[number], below)
+            elif bars[asset].high[number] >= above:
+                price, hit = above, True
             elif position.bars == horizon:
                 price = bars[asset].close[number]
             if price is not None:
@@ -192,7 +200,7 @@ def simulate(bars: list[Bars], signals: list[set[int]], cost: float, *, profit: 
         for asset, number in here.items():
             if number in signals[asset] and asset not in positions:
                 stake = min(equity / len(bars), cash)
-                positions[asset] = Position(stake, float(bars[asset].close[number]))
+                positions[asset] = Position(stake, float(bars[asset].close[number]), float(units[asset][number]))
                 cash -= stake
                 found.trades += 1
     assert not positions
@@ -217,14 +225,22 @@ def random_bars(rng: np.random.Generator, size: int) -> Bars:
     st.sampled_from([0.0, 0.003, 0.2, 0.95]),
     st.sampled_from([0.1, 0.5, 1.0]),
     st.integers(1, 8),
+    st.sampled_from(["percent", "atr"]),
 )
-def test_the_capital_is_that_of_a_simulation_bar_by_bar(seed, sizes, cost, density, horizon):
-    rng, barriers = np.random.default_rng(seed), {"profit": 0.05, "stop": 0.02, "horizon": horizon}
+def test_the_capital_is_that_of_a_simulation_bar_by_bar(seed, sizes, cost, density, horizon, kind):
+    rng, distances = np.random.default_rng(seed), {"profit": 0.05, "stop": 0.02}
     bars = [random_bars(rng, size) for size in sizes]
-    labelled = [triple_barrier(own, **barriers) for own in bars]
+    units = [own.close for own in bars]
+    if kind == "atr":
+        distances = {"profit": 1.5, "stop": 1.0}
+        units = [own.close * rng.uniform(0.01, 0.08, len(own)) for own in bars]
+    atr = units if kind == "atr" else [None] * len(bars)
+    labelled = [
+        triple_barrier(own, Barriers(kind, **distances), horizon=horizon, atr=unit) for own, unit in zip(bars, atr, strict=True)
+    ]
     arrays = {
         "y": np.concatenate([own.labels for own in labelled]),
-        "mirrored": np.concatenate([own.labels for own in labelled]),
+        "mirrored": np.concatenate([own.mirrored for own in labelled]),
         "returns": np.concatenate([own.returns for own in labelled]),
         "held": np.concatenate([own.held for own in labelled]),
         "asset_ids": np.repeat(np.arange(len(sizes)), sizes),
@@ -234,10 +250,10 @@ def test_the_capital_is_that_of_a_simulation_bar_by_bar(seed, sizes, cost, densi
     called = rng.random(len(of_split.y)) < density
     first = np.cumsum([0, *sizes])[of_split.asset_ids]
     signals = [set((of_split.rows - first)[called & (of_split.asset_ids == asset)].tolist()) for asset in range(len(sizes))]
-    slow = simulate(bars, signals, cost, **barriers)
-    without_cost = simulate(bars, signals, 0.0, **barriers)
+    slow = simulate(bars, units, signals, cost, **distances, horizon=horizon)
+    without_cost = simulate(bars, units, signals, 0.0, **distances, horizon=horizon)
     found = of_split.performance(called)
-    near = {"abs": 1e-9 if arrays["returns"].dtype == np.float64 else 1e-6, "rel": 0}
+    near = {"abs": 1e-9, "rel": 0}
     assert found.trades == slow.trades
     assert found.total_return_net == pytest.approx(slow.equity[-1] - 1, **near)
     assert found.total_return == pytest.approx(without_cost.equity[-1] - 1, **near)
