@@ -55,13 +55,22 @@ class Blocks:
 
     @property
     def degrees_of_freedom(self) -> float:
-        """Degrees of freedom of the bootstrap's variance; 1 a part at least."""
-        return max(self.count - self.parts, float(self.parts))
+        """Degrees of freedom of the bootstrap's variance; 1.5 a part at least.
+
+        Blocks start on any day and overlap, and so tell the variance as 1.5 times as many separate ones would.
+
+        Source: Meketon, Schmeiser (1984), "Overlapping batch means".
+        """
+        return 1.5 * self._free
 
     @property
     def inflation(self) -> float:
         """By how much the true variance exceeds the bootstrap's: drawn blocks vary about the mean of the same few blocks."""
-        return 1 + self.parts / self.degrees_of_freedom
+        return 1 + self.parts / self._free
+
+    @property
+    def _free(self) -> float:
+        return max(self.count - self.parts, float(self.parts))
 
     @property
     def are_enough(self) -> bool:
