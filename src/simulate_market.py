@@ -23,14 +23,14 @@ The signal in words: moves made on high volume continue for some hours, and move
 around 21 UTC drift up, those around 9 UTC down. The last 24 bars show nearly all of it; but return and volume count as a
 product, hour by hour, so that the order inside the window matters.
 
-Constants: 0.9 balances the two kinds of move, so that the returns of two successive hours are nearly uncorrelated (0.02 to 0.05
-at a signal of 0.3, and 0.4 at 1). 1.6 and 0.5 make `signal` the drift's root mean square in standard deviations of an hour. At
-signal 0 volatility is predictable and direction is not. Values near 0.3, which a few thousand bars suffice to find, are far
-above any real market.
+Constants: 0.9 balances the two kinds of move. The returns of two hours, one to three apart, correlate by 0.03 to 0.05 at a
+signal of 0.3, by 0.10 to 0.15 at 0.7 and by 0.15 to 0.24 at 1. With 1.6 and 0.5 the root mean square of the drift, in standard
+deviations of an hour, is 0.7 to 0.8 times `signal`. At signal 0 volatility is predictable and direction is not. A signal of 0.7,
+which some thousand bars suffice to find, is far above any real market.
 
-The price is pulled back to its start, too weakly to trade on; this keeps prices in range for a century of hours, up to a signal
-of 0.3. At signal 1 they can fall to one tick, and never below. Pull and drift are spread evenly over the steps of the hour. High
-and Low are the extremes of the steps and the Open.
+The price is pulled back to its start, too weakly to trade on. This keeps prices in range for a century of hours: at signal 1
+between a 500th of the start and 20,000 times it. They never fall below one tick. Pull and drift are spread evenly over the steps
+of the hour. High and Low are the extremes of the steps and the Open.
 
 Imperfections of real bars are added. Prices are on a tick, and opens often lie a little off the previous close. About every 1000
 hours a few are missing in all assets at once, and the second asset lacks 100 hours.
