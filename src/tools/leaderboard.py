@@ -22,7 +22,7 @@ WIDTH = 80  # columns
 MAX_NUMBERS_WIDTH = 52  # columns of the experiments' figures
 F1_HEAD = "  validation"
 TEST_METRICS = "metrics/test/"
-F1_KEYS = {"validation": "val_f1_score_positive_class", "test": "test_f1_score_positive_class"}
+F1_KEYS = {"validation": "val_f1_cross_fitted", "test": "test_f1_score_positive_class"}
 MAX_SOURCES = 3  # that a row names
 NO_VALUE = "–"
 
@@ -228,7 +228,7 @@ def show_models() -> None:
         raise CampaignError(f"no model's metrics under {TEST_METRICS}: run dvc repro")
     print(format_leaderboard(models, {name: read_label(name) for name in models}))
     compared = read_json(Path("metrics/compare.json"))
-    print(f"{'SIMULATED market. ' if compared['simulated'] else ''}Ties and intervals: reports/comparison.md")
+    print(f"{'SIMULATED market. ' if compared['simulated'] else ''}Validation F1: cross-fitted. Intervals: reports/comparison.md")
 
 
 def show_experiments() -> None:

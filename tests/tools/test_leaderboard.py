@@ -180,6 +180,6 @@ def test_a_workspace_is_edited_where_its_values_differ_from_the_lock(desk):
 
 
 def test_networks_stand_in_the_order_of_dvc_yaml_and_others_behind_them():
-    figures = {"val_f1_score_positive_class": 0.3, "test_f1_score_positive_class": 0.2}
+    figures = {"val_f1_cross_fitted": 0.3, "test_f1_score_positive_class": 0.2}
     rows = [Row("HEAD", (), dict.fromkeys(("a", "old", "b"), figures))]
     assert format_experiments(rows, ["b", "a", "new"]).splitlines()[0].split() == ["experiment", "F1", "b", "a", "old"]
