@@ -32,7 +32,7 @@ from core.png import Figure, to_png
 from core.run import run
 from core.splits import DATA, SCORED_SPLITS, read_split
 from judge.equity import buy_and_hold
-from judge.evaluation import Evaluation, Judged, SplitMetrics, half_predictions_path, predictions_path
+from judge.evaluation import CHOICES, Evaluation, Judged, SplitMetrics, half_predictions_path, predictions_path
 from judge.money import Trades, break_even_precision, costs_by_asset
 from judge.names import NO_CURVE, REFERENCES, Roster
 from judge.scores import Curves, Predictions, compute_curves, judge_model, leaderboard_row
@@ -220,6 +220,7 @@ def main() -> None:
         if name not in NO_CURVE:
             curves[label] = compute_curves(trades["test"], predictions.test[judged[name].best])
 
+    write_json(CHOICES, {name: own.choices for name, own in judged.items()})
     write_curves(curves)
     barriers = (metadata[key] for key in ("barrier", "profit", "stop"))
     Evaluation(

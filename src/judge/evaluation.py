@@ -32,6 +32,9 @@ def half_predictions_path(model: str) -> Path:
     return PREDICTIONS / f"{model}_val_halves.npy"
 
 
+CHOICES = PREDICTIONS / "choices.json"  # by model, for whoever uses the scores: `Judged.choices`
+
+
 @dataclasses.dataclass(frozen=True)
 class SplitMetrics:
     """How well one model and seed did on one split.
@@ -126,6 +129,15 @@ class Judged:
     def best(self) -> int:
         """Return the position of the best seed in the lists over seeds."""
         return self.seeds.index(self.best_seed)
+
+    @property
+    def choices(self) -> list[dict[str, Any]]:
+        """Return what was chosen on validation for each seed: both thresholds, and the calibration."""
+        chosen = zip(self.seeds, self.thresholds, self.money_thresholds, self.calibrations, strict=True)
+        return [
+            {"seed": seed, "threshold": f1, "money_threshold": money, "calibration": dataclasses.asdict(calibration)}
+            for seed, f1, money, calibration in chosen
+        ]
 
     def on(self, split: str) -> list[SplitMetrics]:
         """Return the metrics of each seed on split ``val`` or ``test``."""

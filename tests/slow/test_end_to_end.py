@@ -90,6 +90,13 @@ def test_every_stage_leaves_what_it_promises(campaign):
         assert (root / f"models/{name}/best_model.pt").read_bytes() == (root / f"models/{name}/seed_{best}.pt").read_bytes()
     for name in MODELS:
         assert (root / f"plots/confusion/{name}.png").read_bytes().startswith(b"\x89PNG")
+    choices, judged = campaign.read("data/predictions/choices.json"), campaign.read("metrics/evaluate.json")["models"]
+    assert list(choices) == list(MODELS) == list(judged)
+    for name in MODELS:
+        plural = [(key, f"{key}s") for key in ("seed", "threshold", "money_threshold", "calibration")]
+        assert choices[name] == [
+            {key: judged[name][keys][row] for key, keys in plural} for row in range(len(judged[name]["seeds"]))
+        ]
     keys = {tuple(campaign.read(f"metrics/test/{name}.json")) for name in MODELS}
     assert len(keys) == 1
     for name in ("comparison.md", "comparison.html", "decisions.md"):
