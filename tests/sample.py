@@ -197,7 +197,7 @@ def make_metadata(symbols: list[str], trades: dict[str, Trades]) -> dict[str, An
         },
         "extra_columns": [],
         "source": "simulated", "simulated": True, "assets": symbols, "features": ["return_1", "rsi_14"], "lookback": 24,
-        "profit": 0.05, "stop": 0.02, "horizon": 8, "splits": splits,
+        "barrier": "percent", "profit": 0.05, "stop": 0.02, "horizon": 8, "splits": splits,
         "hours": {
             "window": {"bars": 24, "median": 24.0, "percentile_95": 95.0},
             "trade": {"bars": 8, "median": 8.0, "percentile_95": 31.0},

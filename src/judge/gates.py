@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from judge.family import Answer
 
+STABLE = "stable: spread of validation F1 near the best epoch"
+
 
 @dataclasses.dataclass(frozen=True)
 class Gate:
@@ -89,7 +91,7 @@ def check_gates(
         Gate("knows when: validation F1 above that on shifted labels", evidence.val_f1 > evidence.shifted_f1, evidence.val_f1,
              evidence.shifted_f1),
         Gate("converged: seeds that stopped early", not evidence.unconverged, f"{converged} of {evidence.seeds}", "all"),
-        Gate("stable: spread of validation F1 near the best epoch", evidence.epoch_spread <= max_epoch_spread,
+        Gate(STABLE, evidence.epoch_spread <= max_epoch_spread,
              evidence.epoch_spread, max_epoch_spread),
         Gate("train F1 less validation F1", gap < max_train_val_gap, gap, max_train_val_gap),
         Gate(f"above {reference} on test, beyond chance", on_test.is_clear and on_test.difference > 0, evidence.test_f1,

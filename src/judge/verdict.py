@@ -60,7 +60,7 @@ def test_sentence(
         answer.other if answer.one == first else answer.one: answer for answer in answers if first in (answer.one, answer.other)
     }
     below = [name for name, answer in own.items() if answer.is_clear]
-    tied = [name for name, answer in own.items() if name not in below and _is_within(answer, margin)]
+    tied = [name for name, answer in own.items() if name not in below and is_tie(answer, margin)]
     open_ones = [name for name in own if name not in below and name not in tied]
     unasked = [name for name in test_f1 if name != first and name not in own]
     text = f"On test {labels[first]} has the highest F1 ({test_f1[first]:.3f})"
@@ -79,7 +79,8 @@ def test_sentence(
     return text + "."
 
 
-def _is_within(answer: Answer, margin: float) -> bool:
+def is_tie(answer: Answer, margin: float) -> bool:
+    """Tell whether the whole interval of a difference lies within the margin."""
     return answer.error_is_known and max(abs(end) for end in answer.interval) < margin
 
 

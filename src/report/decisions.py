@@ -1,54 +1,102 @@
-"""Write the recommendation of the present run as a decision record."""
+"""Write what was decided in the present run, and why, as a decision record."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from judge.comparison import Comparison
 from judge.names import Roster
 from judge.verdict import listing
-from report.markdown import INFORMING, OPTIMISM, PASSED_BY_CHANCE, code, gate_text, literal, with_interval
+from report.markdown import bullets, escape, strong
+from report.numbers import minus, p_text, with_interval
+from report.tables import figure_text
+from report.wording import SIMULATED
 
 ALTERNATIVES = ("gradient_boosting", "logistic_regression", "one_column", "prior")  # references to use without a search
 
 
-def decision(result: Comparison, metadata: dict[str, Any], roster: Roster) -> str:
+def decision(result: Comparison, metadata: Mapping[str, Any], roster: Roster) -> str:
     """Write context, decision, evidence and alternatives in Markdown; `metadata`: data/training_data/metadata.json."""
-    source, result, metadata, labels = code(metadata["source"]), literal(result), literal(metadata), roster.labels
-    search, models = result.search_first, result.models
-    primary = search.primary
-    simulated = ", a SIMULATED market" if result.simulated else ""
-    seeds = len(models[search.best].seeds)
-    first, last = (metadata["splits"][split][key][:10] for split, key in (("train", "first_bar"), ("test", "last_bar")))
-    context = (
-        f"{len(result.gates)} architectures were trained with the same settings on {len(metadata['assets'])} assets from "
-        f"{source}{simulated}, hourly bars from {first} to {last}, {seeds} seed{'s' if seeds > 1 else ''} each. "
-        "A hyperparameter search is worth its price only where the baseline has learnt something."
-    )
-    leader, _, *others = result.verdict
-    evidence = [leader, *others]
-    failures: list[str] = []
-    if primary is None:
-        chosen = "Search none: no architecture is shown to be worth it. Look for better features, labels or data first."
-    else:
-        chosen = f"Search {labels[primary]} first."
-        if search.secondary:
-            them = "them" if len(search.secondary) > 1 else "it"
-            chosen += f" {listing(search.secondary, labels)} cannot be told apart from it: search {them} next."
-        evidence += [f"Validation F1 of {labels[primary]}: {with_interval(models[primary].val['f1'])}.", OPTIMISM]
-        failures = [
-            f"{labels[primary]} fails: {gate.gate} ({gate_text(gate.value, gate)}, threshold {gate_text(gate.threshold, gate)})."
-            for gate in result.gates[primary]
-            if not gate.passed
-        ]
-    alternatives = [f"{labels[name]}: {search.reasons[name]}." for name in (*search.secondary, *search.set_aside)]
-    for name in ALTERNATIVES:
-        alternatives.append(f"{labels[name]}, no search needed: test F1 {with_interval(models[name].test['f1'])}.")
-    parts = ["# Decision: what to search first", "## Context", context, "## Decision", chosen, "## Evidence", bullets(evidence)]
-    if failures:
-        parts += ["## What speaks against it", f"{INFORMING}. {PASSED_BY_CHANCE}", bullets(failures)]
-    parts += ["## Alternatives", bullets(alternatives)]
+    parts = ["# Decision: what to search, what to trade", *([strong(SIMULATED)] if result.simulated else [])]
+    parts += [strong(result.verdict[0]), "## Context", escape(_context(result, metadata))]
+    parts += [
+        "## Decision",
+        escape(_decision(result, roster.labels)),
+        "## Evidence",
+        bullets(map(minus, _evidence(result, roster))),
+    ]
+    if against := _against(result, roster.labels):
+        parts += ["## What speaks against it", bullets(against)]
+    parts += ["## Alternatives", bullets(_alternatives(result, roster.labels))]
     return "\n\n".join(parts) + "\n"
 
 
-def bullets(lines: list[str]) -> str:
-    """Write a bulleted list."""
-    return "\n".join(f"- {line}" for line in lines)
+def _context(result: Comparison, metadata: Mapping[str, Any]) -> str:
+    seeds = len(result.models[result.search.best].seeds)
+    first, last = (metadata["splits"][split][key][:10] for split, key in (("train", "first_bar"), ("test", "last_bar")))
+    return (
+        f"{len(result.gates)} architectures were trained with the same settings on {len(metadata['assets'])} assets from "
+        f"{metadata['source']}, hourly bars from {first} to {last}, {seeds} seed{'s' if seeds > 1 else ''} each. A "
+        "hyperparameter search is worth its price only where the baseline has learnt something that cheaper models have not."
+    )
+
+
+def _decision(result: Comparison, labels: Mapping[str, str]) -> str:
+    search, reference = result.search, labels[result.search.reference]
+    test = f"cross-fitted validation F1 against {reference}, one-sided, at {result.confidence:.0%} over all networks"
+    if search.primary is None:
+        text = f"Search none ({test}). Look for other features, labels or data first."
+    else:
+        then = f", then {listing(search.secondary, labels)}" if search.secondary else ""
+        text = f"Search {labels[search.primary]}{then} ({test})."
+    if not result.worth_a_trade:
+        return f"{text} Trade none."
+    trade = listing(result.worth_a_trade, labels)
+    return (
+        f"{text} Worth a trade: {trade} (daily return on test after costs above zero, one-sided, at {result.confidence:.0%} "
+        "over all models that trade). Repeat it on days that nobody has seen before money is at risk: test has now been "
+        "looked at."
+    )
+
+
+def _evidence(result: Comparison, roster: Roster) -> list[str]:
+    search, labels, level = result.search, roster.labels, f"{result.confidence:.0%}"
+    reference = result.models[search.reference].val["cross_fitted_f1"]
+    lines = [
+        f"The best reference on validation is {labels[search.reference]}: cross-fitted F1 "
+        f"{with_interval(reference['mean'], reference['interval'])} ({level})."
+    ]
+    for name in search.worthy:
+        f1 = result.models[name].val["cross_fitted_f1"]
+        answer = next(answer for answer in result.answers.search if answer.one == name)
+        lines.append(
+            f"{labels[name]}: {with_interval(f1['mean'], f1['interval'])}, at least {answer.interval[0]:.3f} above it (p "
+            f"{p_text(answer.p_value, result.draws)})."
+        )
+    return lines + result.verdict[2:]
+
+
+def _against(result: Comparison, labels: Mapping[str, str]) -> list[str]:
+    """List the gates that fail of what is to be searched; where that is nothing, what a search of the best would have."""
+    lines = []
+    for name in result.search.worthy:
+        for gate in result.gates[name]:
+            if not gate.passed:
+                value, threshold = (figure_text(figure, gate) for figure in (gate.value, gate.threshold))
+                lines.append(f"{labels[name]} fails: {gate.gate} ({value}, threshold {threshold}).")
+    if lines:
+        lines.append("A gate beyond chance fails also where a difference is there, but these days do not show it.")
+    if not result.search.worthy:
+        unseen = max(answer.detectable for answer in result.answers.search)
+        known = all(answer.error_is_known for answer in result.answers.search)
+        size = f"an advantage in F1 below {unseen:.3f} may have been missed" if known else "no advantage could have been shown"
+        lines.append(f"That none was shown does not say that there is none: with {result.days['val']} days of validation {size}.")
+    return lines
+
+
+def _alternatives(result: Comparison, labels: Mapping[str, str]) -> list[str]:
+    search = result.search
+    lines = [f"{labels[name]}: {search.reasons[name]}." for name in search.order if name != search.primary]
+    for name in ALTERNATIVES:
+        f1 = result.models[name].test["f1"]
+        lines.append(f"{labels[name]}, no search needed: test F1 {with_interval(f1['mean'], f1['interval'])}.")
+    return lines

@@ -6,7 +6,7 @@ viewBox.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -264,30 +264,3 @@ def confusion_matrix(title: str, description: str, *, tp: float, fp: float, fn: 
             parts.append(f'<rect {box} class="heat" fill-opacity="{shade:.2f}"/>')
             parts += [text(x + 30, y + 22, f"{count:,.0f}", "middle"), text(x + 30, y + 37, f"{share:.0%}", "middle", "small")]
     return drawing(title, description, 142, 116, parts)
-
-
-def critical_difference(
-    title: str,
-    description: str,
-    values: Mapping[str, float],
-    colours: Mapping[str, str],
-    groups: Sequence[Sequence[str]],
-    axis: Axis,
-) -> str:
-    """Draw models from best to worst on one axis; at the right a bar joins each tied group, with a knot at each member."""
-    order = sorted(values, key=lambda name: (-values[name], name))
-    height = {name: 34 + 24 * number for number, name in enumerate(order)}
-    left, bottom = max(map(len, order)) * CHARACTER + 8, 24 + 24 * len(order)
-    bars = 360 - 13 * len(groups)
-    x = Scale(*bounds(values.values()), left, bars - 6 * CHARACTER - 8)
-    parts = _columns(x, bottom, axis.label)
-    parts.append(text(356, 10, "tied", "end", "quiet") if groups else "")
-    for name, y in height.items():
-        parts.append(stroke(x.start, y, x.end, y, 'class="grid"'))
-        parts.append(circle(x(values[name]), y, 4.2, f'fill="{colours[name]}"'))
-        parts += [text(left - 8, y + 4, name, "end"), text(bars - 10, y + 4, f"{values[name]:.3f}", "end")]
-    for number, group in enumerate(groups):
-        at, ends = bars + 13 * number + 6, [height[name] for name in group]
-        parts.append(stroke(at, min(ends), at, max(ends), 'stroke="currentColor" stroke-width="3"'))
-        parts += [circle(at, end, 4, 'fill="currentColor"') for end in ends]
-    return drawing(title, description, 360, bottom + 38, parts)
