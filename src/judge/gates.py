@@ -79,9 +79,9 @@ def check_gates(
     gap, converged = evidence.train_f1 - evidence.val_f1, evidence.seeds - evidence.unconverged
     direction, returned = evidence.direction, evidence.returned
     return [
-        Gate("above the minimum", f1 > minimum, f1, minimum, decides=True),
+        Gate("cross-fitted validation F1 above the minimum", f1 > minimum, f1, minimum, decides=True),
         Gate(
-            f"above {reference}, beyond chance",
+            f"cross-fitted validation F1 above {reference}, beyond chance",
             above.is_clear,
             f1,
             f1 - above.difference,
@@ -94,15 +94,15 @@ def check_gates(
         Gate(STABLE, evidence.epoch_spread <= max_epoch_spread,
              evidence.epoch_spread, max_epoch_spread),
         Gate("train F1 less validation F1", gap < max_train_val_gap, gap, max_train_val_gap),
-        Gate(f"above {reference} on test, beyond chance", on_test.is_clear and on_test.difference > 0, evidence.test_f1,
+        Gate(f"test F1 above {reference}, beyond chance", on_test.is_clear and on_test.difference > 0, evidence.test_f1,
              evidence.test_f1 - on_test.difference, p_value=on_test.p_value),
-        Gate("knows where to: direction AUC above 0.5, beyond chance",
+        Gate("knows where to: direction AUC on test above 0.5, beyond chance",
              direction is not None and direction.is_clear and direction.difference > 0,
              None if direction is None else direction.difference + 0.5, 0.5,
              p_value=None if direction is None else direction.p_value),
-        Gate("hit rate above break-even, beyond chance", evidence.hits_enough, evidence.hit_rate, evidence.break_even,
+        Gate("hit rate on test above break-even, beyond chance", evidence.hits_enough, evidence.hit_rate, evidence.break_even,
              percent=True),
-        Gate("return after costs above zero, beyond chance", returned is not None and returned.is_clear,
+        Gate("return on test after costs above zero, beyond chance", returned is not None and returned.is_clear,
              None if returned is None else evidence.total_return, 0.0, percent=True,
              p_value=None if returned is None else returned.p_value),
     ]  # fmt: skip

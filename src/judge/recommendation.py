@@ -74,11 +74,12 @@ def recommend(
 
 
 def _reason(f1: float, answer: Answer, reference: str, minimum: float) -> str:
-    above = f"{abs(answer.difference):.3f} {'above' if answer.difference >= 0 else 'below'} {reference} (p {answer.p_value:.3f})"
+    p_value = f"p {answer.p_value:.3f}" if answer.p_value >= 0.001 else "p < 0.001"
+    figures = f"cross-fitted F1 {f1:.3f} against {f1 - answer.difference:.3f} of {reference} ({p_value})"
     if f1 <= minimum:
-        return f"F1 {f1:.3f} is not above the minimum of {minimum:.3f}; {above}"
+        return f"{figures}: not above the minimum of {minimum:.3f}"
     if answer.is_clear:
-        return f"F1 {f1:.3f}, {above}: beyond chance"
+        return f"{figures}: beyond chance"
     if not answer.error_is_known:
-        return f"F1 {f1:.3f}, {above}: unknown how much of it is chance, of one seed or few days"
-    return f"F1 {f1:.3f}, {above}: {'within chance' if answer.difference > 0 else 'not better'}"
+        return f"{figures}: unknown how much of the difference is chance: one seed, or too few days"
+    return f"{figures}: not beyond chance"

@@ -32,14 +32,14 @@ def search_sentence(recommended: Recommendation, labels: Mapping[str, str]) -> s
     reference = labels[recommended.reference]
     if recommended.primary is None:
         return (
-            f"No network is both above the minimum F1 and, beyond chance, above {reference}, the best reference on validation; "
-            f"if you search all the same, the order is {listing(recommended.order, labels)}."
+            f"No network's cross-fitted validation F1 is above the minimum and, beyond chance, above that of {reference}, the "
+            f"best reference; whoever searches all the same starts with the highest: {listing(recommended.order, labels)}."
         )
     then = f", then {listing(recommended.secondary, labels)}, which cannot be told from it" if recommended.secondary else ""
-    better = f"beyond chance above {reference}, the best reference on validation"
+    better = f"Cross-fitted validation F1 is beyond chance above that of {reference}, the best reference"
     others = [name for name in recommended.order if name not in recommended.worthy]
     rest = f" Do not search {listing(others, labels)}." if others else ""
-    return f"Search {labels[recommended.primary]} first{then}: {better}.{rest}"
+    return f"Search {labels[recommended.primary]} first{then}. {better}.{rest}"
 
 
 def test_sentence(
@@ -71,7 +71,7 @@ def test_sentence(
     if open_ones:
         text += f"; {days} days cannot tell it from {listing(open_ones, labels)}"
         if all(own[name].error_is_known for name in open_ones):
-            text += f": a difference shows from {max(own[name].detectable for name in open_ones):.3f} on"
+            text += f": from {max(own[name].detectable for name in open_ones):.3f} on a difference would have shown, at 80% power"
         else:
             text += ": with one seed, or so few days, no difference shows"
     if unasked:
@@ -93,8 +93,8 @@ def direction_sentence(answers: Sequence[Answer], confidence: float, labels: Map
     if not up and not down:
         low, high = (0.5 + end(answer.difference for answer in answers) for end in (min, max))
         return (
-            f"No model tells a rise from a fall beyond chance (direction AUC on test {low:.2f} to {high:.2f}; 0.5 is a coin): if "
-            "anything was learnt, it is when prices move, not where to."
+            f"No model is shown to tell a rise from a fall (direction AUC on test {low:.2f} to {high:.2f}; 0.5 is a coin): "
+            "what was learnt, if anything, may be when prices move, not where to."
         )
     parts = []
     for what, clear in (("rises are told from falls by", up), ("falls are scored above rises by", down)):
@@ -105,7 +105,7 @@ def direction_sentence(answers: Sequence[Answer], confidence: float, labels: Map
 
 
 def money_sentence(label: str, money: Mapping[str, Any], found: Answer | None, confidence: float, buy_and_hold: float) -> str:
-    """Say what one model's trades on test made of the capital.
+    """Say whether one model's trades on test show a gain or a loss.
 
     A gain is what makes the model worth a trade. A loss is told by the interval of this model alone.
 
@@ -118,19 +118,19 @@ def money_sentence(label: str, money: Mapping[str, Any], found: Answer | None, c
     if found is None:
         return f"{label} takes no trade on test ({held})."
     low, high = money["return_per_day_interval"]
-    trades, total = f"{money['trades']:,.0f} trades of {label} on test", f"{abs(money['total_return_net']):.1%}"
+    trades, totals = f"{money['trades']:,.0f} trades of {label} on test", f"total {money['total_return_net']:+.1%}; {held}"
     if found.is_clear:
-        least = f"at {confidence:.0%} confidence at least {found.interval[0]:+.2%} a day"
-        return f"The {trades} made {total} of the capital after costs, beyond chance ({least}; {held})."
-    interval = f"{confidence:.0%} interval of the return a day {low:+.2%} to {high:+.2%}"
+        least = f"{found.difference:+.3%} of the capital a day, at {confidence:.0%} confidence at least {found.interval[0]:+.3%}"
+        return f"The {trades} gained beyond chance after costs: {least} ({totals})."
+    interval = f"{confidence:.0%} interval of the return a day {low:+.3%} to {high:+.3%}"
     if not found.error_is_known:
         return (
-            f"Whether the {trades} show a gain or a loss is unknown: one seed, or so few days, cannot say ({interval}; {held})."
+            f"Whether the {trades} show a gain or a loss is unknown: one seed, or so few days, cannot say ({interval}; {totals})."
         )
     if high < 0:
-        return f"The {trades} lost {total} of the capital after costs, beyond chance ({interval}; {held})."
+        return f"The {trades} lost beyond chance after costs ({interval}; {totals})."
     alone = " of this model alone, which counts less beside the others" if low > 0 else ""
-    return f"The {trades} show neither a gain nor a loss beyond chance after costs ({interval}{alone}; {held})."
+    return f"The {trades} show neither a gain nor a loss beyond chance after costs ({interval}{alone}; {totals})."
 
 
 def training_differences(trained_with: Mapping[str, Mapping[str, str]], labels: Mapping[str, str]) -> list[str]:

@@ -7,7 +7,7 @@ from judge.comparison import Comparison
 from judge.names import Roster
 from judge.verdict import listing
 from report.markdown import bullets, escape, strong
-from report.numbers import minus, p_text, with_interval
+from report.numbers import minus, p_text, percent, rate, with_interval
 from report.tables import figure_text
 from report.wording import SIMULATED
 
@@ -83,13 +83,15 @@ def _against(result: Comparison, labels: Mapping[str, str]) -> list[str]:
             if not gate.passed:
                 value, threshold = (figure_text(figure, gate) for figure in (gate.value, gate.threshold))
                 lines.append(f"{labels[name]} fails: {gate.gate} ({value}, threshold {threshold}).")
-    if lines:
-        lines.append("A gate beyond chance fails also where a difference is there, but these days do not show it.")
+    if any("beyond chance" in line for line in lines):
+        lines.append("A gate beyond chance fails also where the difference is there and these days do not show it.")
     if not result.search.worthy:
         unseen = max(answer.detectable for answer in result.answers.search)
         known = all(answer.error_is_known for answer in result.answers.search)
         size = f"an advantage in F1 below {unseen:.3f} may have been missed" if known else "no advantage could have been shown"
         lines.append(f"That none was shown does not say that there is none: with {result.days['val']} days of validation {size}.")
+    if result.worth_a_trade:
+        lines.append("Models were picked for a trade on the days of test, so their figures there are flattered.")
     return lines
 
 
@@ -99,4 +101,7 @@ def _alternatives(result: Comparison, labels: Mapping[str, str]) -> list[str]:
     for name in ALTERNATIVES:
         f1 = result.models[name].test["f1"]
         lines.append(f"{labels[name]}, no search needed: test F1 {with_interval(f1['mean'], f1['interval'])}.")
+    held = result.buy_and_hold["test"]
+    total, drawdown = percent(held.total_return, 1), rate(held.max_drawdown)
+    lines.append(f"Buy and hold of the same assets on test: total {total}, largest drawdown {drawdown}.")
     return lines

@@ -54,7 +54,8 @@ def write_block(block: Block) -> str:
         case Table():
             return f"{escape(block.caption)}:\n\n{table(block.head, block.rows, is_text=block.is_text)}"
         case Folded():
-            return f"<details><summary>{html.escape(block.summary)}</summary>\n\n{write_blocks(block.blocks)}\n\n</details>"
+            summary = html.escape(block.summary, quote=False)
+            return f"<details><summary>{summary}</summary>\n\n{write_blocks(block.blocks)}\n\n</details>"
         case Picture():
             return write_blocks(block.instead)
 

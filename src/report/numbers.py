@@ -12,8 +12,11 @@ def minus(text: str) -> str:
 
 
 def fixed(value: float | None, form: str = ".3f") -> str:
-    """Write a number by a format specification."""
-    return DASH if value is None else minus(f"{value:{form}}")
+    """Write a number by a format specification; what rounds to zero has no sign."""
+    if value is None:
+        return DASH
+    text = f"{value:{form}}"
+    return minus(text if re.search("[1-9]", text) else text.lstrip("+-"))
 
 
 def percent(value: float | None, digits: int = 2) -> str:

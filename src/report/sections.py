@@ -41,7 +41,8 @@ def _note(text: str) -> Paragraph:
 
 
 def _verdict(result: Comparison) -> list[Block]:
-    return [Bullets([minus(sentence) for sentence in result.verdict[1:]]), _note(wording.explain_terms(result))]
+    explained = map(_note, (wording.explain_chance(result.confidence), wording.explain_references(result.one_column)))
+    return [Bullets([minus(sentence) for sentence in result.verdict[1:]]), *explained]
 
 
 def _search(result: Comparison, labels: Mapping[str, str]) -> list[Block]:

@@ -1,6 +1,7 @@
 """Make the tables of the reports from the comparison; those of models have a row a model, in the order of the ranking."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from judge.comparison import Comparison, ModelResult
@@ -32,7 +33,7 @@ def search_table(result: Comparison, labels: Mapping[str, str]) -> Table:
             ]
         )
     head = ["network", f"validation F1, cross-fitted [{level}]", f"less that of {labels[search.reference]} [≥]", "p"]
-    return Table("On validation, by cross-fitted F1", [*head, "worth a search?"], rows)
+    return Table("On validation, in the order of cross-fitted F1", [*head, "worth a search?"], rows)
 
 
 def _worth(result: Comparison, name: str, answer: Answer, labels: Mapping[str, str]) -> str:
@@ -44,7 +45,7 @@ def _worth(result: Comparison, name: str, answer: Answer, labels: Mapping[str, s
     if not answer.error_is_known:
         return "no: error unknown"
     if not answer.is_clear:
-        return "no: within chance" if answer.difference > 0 else "no: not above"
+        return "no: not beyond chance"
     if not next(gate for gate in result.gates[name] if gate.decides).passed:
         return "no: below minimum"
     return f"no: below {labels[search.primary]}"
@@ -106,7 +107,7 @@ def f1_table(result: Comparison, labels: Mapping[str, str]) -> Table:
         )
     level = f"{result.confidence:.0%}"
     head = ["model", f"validation, cross-fitted [{level}]", f"test [{level}]", "std over seeds, test", "ensemble, test"]
-    return Table("F1 of the positive class, by the first column", head, rows)
+    return Table("F1 of the positive class, in the order of cross-fitted validation F1", head, rows)
 
 
 def ranking_table(result: Comparison, labels: Mapping[str, str]) -> Table:
@@ -119,7 +120,7 @@ def ranking_table(result: Comparison, labels: Mapping[str, str]) -> Table:
         rows.append([labels[name], fixed(test["pr_auc"]), fixed(test["roc_auc"]), direction, *others])
     direction = f"direction AUC [{result.confidence:.0%}]"
     head = ["model", "PR AUC", "ROC AUC", direction, "precision", "recall", "F1 at 0.5"]
-    return Table("All on test; precision and recall at the threshold chosen on validation for F1", head, rows)
+    return Table("Ranking, all on test; precision and recall at the threshold chosen on validation for F1", head, rows)
 
 
 def probability_table(result: Comparison, labels: Mapping[str, str]) -> Table:
@@ -145,7 +146,7 @@ def training_table(result: Comparison, labels: Mapping[str, str]) -> Table:
         figures = (training["train_f1"], training["val_f1"], training["train_f1"] - training["val_f1"], spread)
         rows.append([labels[name], *epochs, *map(fixed, figures)])
     head = ["network", "best epochs", "epochs run", "train F1", "validation F1", "gap", "spread near the best"]
-    return Table("A number of epochs for each seed; F1 is the mean over seeds", head, rows)
+    return Table("Epochs of each seed; F1 as means over seeds", head, rows)
 
 
 def trades_table(result: Comparison, labels: Mapping[str, str], split: str, key: str, caption: str) -> Table:
@@ -168,7 +169,7 @@ def trades_table(result: Comparison, labels: Mapping[str, str], split: str, key:
         )
     head = ["model", "trades", "hit rate", "break-even", *([f"hit rate less it [{level}]"] if has_margin else [])]
     head += ["mean trade, gross", "mean trade, net"]
-    rows += [["buy and hold", *[DASH] * (len(head) - 1)], ["no trade", "0", *[DASH] * (len(head) - 2)]]
+    rows += [["buy and hold", "1 an asset", *[DASH] * (len(head) - 2)], ["no trade", "0", *[DASH] * (len(head) - 2)]]
     return Table(caption, head, rows)
 
 
@@ -212,8 +213,9 @@ def difference_tables(result: Comparison, roster: Roster) -> list[Table]:
     tables = []
     for kind, answers in split_answers(result, roster).items():
         rows = []
-        for answer in sorted(answers, key=lambda answer: -answer.difference):
-            pair = labels[answer.one] if kind != "networks" else f"{labels[answer.one]} − {labels[answer.other]}"
+        shown = map(turn, answers) if kind == "networks" else answers
+        for answer in sorted(shown, key=lambda answer: -answer.difference):
+            pair = f"{labels[answer.one]} − {labels[answer.other]}" if kind == "networks" else labels[answer.one]
             shows = answer.detectable if answer.error_is_known and not answer.is_clear else None
             rows.append(
                 [
@@ -230,10 +232,18 @@ def difference_tables(result: Comparison, roster: Roster) -> list[Table]:
     return tables
 
 
+def turn(answer: Answer) -> Answer:
+    """Put the model with the higher figure first; the interval has two ends."""
+    if answer.difference >= 0:
+        return answer
+    low, high = answer.interval
+    return replace(answer, one=answer.other, other=answer.one, difference=-answer.difference, interval=[-high, -low])
+
+
 def difference_caption(result: Comparison, kind: str, labels: Mapping[str, str]) -> str:
     """Name the differences of one kind of `split_answers`."""
     if kind == "networks":
-        return "Networks among each other: the first less the second"
+        return "Networks among each other, the first less the second"
     if kind == "reference":
         return f"Less {labels[result.search.reference]}, the best reference on validation"
     return f"Less {labels[kind]}, which knows nothing of the bars"
@@ -276,4 +286,4 @@ def split_table(splits: Mapping[str, Mapping[str, Any]]) -> Table:
 def leak_table(figures: Iterable[tuple[str, float]]) -> Table:
     """Show the figures in which a leak would show."""
     rows = [[name.replace("_", " "), f"{value:g}"] for name, value in figures]
-    return Table("Leak audit, measured on the arrays: hours must not be negative, counts must be zero", ["what", "figure"], rows)
+    return Table("Leak audit, measured on the arrays (hours must not be negative, counts must be zero)", ["what", "figure"], rows)

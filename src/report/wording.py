@@ -9,15 +9,22 @@ SIMULATED = "SIMULATED market: these figures show that the campaign works, not t
 RECOMPUTED = ("rows_recomputed", "values_recomputed")  # figures of the leak audit that say how much was looked at
 
 
-def explain_terms(result: Comparison) -> str:
-    """Explain what the verdict speaks of."""
+def explain_chance(confidence: float) -> str:
+    """Explain what "beyond chance" means."""
     return (
-        "Validation chose epochs, thresholds and calibrations; test chose nothing. A difference is beyond chance where the "
-        "test of its question rejects equality: all questions of a kind together find a difference that is none with a "
-        f"probability of {1 - result.confidence:.0%} at most. That none was found does not say that there is none. References "
-        "need no search: logistic regression and gradient boosting see the same windows as the networks; one column is a "
-        f"logistic regression on {result.one_column} of the last bar, the column that ranks the labels of train best; asset "
-        "prior scores each asset by its share of profits in train, whatever its bars show; always positive calls every sample."
+        "Validation chose epochs, thresholds and calibrations; test chose nothing. Beyond chance: among all questions of a "
+        f"kind together, even one false finding has a probability of {1 - confidence:.0%} at most. What is not beyond chance "
+        "may be there all the same: these days do not show it."
+    )
+
+
+def explain_references(one_column: str) -> str:
+    """Explain the models that need no search; `one_column`: the feature of the one of that name."""
+    return (
+        "References need no search. Logistic regression and gradient boosting see the same windows as the networks; one "
+        f"column is a logistic regression on {one_column} of the last bar, the column that ranks the labels of train best; "
+        "asset prior scores each asset by its share of profits in train, whatever its bars show; always positive calls every "
+        "sample."
     )
 
 
@@ -63,8 +70,8 @@ TRAINING = (
     "lucky peak."
 )
 WHY_NOT_F1 = (
-    "F1 weighs a missed profit like a false call and knows no costs, so its threshold calls many samples. It is not for "
-    "trading; these are the trades it would have made on test."
+    "F1 knows neither costs nor the size of a return, so its threshold is not chosen for trading. These are the trades it "
+    "would have made on test, to compare; nothing is tested here."
 )
 DIFFERENCES = (
     "Intervals and p are corrected for all questions in these tables together. Tie: the whole interval lies within "
@@ -81,12 +88,12 @@ def explain_intervals(result: Comparison) -> str:
     """Say what intervals cover, and from which days they come."""
     days, blocks = result.days, result.block_days
     return (
-        f"Intervals: {result.confidence:.0%}, each for itself, from {result.draws:,} bootstrap draws of blocks of days, with "
-        f"the spread over seeds. Those in the column of validation come from its {days['val']} days (blocks of "
-        f"{blocks['val']}), those in columns of test from its {days['test']} days (blocks of {blocks['test']}); that of test "
-        "F1 counts the choice of the threshold on validation, too. They cover the sampling error of days like these, not a "
-        "change of regime. F1 is a mean over seeds; the ensemble is the mean score of the seeds, and a model without seeds "
-        "has neither spread nor ensemble."
+        f"Intervals: {result.confidence:.0%}, each by itself (not corrected for the number of models), from {result.draws:,} "
+        "bootstrap draws of blocks of days, with the spread over seeds. Those in the column of validation come from its "
+        f"{days['val']} days (blocks of {blocks['val']}), those in columns of test from its {days['test']} days (blocks of "
+        f"{blocks['test']}); that of test F1 counts the choice of the threshold on validation, too. They cover the sampling "
+        "error of days like these, not a change of regime. F1 is a mean over seeds; the ensemble is the mean score of the "
+        "seeds, and a model without seeds has neither spread nor ensemble."
     )
 
 

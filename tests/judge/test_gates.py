@@ -21,10 +21,10 @@ GOOD = Evidence(
     direction=found(0.06, p_value=0.013), hit_rate=0.4, break_even=0.33, hits_enough=True, total_return=0.2,
     returned=found(0.001, p_value=0.014),
 )  # fmt: skip
-SEARCH = "above asset prior, beyond chance"
-ON_TEST = "above asset prior on test, beyond chance"
-DIRECTION = "knows where to: direction AUC above 0.5, beyond chance"
-RETURN = "return after costs above zero, beyond chance"
+SEARCH = "cross-fitted validation F1 above asset prior, beyond chance"
+ON_TEST = "test F1 above asset prior, beyond chance"
+DIRECTION = "knows where to: direction AUC on test above 0.5, beyond chance"
+RETURN = "return on test after costs above zero, beyond chance"
 
 
 def check(evidence: Evidence):
@@ -43,7 +43,7 @@ def test_all_gates_pass_up_to_their_thresholds(changes):
 @pytest.mark.parametrize(
     ("gate", "changes"),
     [
-        ("above the minimum", {"cross_fitted_f1": 0.2}),
+        ("cross-fitted validation F1 above the minimum", {"cross_fitted_f1": 0.2}),
         (SEARCH, {"above_reference": found(0.2, is_clear=False)}),
         ("knows when: validation F1 above that on shifted labels", {"shifted_f1": 0.32}),
         ("converged: seeds that stopped early", {"unconverged": 1}),
@@ -54,7 +54,7 @@ def test_all_gates_pass_up_to_their_thresholds(changes):
         (DIRECTION, {"direction": found(0.2, is_clear=False)}),
         (DIRECTION, {"direction": found(-0.2)}),
         (DIRECTION, {"direction": None}),
-        ("hit rate above break-even, beyond chance", {"hits_enough": False}),
+        ("hit rate on test above break-even, beyond chance", {"hits_enough": False}),
         (RETURN, {"returned": found(0.2, is_clear=False)}),
         (RETURN, {"returned": None}),
     ],
@@ -65,7 +65,7 @@ def test_each_gate_fails_alone(gate, changes):
 
 def test_gates_show_their_figures_and_two_decide():
     gates = check(GOOD)
-    assert [gate.gate for gate in gates if gate.decides] == ["above the minimum", SEARCH]
+    assert [gate.gate for gate in gates if gate.decides] == ["cross-fitted validation F1 above the minimum", SEARCH]
     assert [(gate.value, gate.threshold) for gate in gates] == [
         (0.30, 0.2), (0.30, pytest.approx(0.26)), (0.32, 0.29), ("3 of 3", "all"), (0.01, 0.03), (pytest.approx(0.04), 0.05),
         (0.28, pytest.approx(0.25)), (pytest.approx(0.56), 0.5), (0.4, 0.33), (0.2, 0.0),
@@ -73,7 +73,7 @@ def test_gates_show_their_figures_and_two_decide():
     assert {gate.gate: gate.p_value for gate in gates if gate.p_value is not None} == {
         SEARCH: 0.011, ON_TEST: 0.012, DIRECTION: 0.013, RETURN: 0.014,
     }  # fmt: skip
-    assert [gate.gate for gate in gates if gate.percent] == ["hit rate above break-even, beyond chance", RETURN]
+    assert [gate.gate for gate in gates if gate.percent] == ["hit rate on test above break-even, beyond chance", RETURN]
 
 
 def test_what_is_unknown_has_no_figure():

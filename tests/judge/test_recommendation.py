@@ -35,10 +35,10 @@ def test_networks_that_cannot_be_told_from_the_first_are_second():
     assert (found.primary, found.secondary, found.worthy, found.best) == ("gru", ["lstm"], ["gru", "lstm"], "gru")
     assert found.order == ["gru", "lstm", "mlp", "cnn_lstm"]
     assert found.reasons == {
-        "gru": "F1 0.310, 0.060 above asset prior (p 0.010): beyond chance",
-        "lstm": "F1 0.300, 0.050 above asset prior (p 0.010): beyond chance; cannot be told from GRU",
-        "mlp": "F1 0.270, 0.020 above asset prior (p 0.010): beyond chance; is beyond chance below GRU",
-        "cnn_lstm": "F1 0.260, 0.010 above asset prior (p 0.400): within chance",
+        "gru": "cross-fitted F1 0.310 against 0.250 of asset prior (p 0.010): beyond chance",
+        "lstm": "cross-fitted F1 0.300 against 0.250 of asset prior (p 0.010): beyond chance; cannot be told from GRU",
+        "mlp": "cross-fitted F1 0.270 against 0.250 of asset prior (p 0.010): beyond chance; is beyond chance below GRU",
+        "cnn_lstm": "cross-fitted F1 0.260 against 0.250 of asset prior (p 0.400): not beyond chance",
     }
 
 
@@ -50,18 +50,25 @@ def test_the_highest_f1_is_not_searched_where_chance_explains_it():
 def test_what_is_below_the_minimum_is_not_searched():
     found = advise({"lstm": 0.30, "gru": 0.27}, {"lstm", "gru"}, set(), minimum=0.3)
     assert (found.primary, found.worthy, found.best) == (None, [], "lstm")
-    assert found.reasons["gru"] == "F1 0.270 is not above the minimum of 0.300; 0.020 above asset prior (p 0.010)"
-    assert found.reasons["lstm"].startswith("F1 0.300 is not above the minimum of 0.300"), "equal is not above"
+    against = "against 0.250 of asset prior (p 0.010): not above the minimum of 0.300"
+    assert found.reasons["gru"] == f"cross-fitted F1 0.270 {against}"
+    assert found.reasons["lstm"] == f"cross-fitted F1 0.300 {against}", "equal is not above"
 
 
 def test_a_network_below_the_reference_is_not_better():
-    assert advise({"gru": 0.22}, set(), set()).reasons["gru"] == "F1 0.220, 0.030 below asset prior (p 0.400): not better"
+    reason = "cross-fitted F1 0.220 against 0.250 of asset prior (p 0.400): not beyond chance"
+    assert advise({"gru": 0.22}, set(), set()).reasons["gru"] == reason
+
+
+def test_a_tiny_p_is_not_written_as_zero():
+    tiny = dataclasses.replace(above("gru", 0.1, is_clear=True), p_value=0.0002)
+    assert "(p < 0.001)" in recommend({"gru": 0.35}, "prior", [tiny], [], LABELS, minimum=0.2).reasons["gru"]
 
 
 def test_one_seed_is_said_to_tell_nothing():
     found = recommend({"gru": 0.4}, "prior", [above("gru", 0.15, is_clear=False, known=False)], [], LABELS, minimum=0.2)
     assert found.primary is None
-    assert found.reasons["gru"].endswith("unknown how much of it is chance, of one seed or few days")
+    assert found.reasons["gru"].endswith("unknown how much of the difference is chance: one seed, or too few days")
 
 
 @given(st.data())

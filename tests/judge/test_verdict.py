@@ -40,26 +40,26 @@ def test_the_first_sentence_answers_both_questions(search, trade, said):
         (
             None,
             [],
-            "No network is both above the minimum F1 and, beyond chance, above asset prior, the best reference on validation; if "
-            "you search all the same, the order is GRU + attention, MLP, LSTM.",
+            "No network's cross-fitted validation F1 is above the minimum and, beyond chance, above that of asset prior, the "
+            "best reference; whoever searches all the same starts with the highest: GRU + attention, MLP, LSTM.",
         ),
         (
             "gru",
             ["mlp"],
-            "Search GRU + attention first, then MLP, which cannot be told from it: beyond chance above asset prior, the best "
-            "reference on validation. Do not search LSTM.",
+            "Search GRU + attention first, then MLP, which cannot be told from it. Cross-fitted validation F1 is beyond "
+            "chance above that of asset prior, the best reference. Do not search LSTM.",
         ),
         (
             "gru",
             ["mlp", "lstm"],
-            "Search GRU + attention first, then MLP, LSTM, which cannot be told from it: beyond chance above asset prior, the "
-            "best reference on validation.",
+            "Search GRU + attention first, then MLP, LSTM, which cannot be told from it. Cross-fitted validation F1 is beyond "
+            "chance above that of asset prior, the best reference.",
         ),
         (
             "gru",
             [],
-            "Search GRU + attention first: beyond chance above asset prior, the best reference on validation. Do not search MLP, "
-            "LSTM.",
+            "Search GRU + attention first. Cross-fitted validation F1 is beyond chance above that of asset prior, the best "
+            "reference. Do not search MLP, LSTM.",
         ),
     ],
 )
@@ -84,7 +84,7 @@ def test_who_leads_is_told_apart_tied_or_open():
     )
     assert found == (
         "On test MLP has the highest F1 (0.300), beyond chance above asset prior; it ties with GRU + attention: any difference "
-        "is below 0.020; 60 days cannot tell it from LSTM: a difference shows from 0.070 on."
+        "is below 0.020; 60 days cannot tell it from LSTM: from 0.070 on a difference would have shown, at 80% power."
     )
 
 
@@ -117,8 +117,8 @@ DIRECTIONS = [
     ([], "Test has too few winners of one direction to say whether a model tells a rise from a fall."),
     (
         [answered("mlp", difference=0.03), answered("prior", difference=-0.02)],
-        "No model tells a rise from a fall beyond chance (direction AUC on test 0.48 to 0.53; 0.5 is a coin): if anything was "
-        "learnt, it is when prices move, not where to.",
+        "No model is shown to tell a rise from a fall (direction AUC on test 0.48 to 0.53; 0.5 is a coin): what was learnt, if "
+        "anything, may be when prices move, not where to.",
     ),
     (
         [answered("mlp", difference=0.1, is_clear=True), answered("gru", difference=-0.1)],
@@ -153,38 +153,39 @@ HELD = "buy and hold of the same assets: -12.0%"
         (
             money(0.5, 0.001, 0.01),
             answered("mlp", difference=0.005, half_width=0.003, is_clear=True, one_sided=True),
-            "The 138 trades of MLP on test made 50.0% of the capital after costs, beyond chance (at 95% confidence at least "
-            f"+0.20% a day; {HELD}).",
+            "The 138 trades of MLP on test gained beyond chance after costs: +0.500% of the capital a day, at 95% confidence at "
+            f"least +0.200% (total +50.0%; {HELD}).",
         ),
         (
             money(0.5, -0.001, 0.011),  # two-sided, of this model alone: one-sided it is clear
             answered("mlp", difference=0.005, half_width=0.004, is_clear=True, one_sided=True),
-            "The 138 trades of MLP on test made 50.0% of the capital after costs, beyond chance (at 95% confidence at least "
-            f"+0.10% a day; {HELD}).",
+            "The 138 trades of MLP on test gained beyond chance after costs: +0.500% of the capital a day, at 95% confidence at "
+            f"least +0.100% (total +50.0%; {HELD}).",
         ),
         (
             money(0.3, -0.001, 0.004),
             answered("mlp", one_sided=True),
             "The 138 trades of MLP on test show neither a gain nor a loss beyond chance after costs (95% interval of the return "
-            f"a day -0.10% to +0.40%; {HELD}).",
+            f"a day -0.100% to +0.400%; total +30.0%; {HELD}).",
         ),
         (
             money(0.3, 0.001, 0.004),
             answered("mlp", one_sided=True),
             "The 138 trades of MLP on test show neither a gain nor a loss beyond chance after costs (95% interval of the return "
-            f"a day +0.10% to +0.40% of this model alone, which counts less beside the others; {HELD}).",
+            "a day +0.100% to +0.400% of this model alone, which counts less beside the others; total +30.0%; "
+            f"{HELD}).",
         ),
         (
             money(-0.4, -0.02, -0.001),
             answered("mlp", one_sided=True),
-            "The 138 trades of MLP on test lost 40.0% of the capital after costs, beyond chance (95% interval of the return a "
-            f"day -2.00% to -0.10%; {HELD}).",
+            "The 138 trades of MLP on test lost beyond chance after costs (95% interval of the return a day -2.000% to -0.100%; "
+            f"total -40.0%; {HELD}).",
         ),
         (
             money(-0.4, -0.02, -0.001),
             answered("mlp", known=False, one_sided=True),
             "Whether the 138 trades of MLP on test show a gain or a loss is unknown: one seed, or so few days, cannot say (95% "
-            f"interval of the return a day -2.00% to -0.10%; {HELD}).",
+            f"interval of the return a day -2.000% to -0.100%; total -40.0%; {HELD}).",
         ),
         (money(0.0, 0.0, 0.0) | {"trades": 0}, None, f"MLP takes no trade on test ({HELD})."),
     ],
@@ -213,7 +214,7 @@ def test_no_sentence_states_what_chance_explains(data):
     traded = answered("mlp", difference=(low + high) / 2, known=data.draw(st.booleans()), one_sided=True)
     said.append(verdict.money_sentence("MLP", money(low + high, low, high), traded, 0.95, 0.0))
     for sentence in said:
-        for claim in ("beyond chance above ", "made ", "lost ", "Search MLP", "Worth", "are told from", "are scored above"):
+        for claim in ("beyond chance above ", "gained", "lost ", "Search MLP", "Worth", "are told from", "are scored above"):
             assert claim not in sentence.replace("and, beyond chance, above", "")
 
 
