@@ -25,15 +25,11 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Table:
-    """A table under its caption; the first cell of a row is its header.
-
-    is_text: whether the other columns are texts, too, and not numbers.
-    """
+    """A table under its caption; the first cell of a row is its header, the others are numbers or a few words."""
 
     caption: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
-    is_text: bool = False
 
 
 @dataclass(frozen=True)

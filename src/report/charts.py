@@ -38,8 +38,7 @@ def draw(result: Comparison, roster: Roster, curves: Mapping[str, Rows]) -> dict
     """
     return {
         "f1": draw_f1(result, roster),
-        "ranking": draw_ranking(result, curves, roster),
-        "calibration": draw_calibration(result, curves["calibration"], roster),
+        "curves": draw_curves(result, curves, roster),
         "direction": draw_direction(result, roster),
         "learning": draw_learning(curves["learning"], roster),
         "money": draw_money(result, curves["threshold"], roster),
@@ -126,22 +125,28 @@ def draw_learning(rows: Rows, roster: Roster) -> str:
     return _keep(_note(note), legend, _grid(figures, "four"))
 
 
-def draw_ranking(result: Comparison, curves: Mapping[str, Rows], roster: Roster) -> str:
-    """Chart PR and ROC curves and the confusion matrices."""
+def draw_curves(result: Comparison, curves: Mapping[str, Rows], roster: Roster) -> str:
+    """Chart PR, ROC and calibration curves, and the confusion matrices."""
     models, labels = result.models, roster.labels
     chance = models["always_positive"].test["pr_auc_chance"]
     pr = _curves(curves["pr"], "recall", "precision", roster, LEAST_RECALL)
     roc = _curves(curves["roc"], "fpr", "tpr", roster)
+    observed, samples = (_curves(curves["calibration"], "predicted", key, roster) for key in ("observed", "samples"))
+    most = max(n for points in samples.values() for _, n in points)
+    sizes = {name: [1.2 + 3 * math.sqrt(n / most) for _, n in points] for name, points in samples.items()}
+    bins = [replace(line, dots=sizes[name]) for name, line in zip(observed, _lines(observed, roster), strict=True)]
+    top = max(v for points in observed.values() for point in points for v in point)
     by_chance = [Guide((1, chance), (0, chance), f"chance {chance:.3f}")]
-    unit = (0.0, 1.0)
+    unit, square = (0.0, 1.0), (0.0, top)
     called, precision = Axis("recall, share of profits called", unit), Axis("precision")
     rates = Axis("false positive rate", unit), Axis("true positive rate", unit)
-    diagonal = [Guide((0, 0), (1, 1), "")]
+    score = Axis("mean score of the bin", square), Axis("share of profits", square)
+    seen = [f"Area: {_spoken(models, pr, 'pr_auc', labels)}", f"Area: {_spoken(models, roc, 'roc_auc', labels)}"]
+    seen += [f"Calibration error: {_spoken(models, observed, 'expected_calibration_error', labels)}"]
     charts = [
-        line_chart(
-            "Precision and recall", _spoken(models, pr, "pr_auc", labels), _lines(pr, roster), called, precision, by_chance
-        ),
-        line_chart("ROC", _spoken(models, roc, "roc_auc", labels), _lines(roc, roster), *rates, diagonal),
+        line_chart("Precision and recall", seen[0], _lines(pr, roster), called, precision, by_chance),
+        line_chart("ROC", seen[1], _lines(roc, roster), *rates, [Guide((0, 0), (1, 1), "")]),
+        line_chart("Calibration before the map", seen[2], bins, *score, [Guide((0, 0), (top, top), "")]),
     ]
     matrices = []
     for name in result.ranking:
@@ -149,29 +154,14 @@ def draw_ranking(result: Comparison, curves: Mapping[str, Rows], roster: Roster)
         said = f"{counts['tp']:,} of {counts['tp'] + counts['fn']:,} profits called, {counts['fp']:,} calls without profit."
         matrices.append(confusion_matrix(labels[name], said, **counts))
     note = (
-        f"On test, best seed on validation. Precision is drawn from recall {LEAST_RECALL:g} on; on the dashed diagonal a "
-        f"model ranks by chance. Models that score all samples of an asset alike have no curve: {listing(NO_CURVE, labels)}."
+        f"On test, best seed on validation. Precision is drawn from recall {LEAST_RECALL:g} on. On the dashed diagonal a model "
+        "ranks by chance (ROC), or its score is the share of profits (calibration; larger dots hold more samples). Models that "
+        f"score all samples of an asset alike have no curve: {listing(NO_CURVE, labels)}."
     )
     of_matrices = "Best seed on validation, at F1's threshold. Rows: what was true, with shares of it; columns: what was called."
-    return _keep(_note(note), _model_legend(pr | roc, roster), _grid(charts)) + _keep(
+    return _keep(_note(note), _model_legend(pr | roc | observed, roster), _grid(charts)) + _keep(
         "<h3>Confusion matrices on test</h3>", _note(of_matrices), _grid(matrices, "small")
     )
-
-
-def draw_calibration(result: Comparison, rows: Rows, roster: Roster) -> str:
-    """Chart the calibration curves of the scores as they are."""
-    observed, samples = (_curves(rows, "predicted", key, roster) for key in ("observed", "samples"))
-    most = max(n for points in samples.values() for _, n in points)
-    sizes = {name: [1.2 + 3 * math.sqrt(n / most) for _, n in points] for name, points in samples.items()}
-    bins = [replace(line, dots=sizes[name]) for name, line in zip(observed, _lines(observed, roster), strict=True)]
-    top = max(v for points in observed.values() for point in points for v in point)
-    spoken = _spoken(result.models, observed, "expected_calibration_error", roster.labels)
-    score = Axis("mean score of the bin", (0.0, top)), Axis("share of profits", (0.0, top))
-    chart = line_chart("Calibration before the map", f"Error: {spoken}", bins, *score, [Guide((0, 0), (top, top), "")])
-    note = (
-        "On test, best seed on validation. On the dashed diagonal a score is the share of profits; larger dots hold more samples."
-    )
-    return _keep(_note(note), _model_legend(observed, roster), _grid([chart]))
 
 
 def draw_money(result: Comparison, rows: Rows, roster: Roster) -> str:

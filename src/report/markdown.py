@@ -23,11 +23,9 @@ def escape(text: str) -> str:
     return SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, is_text: bool = False) -> str:
-    """Write a table of plain cells; the first column is text, the others are numbers, aligned right, or texts, too."""
-    mark = "---|" if is_text else "---:|"
-    lines = [_row(head), "|---|" + mark * (len(head) - 1), *map(_row, rows)]
-    return "\n".join(lines)
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table of plain cells; all columns but the first are aligned right."""
+    return "\n".join([_row(head), "|---|" + "---:|" * (len(head) - 1), *map(_row, rows)])
 
 
 def _row(cells: Iterable[str]) -> str:
@@ -52,7 +50,7 @@ def write_block(block: Block) -> str:
         case Bullets():
             return bullets(block.items)
         case Table():
-            return f"{escape(block.caption)}:\n\n{table(block.head, block.rows, is_text=block.is_text)}"
+            return f"{escape(block.caption)}:\n\n{table(block.head, block.rows)}"
         case Folded():
             summary = html.escape(block.summary, quote=False)
             return f"<details><summary>{summary}</summary>\n\n{write_blocks(block.blocks)}\n\n</details>"

@@ -37,8 +37,10 @@ def with_interval(value: float | None, interval: Sequence[float] | None, form: s
 
 
 def p_text(p_value: float | None, draws: int) -> str:
-    """Write a p-value of so many draws, which cannot tell smaller ones than one in all."""
+    """Write a p-value of so many draws, which cannot tell smaller ones than one in all; digits enough to tell 0.0498 from 0.05."""
     if p_value is None:
         return DASH
     least = max(0.001, 1 / draws)
-    return f"<{least:.3f}" if p_value < least else f"{p_value:.3f}"
+    if p_value < least:
+        return f"<{least:.3f}"
+    return f"{p_value:.4f}" if p_value < 0.1 else f"{p_value:.3f}"

@@ -85,8 +85,8 @@ def _table(block: Table) -> str:
     body = ""
     for first, *cells in block.rows:
         body += f'<tr><th scope="row">{escape(first)}</th>' + "".join(f"<td>{_cell(cell)}</td>" for cell in cells) + "</tr>"
-    name, kind = escape(block.caption), ' class="words"' if block.is_text else ""
-    table = f"<table{kind}><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+    name = escape(block.caption)
+    table = f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
     scroll = f'<div class="scroll" role="region" tabindex="0" aria-label="{name}">{table}</div>'
     return f'<div class="keep"><p class="note caption">{name}</p>{scroll}</div>'
 

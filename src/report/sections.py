@@ -67,10 +67,9 @@ def _leaderboard(result: Comparison, labels: Mapping[str, str]) -> list[Block]:
         _note(wording.explain_intervals(result)),
         tables.ranking_table(result, labels),
         _note(wording.RANKING.format(chance=chance)),
-        Picture("ranking"),
         tables.probability_table(result, labels),
         _note(wording.PROBABILITIES.format(level=f"{1 - result.confidence:.2f}")),
-        Picture("calibration"),
+        Picture("curves"),
     ]
 
 

@@ -12,7 +12,7 @@ body { margin: 0 auto; max-width: 74rem; padding: 1.5rem 1rem 4rem; background: 
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; }
 h2 { font-size: 1.3rem; margin: 3rem 0 .6rem; padding-top: .9rem; border-top: 1px solid var(--rule); }
 h3 { font-size: 1rem; margin: 1.8rem 0 .4rem; }
-p, ul { max-width: 46rem; margin: .5rem 0; }
+p, ul { max-width: 46rem; margin: .5rem 0; } main ul:not(.legend) { padding-left: 1.2rem; } li { margin: .25rem 0; }
 .note, .sub { color: var(--quiet); font-size: .875rem; }
 nav { font-size: .875rem; margin: 1rem 0; }
 nav a { color: inherit; margin-right: 1rem; display: inline-block; }
@@ -27,14 +27,9 @@ details { margin: 1rem 0; } summary { cursor: pointer; }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .55rem; text-align: right; border-bottom: 1px solid var(--rule); white-space: nowrap; }
 thead th { vertical-align: bottom; white-space: normal; min-width: 3.6rem; font-weight: 600; }
-tbody th { text-align: left; font-weight: 500; background: var(--page); }
-tr > th:first-child, tbody th[colspan] span { position: sticky; left: 0; }
-thead th:first-child { background: var(--page); }
-thead th:first-child, .words td, .words th { text-align: left; }
-.words td { white-space: normal; }
-.gates tbody th { white-space: normal; max-width: 19rem; }
-tbody th[colspan] { font-weight: 700; padding-top: 1.2rem; white-space: normal; }
-tbody th[colspan] span { display: inline-block; left: .55rem; max-width: min(100%, calc(100vw - 3.2rem)); }
+tbody th { text-align: left; font-weight: 500; background: var(--page); white-space: normal; max-width: 22rem; }
+tr > th:first-child { position: sticky; left: 0; }
+thead th:first-child { background: var(--page); text-align: left; }
 td small { color: var(--quiet); font-size: .92em; white-space: nowrap; }
 .pass { color: var(--pass); } .fail { color: var(--fail); font-weight: 700; }
 .grid { display: grid; gap: 1rem 1.4rem; align-items: start;
@@ -57,8 +52,8 @@ line.guide { stroke: var(--quiet); stroke-dasharray: 3 3; stroke-width: 1.2px; }
 @media (max-width: 40rem) {
   body { padding-top: .8rem; } h1 { font-size: 1.35rem; } h2 { margin-top: 2rem; } .choice { font-size: 1.05rem; }
   nav { overflow-x: auto; white-space: nowrap; padding-bottom: .4rem; }
-  tbody th { min-width: 7.5rem; white-space: normal; } th, td { padding: .35rem .5rem; }
-  tr > th:first-child { border-right: 1px solid var(--rule); } .words tbody th { min-width: 0; } }
+  tbody th { min-width: 7.5rem; max-width: 9rem; } th, td { padding: .35rem .5rem; }
+  tr > th:first-child { border-right: 1px solid var(--rule); } }
 @media print {
   html { font-size: 9.5pt; } body { max-width: none; padding: 0; } nav { display: none; }
   .scroll { overflow: visible; background: none; } .keep, tr { break-inside: avoid; }

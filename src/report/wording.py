@@ -41,7 +41,7 @@ def explain_cross_fitting(minimum: float, confidence: float) -> str:
 GATES = (
     "✓ passed, ✗ failed, with the value; the threshold is in brackets, behind the gate's name where all networks share one. A "
     'gate "beyond chance" can fail although its value is above the threshold. p is corrected for the number of models that '
-    "were asked."
+    "were asked. The return is the total on test; its p is that of the mean daily return."
 )
 SHIFT_TEST = (
     "Each asset's labels are shifted in time (a circular shift), so that they no longer belong to the scores, and the "
