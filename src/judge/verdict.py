@@ -101,7 +101,7 @@ def direction_sentence(answers: Sequence[Answer], confidence: float, labels: Map
         if clear:
             parts.append(f"{what} " + ", ".join(f"{labels[answer.one]} ({0.5 + answer.difference:.2f})" for answer in clear))
     text = "; ".join(parts)
-    return f"Beyond chance, {text} (direction AUC on test, {confidence:.0%} confidence over all models; 0.5 is a coin)."
+    return f"Beyond chance, {text} (direction AUC on test, {100 * confidence:.4g}% confidence over all models; 0.5 is a coin)."
 
 
 def money_sentence(label: str, money: Mapping[str, Any], found: Answer | None, confidence: float, buy_and_hold: float) -> str:
@@ -120,9 +120,9 @@ def money_sentence(label: str, money: Mapping[str, Any], found: Answer | None, c
     low, high = money["return_per_day_interval"]
     trades, totals = f"{money['trades']:,.0f} trades of {label} on test", f"total {money['total_return_net']:+.1%}; {held}"
     if found.is_clear:
-        least = f"{found.difference:+.3%} of the capital a day, at {confidence:.0%} confidence at least {found.interval[0]:+.3%}"
+        least = f"{found.difference:+.3%} of the capital a day, at {100 * confidence:.4g}% confidence at least {found.interval[0]:+.3%}"
         return f"The {trades} gained beyond chance after costs: {least} ({totals})."
-    interval = f"{confidence:.0%} interval of the return a day {low:+.3%} to {high:+.3%}"
+    interval = f"{100 * confidence:.4g}% interval of the return a day {low:+.3%} to {high:+.3%}"
     if not found.error_is_known:
         return (
             f"Whether the {trades} show a gain or a loss is unknown: one seed, or so few days, cannot say ({interval}; {totals})."

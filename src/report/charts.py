@@ -9,7 +9,7 @@ from typing import Any
 from judge.comparison import Comparison, ModelResult
 from judge.names import NO_CURVE, Roster
 from judge.verdict import listing
-from report.numbers import fixed, percent
+from report.numbers import fixed, level_text, percent
 from report.svg import Axis, Guide, Line, Row, confusion_matrix, heat_map, interval_plot, line_chart, swatch
 from report.tables import difference_caption, split_answers
 
@@ -50,7 +50,7 @@ def draw(result: Comparison, roster: Roster, curves: Mapping[str, Rows]) -> dict
 
 def draw_f1(result: Comparison, roster: Roster) -> str:
     """Draw F1 on test with its interval and seeds, and above it the cross-fitted one on validation."""
-    models, level, rows = result.models, f"{result.confidence:.0%}", []
+    models, level, rows = result.models, level_text(result.confidence), []
     for name in result.ranking:
         val, test = models[name].val["cross_fitted_f1"], models[name].test["f1"]
         singles = test["by_seed"] if len(test["by_seed"]) > 1 else []
@@ -73,7 +73,7 @@ def draw_direction(result: Comparison, roster: Roster) -> str:
             rows.append(Row(roster.labels[name], roster.colours[name], auc, interval, fixed(auc)))
     if not rows:
         return ""
-    title, spoken = f"Direction AUC with {result.confidence:.0%} intervals", _spoken_rows("Direction AUC on test", rows)
+    title, spoken = f"Direction AUC with {level_text(result.confidence)} intervals", _spoken_rows("Direction AUC on test", rows)
     return interval_plot(title, spoken, rows, Axis("direction AUC on test"), (0.5, "a coin"))
 
 
@@ -166,7 +166,7 @@ def draw_curves(result: Comparison, curves: Mapping[str, Rows], roster: Roster) 
 
 def draw_money(result: Comparison, rows: Rows, roster: Roster) -> str:
     """Chart what trades return: by threshold, and by day; `rows`: of plots/threshold_curves.csv."""
-    level, even, days = f"{result.confidence:.0%}", result.break_even_precision, []
+    level, even, days = level_text(result.confidence), result.break_even_precision, []
     returns, precision = (_curves(rows, "share_called", key, roster, LEAST_SHARE) for key in ("mean_return_net", "precision"))
     start = min(at for points in returns.values() for at, _ in points)
     called = Axis("share of samples called, log", (start, 1.0), percent=True, log=True)
@@ -202,7 +202,8 @@ def draw_groups(result: Comparison, key: str, roster: Roster) -> str:
     notes = [fixed(tables[0][group]["positive_share"], ".0%") for group in groups]
     seen = "A column a model; a stronger colour is higher. The first column is the share of samples with a profit."
     title, columns = f"Test F1 by {key.removeprefix('by_')}", [roster.labels[name] for name in names]
-    return heat_map(title, seen, columns, groups, values, notes=notes, notes_label="profits")
+    chart = heat_map(title, seen, columns, groups, values, notes=notes, notes_label="profits")
+    return _keep(_note("A stronger colour is a higher F1."), chart)
 
 
 def _keep(*parts: str) -> str:

@@ -7,7 +7,7 @@ from judge.comparison import Comparison
 from judge.names import Roster
 from judge.verdict import listing
 from report.markdown import bullets, escape, strong
-from report.numbers import minus, p_text, percent, rate, with_interval
+from report.numbers import level_text, minus, p_text, percent, rate, with_interval
 from report.tables import figure_text
 from report.wording import SIMULATED
 
@@ -34,15 +34,15 @@ def _context(result: Comparison, metadata: Mapping[str, Any]) -> str:
     seeds = len(result.models[result.search.best].seeds)
     first, last = (metadata["splits"][split][key][:10] for split, key in (("train", "first_bar"), ("test", "last_bar")))
     return (
-        f"{len(result.gates)} architectures were trained with the same settings on {len(metadata['assets'])} assets from "
-        f"{metadata['source']}, hourly bars from {first} to {last}, {seeds} seed{'s' if seeds > 1 else ''} each. A "
+        f"{len(result.gates)} architectures were trained with the same settings on {len(metadata['assets'])} assets "
+        f"(bars: {metadata['source']}), hourly bars from {first} to {last}, {seeds} seed{'s' if seeds > 1 else ''} each. A "
         "hyperparameter search is worth its price only where the baseline has learnt something that cheaper models have not."
     )
 
 
 def _decision(result: Comparison, labels: Mapping[str, str]) -> str:
     search, reference = result.search, labels[result.search.reference]
-    test = f"cross-fitted validation F1 against {reference}, one-sided, at {result.confidence:.0%} over all networks"
+    test = f"cross-fitted validation F1 against {reference}, one-sided, at {level_text(result.confidence)} over all networks"
     if search.primary is None:
         text = f"Search none ({test}). Look for other features, labels or data first."
     else:
@@ -52,14 +52,14 @@ def _decision(result: Comparison, labels: Mapping[str, str]) -> str:
         return f"{text} Trade none."
     trade = listing(result.worth_a_trade, labels)
     return (
-        f"{text} Worth a trade: {trade} (daily return on test after costs above zero, one-sided, at {result.confidence:.0%} "
-        "over all models that trade). Repeat it on days that nobody has seen before money is at risk: test has now been "
-        "looked at."
+        f"{text} Worth a trade: {trade} (daily return on test after costs above zero, one-sided, at "
+        f"{level_text(result.confidence)} over all models that trade). Repeat it on days that nobody has seen before money is "
+        "at risk: test has now been looked at."
     )
 
 
 def _evidence(result: Comparison, roster: Roster) -> list[str]:
-    search, labels, level = result.search, roster.labels, f"{result.confidence:.0%}"
+    search, labels, level = result.search, roster.labels, level_text(result.confidence)
     reference = result.models[search.reference].val["cross_fitted_f1"]
     lines = [
         f"The best reference on validation is {labels[search.reference]}: cross-fitted F1 "
@@ -97,7 +97,7 @@ def _against(result: Comparison, labels: Mapping[str, str]) -> list[str]:
 
 def _alternatives(result: Comparison, labels: Mapping[str, str]) -> list[str]:
     search = result.search
-    lines = [f"{labels[name]}: {search.reasons[name]}." for name in search.order if name != search.primary]
+    lines = [f"{labels[name]}: {search.reasons[name]}." for name in search.order if name not in search.worthy]
     for name in ALTERNATIVES:
         f1 = result.models[name].test["f1"]
         lines.append(f"{labels[name]}, no search needed: test F1 {with_interval(f1['mean'], f1['interval'])}.")

@@ -29,6 +29,11 @@ def rate(value: float | str | None) -> str:
     return value if isinstance(value, str) else fixed(value, ".1%")
 
 
+def level_text(confidence: float) -> str:
+    """Write a confidence, or an error probability, as a percentage."""
+    return f"{100 * confidence:.4g}%"
+
+
 def with_interval(value: float | None, interval: Sequence[float] | None, form: str = ".3f") -> str:
     """Write a figure with its interval in brackets."""
     if value is None or interval is None:
@@ -37,7 +42,7 @@ def with_interval(value: float | None, interval: Sequence[float] | None, form: s
 
 
 def p_text(p_value: float | None, draws: int) -> str:
-    """Write a p-value of so many draws, which cannot tell smaller ones than one in all; digits enough to tell 0.0498 from 0.05."""
+    """Write a p-value of so many draws, which tell none below one in all; small ones with digits to tell 0.0498 from 0.05."""
     if p_value is None:
         return DASH
     least = max(0.001, 1 / draws)

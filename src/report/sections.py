@@ -30,7 +30,7 @@ def arrange(result: Comparison, metadata: Mapping[str, Any], roster: Roster, set
         Section("training", "Training", _training(result, labels)),
         Section("money", "Money", _money(result, labels)),
         Section("differences", "Differences in test F1", _differences(result, roster)),
-        Section("assets", "Test F1 by asset", [_note(wording.HEAT), _group(result, roster, "by_asset")]),
+        Section("assets", "Test F1 by asset", [_note(wording.GROUPS), _group(result, roster, "by_asset")]),
         Section("months", "Test F1 by month", [_group(result, roster, "by_month")]),
         Section("data", "Data and settings", _data(result, metadata, settings)),
     ]
@@ -68,7 +68,7 @@ def _leaderboard(result: Comparison, labels: Mapping[str, str]) -> list[Block]:
         tables.ranking_table(result, labels),
         _note(wording.RANKING.format(chance=chance)),
         tables.probability_table(result, labels),
-        _note(wording.PROBABILITIES.format(level=f"{1 - result.confidence:.2f}")),
+        _note(wording.PROBABILITIES.format(level=f"{1 - result.confidence:.4g}")),
         Picture("curves"),
     ]
 
@@ -120,7 +120,7 @@ def _group(result: Comparison, roster: Roster, kind: str) -> Picture:
 def _data(result: Comparison, metadata: Mapping[str, Any], settings: Sequence[SettingsRecord]) -> list[Block]:
     assets, features = metadata["assets"], metadata["features"]
     said = (
-        f"{len(assets)} assets from {metadata['source']}: {', '.join(assets)}. {wording.describe_trade(metadata)} A network "
+        f"{len(assets)} assets (bars: {metadata['source']}): {', '.join(assets)}. {wording.describe_trade(metadata)} A network "
         f"sees {metadata['lookback']} bars of {len(features)} features: {', '.join(features)}. "
         f"{wording.describe_hours(metadata)}"
     )

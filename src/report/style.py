@@ -12,7 +12,7 @@ body { margin: 0 auto; max-width: 74rem; padding: 1.5rem 1rem 4rem; background: 
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; }
 h2 { font-size: 1.3rem; margin: 3rem 0 .6rem; padding-top: .9rem; border-top: 1px solid var(--rule); }
 h3 { font-size: 1rem; margin: 1.8rem 0 .4rem; }
-p, ul { max-width: 46rem; margin: .5rem 0; } main ul:not(.legend) { padding-left: 1.2rem; } li { margin: .25rem 0; }
+p, ul { max-width: 46rem; margin: .5rem 0; } main ul:not(.legend) { padding-left: 1.5rem; } li { margin: .25rem 0; }
 .note, .sub { color: var(--quiet); font-size: .875rem; }
 nav { font-size: .875rem; margin: 1rem 0; }
 nav a { color: inherit; margin-right: 1rem; display: inline-block; }

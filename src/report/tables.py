@@ -11,14 +11,14 @@ from judge.gates import STABLE, Gate
 from judge.names import CHANCE, Roster
 from judge.verdict import is_tie
 from report.blocks import Folded, Table
-from report.numbers import DASH, fixed, p_text, percent, rate, with_interval
+from report.numbers import DASH, fixed, level_text, p_text, percent, rate, with_interval
 
 PASSED, FAILED = "✓", "✗"  # the first character of a gate's cell
 
 
 def search_table(result: Comparison, labels: Mapping[str, str]) -> Table:
     """List the networks by cross-fitted F1, with what the test against the best reference says."""
-    search, level = result.search, f"{result.confidence:.0%}"
+    search, level = result.search, level_text(result.confidence)
     answers = {answer.one: answer for answer in result.answers.search}
     rows = []
     for name in search.order:
@@ -105,7 +105,7 @@ def f1_table(result: Comparison, labels: Mapping[str, str]) -> Table:
                 fixed(ensemble),
             ]
         )
-    level = f"{result.confidence:.0%}"
+    level = level_text(result.confidence)
     head = ["model", f"validation, cross-fitted [{level}]", f"test [{level}]", "std over seeds, test", "ensemble, test"]
     return Table("F1 of the positive class, in the order of cross-fitted validation F1", head, rows)
 
@@ -118,7 +118,7 @@ def ranking_table(result: Comparison, labels: Mapping[str, str]) -> Table:
         direction = with_interval(test["direction_auc"], test["direction_auc_interval"])
         others = (fixed(test[key]) for key in ("precision", "recall", "f1_at_0.5"))
         rows.append([labels[name], fixed(test["pr_auc"]), fixed(test["roc_auc"]), direction, *others])
-    direction = f"direction AUC [{result.confidence:.0%}]"
+    direction = f"direction AUC [{level_text(result.confidence)}]"
     head = ["model", "PR AUC", "ROC AUC", direction, "precision", "recall", "F1 at 0.5"]
     return Table("Ranking, all on test; precision and recall at the threshold chosen on validation for F1", head, rows)
 
@@ -151,7 +151,7 @@ def training_table(result: Comparison, labels: Mapping[str, str]) -> Table:
 
 def trades_table(result: Comparison, labels: Mapping[str, str], split: str, key: str, caption: str) -> Table:
     """Show the trades of each model; `key`: money, or money_at_f1."""
-    rows, level = [], f"{result.confidence:.0%}"
+    rows, level = [], level_text(result.confidence)
     has_margin = "hit_rate_above_break_even" in _money(result, result.ranking[0], split, key)
     for name in result.ranking:
         money = _money(result, name, split, key)
@@ -185,7 +185,7 @@ def capital_table(result: Comparison, labels: Mapping[str, str], split: str, key
     held: Growth = result.buy_and_hold[split]
     rows.append(["buy and hold", DASH, percent(held.total_return, 1), DASH, fixed(held.max_drawdown, ".1%")])
     rows.append(["no trade", "0.0%", "0.0%", "0.000%", "0.0%"])
-    a_day = f"a day, net [{result.confidence:.0%}]" if has_interval else "a day, net"
+    a_day = f"a day, net [{level_text(result.confidence)}]" if has_interval else "a day, net"
     return Table(caption, ["model", "total, gross", "total, net", a_day, "largest drawdown"], rows)
 
 
@@ -209,7 +209,7 @@ def split_answers(result: Comparison, roster: Roster) -> dict[str, list[Answer]]
 
 def difference_tables(result: Comparison, roster: Roster) -> list[Table]:
     """Show the differences in test F1, a table a kind of question."""
-    labels, level = roster.labels, f"{result.confidence:.0%}"
+    labels, level = roster.labels, level_text(result.confidence)
     tables = []
     for kind, answers in split_answers(result, roster).items():
         rows = []

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from judge.comparison import Comparison
+from report.numbers import level_text
 
 SIMULATED = "SIMULATED market: these figures show that the campaign works, not that a model makes money."
 RECOMPUTED = ("rows_recomputed", "values_recomputed")  # figures of the leak audit that say how much was looked at
@@ -13,8 +14,8 @@ def explain_chance(confidence: float) -> str:
     """Explain what "beyond chance" means."""
     return (
         "Validation chose epochs, thresholds and calibrations; test chose nothing. Beyond chance: among all questions of a "
-        f"kind together, even one false finding has a probability of {1 - confidence:.0%} at most. What is not beyond chance "
-        "may be there all the same: these days do not show it."
+        f"kind together, even one false finding has a probability of {level_text(1 - confidence)} at most. What is not beyond "
+        "chance may be there all the same: these days do not show it."
     )
 
 
@@ -34,7 +35,7 @@ def explain_cross_fitting(minimum: float, confidence: float) -> str:
         "Cross-fitted: epoch and threshold are chosen on one half of validation and F1 is counted on the other half, then the "
         "other way round, so that F1 is not flattered by the choice. The test asks of each network whether this F1 exceeds "
         "that of the best reference, one-sided; p is corrected for the number of networks, and ≥ is the lower end of the "
-        f"difference's interval. Worth a search: p below {1 - confidence:.2f} and F1 above {minimum:g}."
+        f"difference's interval. Worth a search: p below {1 - confidence:.4g} and F1 above {minimum:g}."
     )
 
 
@@ -46,8 +47,8 @@ GATES = (
 SHIFT_TEST = (
     "Each asset's labels are shifted in time (a circular shift), so that they no longer belong to the scores, and the "
     "threshold is chosen anew; the highest F1 of all shifts is what a model reaches that knows the assets, but not the time. "
-    "Validation F1 is here that at the epoch and threshold that are best on all of validation, which flatters it as it does "
-    "the shifted one."
+    "Validation F1 is here that at the epoch and threshold that are best on all of validation. A model that knows nothing of "
+    "the time passes in 3 to 8 of 100 cases."
 )
 RANKING = (
     "PR AUC is average precision; scores that know nothing reach the share of profits, {chance:.3f}. Direction AUC: see the "
@@ -75,25 +76,25 @@ WHY_NOT_F1 = (
 )
 DIFFERENCES = (
     "Intervals and p are corrected for all questions in these tables together. Tie: the whole interval lies within "
-    "±{margin:g}, a difference that does not matter. Cannot be told apart: with {days} days of test, chance explains the "
-    "difference; it would have shown with a probability of 80% from the size in the column before on."
+    "±{margin:g}, a difference that does not matter. Cannot be told apart: with {days} days of test the difference is within "
+    "chance; it would have shown with a probability of 80% from the size in the column before on."
 )
 ERROR_UNKNOWN = (
     "The error of some differences is not known (one seed, or too few days): whatever they are, nothing is called clear or a tie."
 )
-HEAT = "A stronger colour is a higher F1. Where profits are frequent it is higher for any model: compare along a row."
+GROUPS = "Where profits are frequent, F1 is higher for any model: compare along a row."
 
 
 def explain_intervals(result: Comparison) -> str:
     """Say what intervals cover, and from which days they come."""
     days, blocks = result.days, result.block_days
     return (
-        f"Intervals: {result.confidence:.0%}, each by itself (not corrected for the number of models), from {result.draws:,} "
-        "bootstrap draws of blocks of days, with the spread over seeds. Those in the column of validation come from its "
-        f"{days['val']} days (blocks of {blocks['val']}), those in columns of test from its {days['test']} days (blocks of "
-        f"{blocks['test']}); that of test F1 counts the choice of the threshold on validation, too. They cover the sampling "
-        "error of days like these, not a change of regime. F1 is a mean over seeds; the ensemble is the mean score of the "
-        "seeds, and a model without seeds has neither spread nor ensemble."
+        f"Intervals: {level_text(result.confidence)}, each by itself (not corrected for the number of models), from "
+        f"{result.draws:,} bootstrap draws of blocks of days, with the spread over seeds. Those in the column of validation "
+        f"come from its {days['val']} days (blocks of {blocks['val']}), those in columns of test from its {days['test']} days "
+        f"(blocks of {blocks['test']}); that of test F1 counts the choice of the threshold on validation, too. They cover the "
+        "sampling error of days like these, not a change of regime. F1 is a mean over seeds; the ensemble is the mean score "
+        "of the seeds, and a model without seeds has neither spread nor ensemble."
     )
 
 
