@@ -34,12 +34,14 @@ SPLITS = {"val": ("2021-08-01", 5), "test": ("2022-01-01", 0)}  # first day, mon
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """What the reports are written from."""
+    """What the reports are written from, and what that was computed from: trades by split, scores by split and model."""
 
     result: Comparison
     metadata: dict[str, Any]
     settings: list[SettingsRecord]
     curves: dict[str, list[dict[str, Any]]]
+    trades: dict[str, Trades] = dataclasses.field(compare=False)
+    scores: dict[str, dict[str, np.ndarray]] = dataclasses.field(compare=False)
 
     def changed(self, **fields: Any) -> "Sample":
         """The same with other fields of the comparison."""
@@ -95,7 +97,7 @@ def _sample(assets: int, months: int, seeds: int) -> Sample:
             block_days=None, confidence=0.95, margin=0.02, min_val_f1=0.2, max_train_val_gap=0.08, max_epoch_spread=0.03,
         )  # fmt: skip
     curves = make_curves(trades["test"], scores["test"], seeds, rng)
-    return Sample(result, make_metadata(symbols, trades), list_settings(trained.values()), curves)
+    return Sample(result, make_metadata(symbols, trades), list_settings(trained.values()), curves, trades, scores)
 
 
 def make_trades(first: str, months: int, assets: int, rng: np.random.Generator) -> Trades:

@@ -120,8 +120,8 @@ def money_sentence(label: str, money: Mapping[str, Any], found: Answer | None, c
     low, high = money["return_per_day_interval"]
     trades, totals = f"{money['trades']:,.0f} trades of {label} on test", f"total {money['total_return_net']:+.1%}; {held}"
     if found.is_clear:
-        least = f"{found.difference:+.3%} of the capital a day, at {100 * confidence:.4g}% confidence at least {found.interval[0]:+.3%}"
-        return f"The {trades} gained beyond chance after costs: {least} ({totals})."
+        least = f"at {100 * confidence:.4g}% confidence at least {found.interval[0]:+.3%}"
+        return f"The {trades} gained beyond chance after costs: {found.difference:+.3%} of the capital a day, {least} ({totals})."
     interval = f"{100 * confidence:.4g}% interval of the return a day {low:+.3%} to {high:+.3%}"
     if not found.error_is_known:
         return (

@@ -74,7 +74,7 @@ def draw_direction(result: Comparison, roster: Roster) -> str:
     if not rows:
         return ""
     title, spoken = f"Direction AUC with {level_text(result.confidence)} intervals", _spoken_rows("Direction AUC on test", rows)
-    return interval_plot(title, spoken, rows, Axis("direction AUC on test"), (0.5, "a coin"))
+    return _keep(interval_plot(title, spoken, rows, Axis("direction AUC on test"), (0.5, "a coin")))
 
 
 def draw_differences(result: Comparison, roster: Roster) -> str:

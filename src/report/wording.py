@@ -13,9 +13,10 @@ RECOMPUTED = ("rows_recomputed", "values_recomputed")  # figures of the leak aud
 def explain_chance(confidence: float) -> str:
     """Explain what "beyond chance" means."""
     return (
-        "Validation chose epochs, thresholds and calibrations; test chose nothing. Beyond chance: among all questions of a "
-        f"kind together, even one false finding has a probability of {level_text(1 - confidence)} at most. What is not beyond "
-        "chance may be there all the same: these days do not show it."
+        "Validation chose epochs, thresholds, calibrations and what to search; test reports, and decides what is worth a "
+        "trade. Beyond chance: among all questions of a kind together, even one false finding has a probability of "
+        f"{level_text(1 - confidence)} at most. What is not beyond chance may be there all the same: these days do not show "
+        "it."
     )
 
 

@@ -1,26 +1,25 @@
 """The page: every section and chart, nothing loaded, the same bytes, and no complaint from a browser."""
 
 import copy
-import dataclasses
 import json
 import re
-from html import escape
+from collections.abc import Sequence
+from html import escape, unescape
 from html.parser import HTMLParser
 
 import pytest
 
 from browser import browse, in_a_browser
-from judge.gates import Gate
-from judge.pairs import Pair
 from judge.train_record import SettingsRecord
-from report.page import tie_groups
+from report.blocks import Block, Bullets, Folded, Paragraph, Table
+from report.sections import arrange
 from report.style import STYLE
 from report.svg import Scale
 from sample import LABELS, ROSTER, sample
 
 SECTIONS = (
-    "Verdict", "What to search first", "Gates", "Leaderboard", "Learning curves", "Ranking and calibration on test",
-    "Differences", "Money", "Assets and months", "Data and settings",
+    "Verdict", "What to search", "Gates", "Leaderboard", "Direction or volatility", "Training", "Money", "Differences in test F1",
+    "Test F1 by asset", "Test F1 by month", "Data and settings",
 )  # fmt: skip
 
 
@@ -63,55 +62,57 @@ def test_all_sections_and_charts_stand_in_their_order():
     text = sample().page()
     headings = re.findall(r"<h2>(.*?)</h2>", text)
     assert headings == [escape(title) for title in SECTIONS]
-    charts = re.findall(r"<figcaption>(.*?)</figcaption>", text)
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", text)
     learning = [f"{label}, {what}" for label in ROSTER.networks.values() for what in ("F1", "losses")]
     matrices = [LABELS[name] for name in sample().result.ranking]
-    assert charts == [
-        "F1 with 95% intervals", *learning, "Precision and recall", "ROC", "Calibration", *matrices,
-        "Who is tied with whom on test", "Stricter thresholds: net return", "Stricter thresholds: precision",
-        "Net return a day, 95% intervals", "Test F1 by asset", "Test F1 by month",
+    assert captions == [
+        "F1 with 95% intervals", "Precision and recall", "ROC", "Calibration before the map", *matrices,
+        "Direction AUC with 95% intervals", *learning, "Stricter thresholds: net return", "Stricter thresholds: precision",
+        "Net return a day on test, 95% intervals", "Less gradient boosting, the best reference on validation",
+        "Less always positive, which knows nothing of the bars", "Less asset prior, which knows nothing of the bars",
+        "Test F1 by asset", "Test F1 by month",
     ]  # fmt: skip
     chance = sample().result.models["always_positive"].test["pr_auc_chance"]
     assert "break-even at the barriers 0.329" in text and f"chance {chance:.3f}" in text and "no gain" in text
-    assert len(re.findall(r'<svg viewBox[^>]* role="img" aria-label', text)) == text.count("<desc>") == len(charts)
+    assert len(re.findall(r'<svg viewBox[^>]* role="img" aria-label', text)) == text.count("<desc>") == len(captions)
     assert "no data" not in text.lower() and "None" not in text and "nan" not in re.sub("<style>.*</style>", "", text, flags=re.S)
 
 
 def tables(text: str) -> dict[str, list[dict[str, str]]]:
-    """Read the tables by caption, a dict a row; of columns of one name the last counts. Small text is in brackets."""
+    """Read the tables by caption, a dict a row."""
     found = {}
     for caption, table in re.findall(r'<p class="note caption">(.*?)</p>.*?(<table.*?</table>)', text):
         cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", table)]
-        head, *rows = [[re.sub(r"<[^>]*>", " ", cell).strip() for cell in row] for row in cells]
-        found[caption] = [dict(zip(head, row, strict=True)) for row in rows if len(row) == len(head)]
+        head, *rows = [[unescape(re.sub(r"<[^>]*>", "", cell)) for cell in row] for row in cells]
+        found[unescape(caption)] = [dict(zip(head, row, strict=True)) for row in rows]
     return found
 
 
-def test_every_figure_stands_under_its_head():
-    result = sample().result
-    gates, board, clear, ties, money = (
-        next(rows for caption, rows in tables(sample().page()).items() if caption.startswith(start))
-        for start in ("Below each mark", "Ordered by validation F1", "Pairs that differ", "Ties in test F1", "Trades on test")
-    )
-    for row, found in zip(gates, zip(*result.gates.values(), strict=True), strict=True):
-        for label, gate in zip(ROSTER.networks.values(), found, strict=True):
-            assert row["gate"] == gate.gate
-            assert row[label].startswith("✓ pass" if gate.passed else "✗ fail")
-    for row, paid, name in zip(board, money, result.ranking, strict=False):
-        model = result.models[name]
-        assert row["model"] == paid["model"] == LABELS[name]
-        assert row["validation F1"].startswith(f"{model.val['f1']['mean']:.3f}")
-        assert row["test F1"].startswith(f"{model.test['f1']['mean']:.3f}")
-        kinds = {"hit rate": ("hit_rate", ".1%"), "break-even": ("break_even_hit_rate", ".1%")}
-        kinds |= {"mean before costs": ("mean_return", "+.2%"), "mean after costs": ("mean_return_net", "+.2%")}
-        kinds |= {"total before costs": ("total_return", "+.1%"), "total after costs": ("total_return_net", "+.1%")}
-        figures = model.test["money"]
-        assert {head: paid[head] for head in kinds} == {
-            head: f"{figures[key]:{form}}".replace("-", "−") for head, (key, form) in kinds.items()
-        }
-    pairs = {f"{LABELS[pair.better]} over {LABELS[pair.worse]}": pair.clear for pair in result.pairs["test"]}
-    assert {row["pair"]: True for row in clear} | {row["pair"]: False for row in ties} == pairs
-    assert len(clear) + len(ties) == 36
+def test_it_says_what_the_markdown_says():
+    """Tables cell by cell, but those that a picture stands for; and every sentence."""
+    found = sample()
+    text = found.page()
+    shown = tables(text)
+
+    def check(blocks: Sequence[Block]) -> None:
+        for block in blocks:
+            match block:
+                case Table():
+                    assert [list(row.values()) for row in shown[block.caption]] == [list(row) for row in block.rows]
+                    assert list(shown[block.caption][0]) == list(block.head)
+                case Folded():
+                    assert f"<details><summary>{escape(block.summary)}</summary>" in text
+                    check(block.blocks)
+                case Paragraph():
+                    assert f">{escape(block.text)}</p>" in text
+                case Bullets():
+                    for item in block.items:
+                        assert f"<li>{escape(item)}</li>" in text
+
+    for section in arrange(found.result, found.metadata, ROSTER, found.settings):
+        check(section.blocks)
+    assert len(shown) > 15
+    assert f'<p class="choice">{escape(found.result.verdict[0])}</p>' in text
 
 
 def test_a_simulated_market_is_said_at_the_top_and_a_real_one_is_not():
@@ -147,94 +148,75 @@ def test_names_are_escaped():
     assert Reader(text).open == []
 
 
-def test_what_is_not_known_is_a_dash():
-    """As `compare` leaves it: one seed has no spread, a model without a call no trade, a month without a profit no F1."""
+def test_a_model_without_a_figure_is_left_out_of_its_chart():
+    """As `compare` leaves it: no trade has no daily return, few winners no direction AUC, a month without a profit no F1."""
     found = sample(seeds=1)
-    search = dataclasses.replace(found.result.search_first, primary=None, secondary=[], set_aside=list(ROSTER.networks))
-    silent = found.result.models["mlp"].test
-    assert silent["f1"]["std"] is None
-    silent["money"] |= {"trades": 0} | dict.fromkeys(("hit_rate", "break_even_hit_rate", "mean_return", "mean_return_net"))
-    next(iter(silent["by_month"].values()))["f1"] = None
-    gates = found.result.gates
-    assert Gate("stable: spread of validation F1 over seeds", False, None, 0.03) in gates["mlp"]
-    gates["mlp"][7] = Gate("test hit rate above break-even", False, None, None, percent=True)
-    text = found.changed(search_first=search).page()
-    assert (
-        "<td>–</td>" in text and "No architecture is shown to be worth" in text and "None" not in text and Reader(text).open == []
-    )
+    for name, model in found.result.models.items():
+        model.test["direction_auc"] = model.test["direction_auc_interval"] = None
+        if name != "mlp":
+            model.test["money"]["return_per_day_interval"] = None
+    next(iter(found.result.models["mlp"].test["by_month"].values()))["f1"] = None
+    text = found.changed(break_even_precision=None).page()
+    drawn = charts(text)
+    assert "Direction AUC with 95% intervals" not in drawn
+    assert drawn["Net return a day on test, 95% intervals"].count("<circle") == 1
+    assert ">–</text>" in drawn["Test F1 by month"]
+    assert "break-even at the barriers" not in text and "None" not in text and Reader(text).open == []
+    found.result.models["mlp"].test["money"]["return_per_day_interval"] = None
+    assert "Net return a day on test" not in found.page()
 
 
-def test_what_a_reference_cannot_have_is_a_dash_and_said_so():
-    text = sample().page()
-    calibration = next(rows for caption, rows in tables(text).items() if caption.startswith("Calibration on test"))
-    undefined = {row["model"]: [head for head, cell in row.items() if cell == "–"] for row in calibration}
-    assert undefined == {label: [] for label in LABELS.values()} | {"always positive": ["log loss"]}
-    assert "its log loss is infinite before calibration" in text
+def charts(text: str) -> dict[str, str]:
+    """The SVG of each chart by its caption."""
+    return dict(re.findall(r"<figcaption>(.*?)</figcaption>(<svg.*?</svg>)", text))
 
 
-def test_models_above_always_positive_that_lose_money_are_listed_with_their_losses():
+def test_differences_are_drawn_with_the_intervals_that_were_tested():
     found = sample()
-    totals = {"gru": -0.144, "mlp": -0.3912, "prior": -1.2}
-    for name, total in totals.items():
-        found.result.models[name].test["money"]["total_return_net"] = total
-    floor = found.result.models["always_positive"].test["f1"]["mean"]
-    (said,) = re.findall(
-        rf"<p>Better than always-positive in test F1 \({floor:.3f}\), but losing capital after costs: (.*?)\.</p>",
-        found.changed(losing=list(totals)).page(),
-    )
-    assert said == "GRU + attention 14.4%, MLP 39.1%, asset prior all"
+    chart = charts(found.page())["Less gradient boosting, the best reference on validation"]
+    lines = [
+        list(map(float, ends)) for ends in re.findall(r'<line x1="([^"]*)" y1="[^"]*" x2="([^"]*)" y2="[^"]*" stroke="#', chart)
+    ]
+    (zero,) = (float(x) for x in re.findall(r'<line x1="([^"]*)"[^>]*class="guide"', chart))
+    answers = [own for own in found.result.answers.test if own.other == "gradient_boosting" and own.one in ROSTER.networks]
+    answers.sort(key=lambda answer: -answer.difference)
+    pixels = (lines[0][1] - lines[0][0]) / (answers[0].interval[1] - answers[0].interval[0])  # of a difference of 1
+    assert len(lines) == len(answers) == 4
+    for answer, ends in zip(answers, lines, strict=True):
+        assert ends == pytest.approx([zero + pixels * end for end in answer.interval], abs=1)
 
 
 def test_what_the_networks_were_trained_with_is_the_last_setting_of_train():
-    rows = tables(sample().page())["train"]
-    assert [row["setting"] for row in rows] == [
-        "seeds", "epochs", "batch_size", "learning_rate", "trained with",
-    ]  # fmt: skip
-    assert rows[-1]["value"] == "precision float32, torch 2.13.0, processor AVX2"
+    (said,) = re.findall(r"<li>train: (.*?)</li>", sample().page())
+    assert said.startswith("seeds [1, 2, 3], ")
+    assert said.endswith("trained with precision float32, torch 2.13.0, processor AVX2")
 
 
-def test_ties_are_folded_with_their_count():
-    found = sample()
-    pairs = found.result.pairs["test"]
-    text = found.page()
-    ties = sum(not pair.clear for pair in pairs)
-    folded = re.search(r"<details><summary>(.*?)</summary>(.*?)</details>", text)
-    assert folded[1] == f"{ties} ties" and folded[2].count("<tr>") == ties + 1
-    assert f"{36 - ties} of 36 pairs of models differ in test F1 beyond chance." in text
-    text = found.changed(pairs={"test": [dataclasses.replace(pair, clear=False) for pair in pairs]}).page()
-    assert (
-        "None of 36 pairs of models differs" in text and "<summary>36 ties</summary>" in text and "Pairs that differ" not in text
-    )
+def test_what_passed_and_what_failed_differ_in_colour_and_in_mark():
+    text = sample().page()
+    assert text.count('<span class="pass">✓</span> ') == text.count("✓") - text.count("✓ passed") > 0
+    assert text.count('<span class="fail">✗</span> ') == text.count("✗") - text.count("✗ failed") > 0
 
 
 def test_print_keeps_legends_with_charts_and_tables_whole():
-    read = Reader(sample().page())
+    text = sample().page()
+    read = Reader(text)
     assert re.search(r"@media print \{.*\.keep[^}]*break-inside: avoid", STYLE, re.DOTALL)
     assert re.search(r"@media print \{.*h2, h3[^}]*break-after: avoid", STYLE, re.DOTALL)
     legends, tables_kept, figures = ([kept for kept in read.kept if what in kept] for what in ("legend", "table", "figure"))
-    assert len(legends) == read.tags.count("ul") and all("figure" in kept for kept in legends)
+    assert len(legends) == text.count('class="legend"') and all("figure" in kept for kept in legends)
     assert len(tables_kept) == read.tags.count("table") and all("note caption" in kept for kept in tables_kept)
     assert sum(kept.count("figure") for kept in figures) == read.tags.count("figure")
 
 
 def test_two_models_never_share_a_colour():
     """In the charts with a line or a dot a model."""
-    text = sample().page()
-    charts = dict(re.findall(r"<figcaption>(.*?)</figcaption>(<svg.*?</svg>)", text))
-    lines = re.findall(r'<path [^>]*stroke="(.*?)"', charts["Precision and recall"])
+    drawn = charts(sample().page())
+    lines = re.findall(r'<path [^>]*stroke="(.*?)"', drawn["Precision and recall"])
     assert len(lines) == len(set(lines)) == 7
-    for title in ("F1 with 95% intervals", "Who is tied with whom on test"):
-        dots = [fill for fill in re.findall(r'<circle [^>]*fill="(.*?)"', charts[title]) if fill != "currentColor"]
+    for title in ("F1 with 95% intervals", "Direction AUC with 95% intervals"):
+        dots = [fill for fill in re.findall(r'<circle [^>]*fill="(.*?)"', drawn[title]) if fill != "currentColor"]
         assert len(dots) == len(set(dots)) == 9
-
-
-def test_tie_groups_are_the_largest_ones():
-    def pair(one: str, other: str, clear: bool) -> Pair:
-        return Pair(one, other, difference=0.1, interval=[0.0, 0.2], p_value=0.02, p_holm=0.04, clear=clear)
-
-    pairs = [pair("a", "b", False), pair("b", "c", False), pair("a", "c", True)]
-    pairs += [pair(name, "d", True) for name in "abc"]
-    assert tie_groups(pairs) == [["a", "b"], ["b", "c"]]
 
 
 @pytest.mark.parametrize(
@@ -259,14 +241,14 @@ def test_a_browser_has_nothing_to_complain_about(tmp_path):
     file = tmp_path / "page.html"
     file.write_text(sample().page(), encoding="utf-8")
     seen = browse(file, tmp_path / "profile")
-    assert "Who is tied with whom" in seen.stdout
+    assert "Less gradient boosting" in seen.stdout
     assert "CONSOLE" not in seen.stderr
 
 
 MEASURE = """
 onload = () => {
   const page = document.querySelector('iframe').contentDocument, at = (element) => element.getBoundingClientRect();
-  const scroll = page.querySelector('.gates').parentElement, first = page.querySelector('.gates tbody tr:nth-child(2) th');
+  const scroll = page.querySelector('#gates .scroll'), first = scroll.querySelector('tbody tr:nth-child(2) th');
   const before = at(first).left;
   scroll.scrollLeft = 200;
   const found = {
