@@ -43,7 +43,9 @@ def _context(result: Comparison, metadata: Mapping[str, Any]) -> str:
 def _decision(result: Comparison, labels: Mapping[str, str]) -> str:
     search, reference = result.search, labels[result.search.reference]
     test = f"cross-fitted validation F1 against {reference}, one-sided, at {level_text(result.confidence)} over all networks"
-    if search.primary is None:
+    if not all(answer.error_is_known for answer in result.answers.search):
+        text = f"Search none yet ({test}): the error is not known. Train with several seeds, on more days."
+    elif search.primary is None:
         text = f"Search none ({test}). Look for other features, labels or data first."
     else:
         then = f", then {listing(search.secondary, labels)}" if search.secondary else ""
@@ -87,9 +89,11 @@ def _against(result: Comparison, labels: Mapping[str, str]) -> list[str]:
         lines.append("A gate beyond chance fails also where the difference is there and these days do not show it.")
     if not result.search.worthy:
         unseen = max(answer.detectable for answer in result.answers.search)
-        known = all(answer.error_is_known for answer in result.answers.search)
-        size = f"an advantage in F1 below {unseen:.3f} may have been missed" if known else "no advantage could have been shown"
-        lines.append(f"That none was shown does not say that there is none: with {result.days['val']} days of validation {size}.")
+        if all(answer.error_is_known for answer in result.answers.search):
+            size = f"with {result.days['val']} days of validation an advantage in F1 below {unseen:.3f} may have been missed"
+        else:
+            size = "with one seed, or so few days, no advantage could have been shown"
+        lines.append(f"That none was shown does not say that there is none: {size}.")
     if result.worth_a_trade:
         lines.append("Models were picked for a trade on the days of test, so their figures there are flattered.")
     return lines

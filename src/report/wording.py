@@ -89,9 +89,11 @@ GROUPS = "Where profits are frequent, F1 is higher for any model: compare along 
 def explain_intervals(result: Comparison) -> str:
     """Say what intervals cover, and from which days they come."""
     days, blocks = result.days, result.block_days
+    one_seed = any(model.seeds == model.seeds[:1] and model.kind == "network" for model in result.models.values())
+    spread = "without the spread over seeds, which a single one does not show" if one_seed else "with the spread over seeds"
     return (
         f"Intervals: {level_text(result.confidence)}, each by itself (not corrected for the number of models), from "
-        f"{result.draws:,} bootstrap draws of blocks of days, with the spread over seeds. Those in the column of validation "
+        f"{result.draws:,} bootstrap draws of blocks of days, {spread}. Those in the column of validation "
         f"come from its {days['val']} days (blocks of {blocks['val']}), those in columns of test from its {days['test']} days "
         f"(blocks of {blocks['test']}); that of test F1 counts the choice of the threshold on validation, too. They cover the "
         "sampling error of days like these, not a change of regime. F1 is a mean over seeds; the ensemble is the mean score "

@@ -449,7 +449,10 @@ def test_one_seed_makes_nothing_clear():
     assert found.result.verdict[0].startswith("No")
     text = found.comparison()
     assert "one seed" in text and text.count("no: error unknown") == 4
-    assert "1 seed each" in found.decision() and "no advantage could have been shown" in found.decision()
+    assert "without the spread over seeds" in text and "without the spread over seeds" not in sample().comparison()
+    said = found.decision()
+    assert "Search none yet" in said and "Train with several seeds" in said and "1 seed each" in said
+    assert "with one seed, or so few days, no advantage could have been shown" in said
 
 
 def test_a_decision_names_all_that_speaks_against_it_and_what_is_next():
