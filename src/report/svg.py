@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 Point = tuple[float, float]
 CHARACTER = 6.7  # width of a letter at 11 px, on the safe side
@@ -148,7 +149,10 @@ def _axes(x: Scale, y: Scale, x_label: str, y_label: str) -> list[str]:
 def _columns(x: Scale, bottom: float, label: str) -> list[str]:
     """Draw vertical grid lines down to `bottom` with their numbers below, for plots with a row a model."""
     parts = [text(x.end, bottom + 32, label, "end", "quiet")]
-    for value, written in x.ticks(42):
+    ticks = x.ticks(42)
+    widest = max(len(written) for _, written in ticks) * CHARACTER + 8
+    apart = min((x(right) - x(left) for (left, _), (right, _) in pairwise(ticks)), default=widest)
+    for value, written in ticks[:: math.ceil(widest / apart)]:
         parts.append(stroke(x(value), 16, x(value), bottom, 'class="grid"'))
         parts.append(text(x(value), bottom + 16, written, "middle", "quiet"))
     return parts

@@ -167,7 +167,7 @@ def trades_table(result: Comparison, labels: Mapping[str, str], split: str, key:
                 percent(money["mean_return_net"]),
             ]
         )
-    head = ["model", "trades", "hit rate", "break-even", *([f"hit rate less it [{level}]"] if has_margin else [])]
+    head = ["model", "trades", "hit rate", "break-even", *([f"above break-even [{level}]"] if has_margin else [])]
     head += ["mean trade, gross", "mean trade, net"]
     rows += [["buy and hold", "1 an asset", *[DASH] * (len(head) - 2)], ["no trade", "0", *[DASH] * (len(head) - 2)]]
     return Table(caption, head, rows)

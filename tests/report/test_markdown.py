@@ -263,7 +263,7 @@ def test_trades_and_capital_are_shown_with_what_doing_nothing_returns(shown, whe
         assert [row["total, gross"], row["total, net"]] == totals
         assert row["largest drawdown"] == fixed(money["max_drawdown"], ".1%")
         margin = money.get("hit_rate_above_break_even"), money.get("hit_rate_above_break_even_interval")
-        assert row.get("hit rate less it [95%]", "–") == with_interval(*margin, "+.1%")
+        assert row.get("above break-even [95%]", "–") == with_interval(*margin, "+.1%")
         a_day = row["a day, net [95%]"] if where == "test" else row["a day, net"]
         assert a_day == with_interval(money["return_per_day_net"], money.get("return_per_day_interval"), "+.3%")
     held, nothing = capital[-2:]

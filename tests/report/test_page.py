@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from html import escape, unescape
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 
@@ -14,7 +15,7 @@ from judge.train_record import SettingsRecord
 from report.blocks import Block, Bullets, Folded, Paragraph, Table
 from report.sections import arrange
 from report.style import STYLE
-from report.svg import Scale
+from report.svg import Axis, Row, Scale, interval_plot
 from sample import LABELS, ROSTER, sample
 
 SECTIONS = (
@@ -234,6 +235,16 @@ def test_two_models_never_share_a_colour():
 def test_ticks_are_round_and_written_as_short_as_they_can(scale, written):
     assert [shown for _, shown in scale.ticks(20)] == written
     assert all(-1e-6 <= scale(value) <= 100 + 1e-6 for value, _ in scale.ticks(20))
+
+
+@pytest.mark.parametrize("interval", [[-0.0002, 0.0007], [0.0, 0.0003], [-0.02, 0.02], [-0.4, 2.0]])
+def test_numbers_below_an_interval_plot_do_not_touch(interval):
+    rows = [Row("gradient boosting", "#000000", 0.0, interval, "+0.000%")]
+    plot = interval_plot("title", "text", rows, Axis("a day", percent=True), (0.0, "none"))
+    numbers = re.findall(r'<text x="([^"]*)" y="68.0" text-anchor="middle" class="quiet">(.*?)</text>', plot)
+    assert len(numbers) > 1
+    for (left, one), (right, other) in pairwise(numbers):
+        assert float(right) - float(left) > 8 * max(len(one), len(other))
 
 
 @in_a_browser
