@@ -78,13 +78,14 @@ def _evidence(result: Comparison, roster: Roster) -> list[str]:
 
 
 def _against(result: Comparison, labels: Mapping[str, str]) -> list[str]:
-    """List the gates that fail of what is to be searched; where that is nothing, what a search of the best would have."""
+    """List the gates at which what is to be searched fails; where nothing is, what may have been missed."""
     lines = []
     for name in result.search.worthy:
         for gate in result.gates[name]:
             if not gate.passed:
                 value, threshold = (figure_text(figure, gate) for figure in (gate.value, gate.threshold))
-                lines.append(f"{labels[name]} fails: {gate.gate} ({value}, threshold {threshold}).")
+                p_value = "" if gate.p_value is None else f", p {p_text(gate.p_value, result.draws)}"
+                lines.append(f"{labels[name]} fails: {gate.gate} ({value}, threshold {threshold}{p_value}).")
     if any("beyond chance" in line for line in lines):
         lines.append("A gate beyond chance fails also where the difference is there and these days do not show it.")
     if not result.search.worthy:

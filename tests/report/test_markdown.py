@@ -471,6 +471,15 @@ def test_a_decision_names_all_that_speaks_against_it_and_what_is_next():
     assert "- Buy and hold of the same assets on test: total +10.0%, largest drawdown 30.0%." in said
 
 
+def test_a_decision_to_trade_alone_asks_for_unseen_days():
+    found = sample()
+    none = dataclasses.replace(found.result.search, primary=None, secondary=[])
+    said = unescaped(found.changed(search=none, worth_a_search=[], worth_a_trade=["prior"]).decision())
+    assert "\nSearch none (" in said and "Worth a trade: asset prior (daily return on test after costs above zero" in said
+    assert "Repeat it on days that nobody has seen before money is at risk" in said
+    assert "- Models were picked for a trade on the days of test, so their figures there are flattered.\n" in said
+
+
 def test_a_decision_for_no_search_says_what_may_have_been_missed():
     found = sample()
     none = dataclasses.replace(found.result.search, primary=None, secondary=[])
