@@ -37,7 +37,7 @@ def test_one_question_on_days_is_students_t(blocks, one_sided):
     figures = {"a": of_reference(np.random.default_rng(0), 0.05, 0.02)}
     [found] = answer([Question("a")], figures, blocks, confidence=0.9, seed=1, one_sided=one_sided)
     error = 0.02 * blocks.inflation**0.5
-    freedom = blocks.count - blocks.parts
+    freedom = 1.5 * (blocks.count - blocks.parts)
     p = stats.t.sf(0.05 / error, freedom) * (1 if one_sided else 2)
     assert found.p_value == pytest.approx(p, abs=band(p, DRAWS))
     half_width = stats.t.ppf(0.9 if one_sided else 0.95, freedom) * error

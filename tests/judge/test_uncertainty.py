@@ -43,7 +43,7 @@ def test_days_and_seeds_add_up_by_welch():
     days, seeds = 0.0004 * 9 / 8, 0.002 / 2
     assert found.value == pytest.approx(0.35)
     assert found.standard_error == pytest.approx((days + seeds) ** 0.5)
-    assert found.degrees_of_freedom == pytest.approx((days + seeds) ** 2 / (days**2 / 8 + seeds**2 / 8))
+    assert found.degrees_of_freedom == pytest.approx((days + seeds) ** 2 / (days**2 / 12 + seeds**2 / 8))
 
 
 def test_the_bootstrap_is_too_small_by_what_the_blocks_say():
@@ -60,12 +60,22 @@ def test_the_bootstrap_is_too_small_by_what_the_blocks_say():
 
 
 @pytest.mark.parametrize(
-    ("blocks", "freedom", "enough"),
+    ("blocks", "free", "enough"),
     [(Blocks(1), 1, False), (Blocks(2), 1, True), (Blocks(9.5), 8.5, True), (Blocks(2, 2), 2, False), (Blocks(4, 2), 2, True)],
 )
-def test_blocks_of_few_days(blocks, freedom, enough):
-    assert (blocks.degrees_of_freedom, blocks.are_enough) == (freedom, enough)
-    assert blocks.inflation == 1 + blocks.parts / freedom
+def test_blocks_of_few_days(blocks, free, enough):
+    assert (blocks.degrees_of_freedom, blocks.are_enough) == (1.5 * free, enough)
+    assert blocks.inflation == 1 + blocks.parts / free
+
+
+def test_the_variance_varies_as_the_degrees_of_freedom_say():
+    """Of a chi-square over its degrees of freedom the variance is 2 through them; blocks that do not overlap have 11."""
+    rng, variances = np.random.default_rng(0), []
+    for trial in range(2000):
+        drawn = DrawnDays.of([120], 10, 400, trial)
+        variances.append(np.var(drawn.weights @ rng.standard_normal(120)))
+    relative = np.var(variances) / np.mean(variances) ** 2 - 2 / 400  # the second term is due to the number of draws
+    assert 2 / relative == pytest.approx(drawn.blocks.degrees_of_freedom, rel=0.12)
 
 
 @given(st.integers(2, 400), st.one_of(st.none(), st.integers(1, 365)))
@@ -106,7 +116,7 @@ def test_every_day_is_drawn_as_often_as_any_other():
 def test_the_interval_of_one_seed_is_students_t():
     drawn = np.random.default_rng(0).normal(0, 0.05, 5000)
     low, high = Estimate.of([0.2], drawn, Blocks(20)).interval(0.9)
-    half_width = stats.t.ppf(0.95, 19) * drawn.std() * np.sqrt(20 / 19)
+    half_width = stats.t.ppf(0.95, 1.5 * 19) * drawn.std() * np.sqrt(20 / 19)
     assert (low, high) == pytest.approx((0.2 - half_width, 0.2 + half_width))
 
 
