@@ -47,7 +47,7 @@ def test_sentence(
 ) -> str:
     """Say who has the highest F1 on test, and which models chance does not explain that of.
 
-    Models tie where the whole interval of their difference lies within the margin. That no difference was found is no tie.
+    Models tie as `is_tie` says. That no difference was found is no tie.
 
     Args:
         test_f1: mean over seeds of every model.
@@ -80,8 +80,8 @@ def test_sentence(
 
 
 def is_tie(answer: Answer, margin: float) -> bool:
-    """Tell whether the whole interval of a difference lies within the margin."""
-    return answer.error_is_known and max(abs(end) for end in answer.interval) < margin
+    """Tell whether a difference as large as the margin would have shown, and the whole interval lies within the margin."""
+    return answer.error_is_known and max(answer.detectable, *(abs(end) for end in answer.interval)) < margin
 
 
 def direction_sentence(answers: Sequence[Answer], confidence: float, labels: Mapping[str, str]) -> str:
