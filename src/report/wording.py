@@ -48,8 +48,8 @@ GATES = (
 SHIFT_TEST = (
     "Each asset's labels are shifted in time (a circular shift), so that they no longer belong to the scores, and the "
     "threshold is chosen anew; the highest F1 of all shifts is what a model reaches that knows the assets, but not the time. "
-    "Validation F1 is here that at the epoch and threshold that are best on all of validation. A model that knows nothing of "
-    "the time passes in 7 to 10 of 100 cases."
+    "Validation F1 is here that at the epoch and threshold that are best on all of validation. In simulations, networks that "
+    "knew nothing of the time passed in 7 to 10 of 100 cases."
 )
 RANKING = (
     "PR AUC is average precision; scores that know nothing reach the share of profits, {chance:.3f}. Direction AUC: see the "
