@@ -18,14 +18,19 @@ def test_a_train_record_tells_every_seed_and_means():
         "environment": {"torch": "2.13.0", "processor": "AVX2"},
         "seeds": [seed(1, 3, 18, 0.4, 0.3, 0.02), seed(2, 9, 24, 0.6, 0.5, 0.06)],
     }  # fmt: skip
-    record = TrainRecord.from_json("mlp", content)
+    history = [
+        {"seed": str(number), "epoch": str(epoch), "val_f1": str(number / 10 + epoch / 100)}
+        for number in (1, 2)
+        for epoch in (1, 2)
+    ]
+    record = TrainRecord.from_json("mlp", content, history)
     found = record.convergence()
     assert (found["best_epochs"], found["epochs"]) == ([3, 9], [18, 24])
     assert [found[key] for key in ("train_f1", "val_f1", "val_f1_range_last_10_epochs")] == pytest.approx([0.5, 0.4, 0.04])
-    assert (record.unconverged_seeds, record.val_f1_spread) == ([2], 0.14)
+    assert record.unconverged_seeds == [2]
+    assert record.val_f1_by_epoch == [pytest.approx([0.11, 0.12]), pytest.approx([0.21, 0.22])]
     assert record.trained_with == {"precision": "float32", "torch": "2.13.0", "processor": "AVX2"}
-    assert TrainRecord.from_json("mlp", content | {"seeds": content["seeds"][:1]}).val_f1_spread is None
     loop = SettingsRecord("train", (("seeds", [1, 2]), ("epochs", 24)))
-    assert list_settings([record, TrainRecord.from_json("gru", content | {"architecture": {"layers": 2}})]) == [
+    assert list_settings([record, TrainRecord.from_json("gru", content | {"architecture": {"layers": 2}}, [])]) == [
         loop, SettingsRecord("mlp", (("dropout", 0.1),)), SettingsRecord("gru", (("layers", 2),))
     ]  # fmt: skip

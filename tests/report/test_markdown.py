@@ -333,9 +333,11 @@ def test_differences_are_shown_by_question(shown):
         assert row["difference [95%]"].endswith(f"{fixed(max(map(abs, turned.interval)), '+.3f')}]")
 
 
-def differing(difference: float, half_width: float, *, is_clear: bool = False, known: bool = True) -> Answer:
+def differing(
+    difference: float, half_width: float, *, is_clear: bool = False, known: bool = True, detectable: float = 0.05
+) -> Answer:
     interval = [difference - half_width, difference + half_width]
-    return Answer("gru", "gradient_boosting", difference, interval, 0.01 if is_clear else 0.4, is_clear, known, 0.05)
+    return Answer("gru", "gradient_boosting", difference, interval, 0.01 if is_clear else 0.4, is_clear, known, detectable)
 
 
 @pytest.mark.parametrize(
@@ -343,8 +345,9 @@ def differing(difference: float, half_width: float, *, is_clear: bool = False, k
     [
         (differing(0.1, 0.05, is_clear=True), ["+0.100 [+0.050, +0.150]", "0.0100", "–", "above"]),
         (differing(-0.1, 0.05, is_clear=True), ["−0.100 [−0.150, −0.050]", "0.0100", "–", "below"]),
-        (differing(0.005, 0.01), ["+0.005 [−0.005, +0.015]", "0.400", "0.050", "tie"]),
-        (differing(0.015, 0.01), ["+0.015 [+0.005, +0.025]", "0.400", "0.050", "cannot be told apart"]),
+        (differing(0.005, 0.01, detectable=0.015), ["+0.005 [−0.005, +0.015]", "0.400", "0.015", "tie"]),
+        (differing(0.005, 0.01), ["+0.005 [−0.005, +0.015]", "0.400", "0.050", "cannot be told apart"]),
+        (differing(0.015, 0.01, detectable=0.015), ["+0.015 [+0.005, +0.025]", "0.400", "0.015", "cannot be told apart"]),
         (differing(0.005, 0.01, known=False), ["+0.005 [−0.005, +0.015]", "0.400", "–", "cannot be told apart"]),
     ],
 )
@@ -462,7 +465,8 @@ def test_a_decision_names_all_that_speaks_against_it_and_what_is_next():
     listed = re.findall(r"^- (.*) fails: (.*) \(", said, re.MULTILINE)
     assert failed == set(listed) and ("GRU + attention", "train F1 less validation F1") in failed
     assert "\nSearch GRU + attention, then LSTM + attention (cross-fitted validation F1 against gradient boosting, " in said
-    assert "Worth a trade: GRU + attention, LSTM + attention (daily return on test" in said
+    assert found.result.worth_a_trade
+    assert f"Worth a trade: {', '.join(LABELS[name] for name in found.result.worth_a_trade)} (daily return on test" in said
     for name in found.result.search.worthy:
         answer = next(answer for answer in found.result.answers.search if answer.one == name)
         assert f"at least {answer.interval[0]:.3f} above it (p {p_text(answer.p_value, found.result.draws)})" in said
