@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from pydantic import Field
+from threadpoolctl import threadpool_limits
 
 from core.cross_fitting import halves
 from core.errors import CampaignError, format_value, print_stderr
@@ -162,16 +163,17 @@ def main() -> None:
     settings = read_section("compare", Compare)
     roster = Roster(read_labels())
     inputs = load(roster)
-    result = compare_models(
-        roster,
-        inputs.evaluation,
-        inputs.trained,
-        inputs.trades,
-        inputs.halves,
-        inputs.scores,
-        simulated=inputs.metadata["simulated"],
-        **settings.model_dump(),
-    )
+    with threadpool_limits(1):  # matrices are small: threads would wait for each other most of the time
+        result = compare_models(
+            roster,
+            inputs.evaluation,
+            inputs.trained,
+            inputs.trades,
+            inputs.halves,
+            inputs.scores,
+            simulated=inputs.metadata["simulated"],
+            **settings.model_dump(),
+        )
     write(result, inputs, roster)
     print_stderr("compare: " + " ".join(result.verdict))
     if note := machine_note(result.trained_with):
