@@ -19,7 +19,10 @@ SECTIONS = {"simulate_market": ["market"], "generate_data": ["data"], "fit_refer
 SECTIONS |= {f"train_{name}": ["train", name] for name in ARCHITECTURES}
 SECTIONS |= {name: [name] for name in ("evaluate", "compare")}
 
-COMPARES = ("calls", "comparison", "gates", "pairs", "recommendation", "seed_means", "train_record", "uncertainty", "verdict")
+COMPARES = (
+    *("comparison", "confidence_set", "family", "figures", "gates", "recommendation", "seed_means", "threshold_draws"),
+    *("train_record", "uncertainty", "verdict"),
+)
 SURPLUS = {  # files of the folders that a stage depends on and does not import: an edit of them runs it again all the same
     "simulate_market": {"core/cross_fitting.py", "core/machine.py", "core/metrics.py", "core/png.py", "core/splits.py"},
     "generate_data": {"core/cross_fitting.py", "core/metrics.py", "core/png.py", "core/splits.py"},
@@ -28,7 +31,7 @@ SURPLUS = {  # files of the folders that a stage depends on and does not import:
         *(f"judge/{name}.py" for name in COMPARES),
         *(f"learn/{name}.py" for name in ("gru", "layers", "train_stage", "trainings")),
     },
-    "compare": {"core/cross_fitting.py", "core/machine.py", "core/png.py"},
+    "compare": {"core/machine.py", "core/png.py"},
 }
 
 

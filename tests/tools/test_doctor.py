@@ -167,7 +167,7 @@ def test_a_file_that_was_written_before_its_last_bar_ended_is_named(desk, capsys
 
 
 def test_the_simulated_market_has_no_finding_though_short_and_in_the_future(desk, capsys):
-    write_params(desk, market={"bars": 900, "start": "2090-01-02"})
+    write_params(desk, market={"assets": 3, "bars": 900, "start": "2090-01-02"})
     simulate_market.main()
     doctor.main(Path("data/simulated"))
     assert heads(capsys.readouterr().out) == []
