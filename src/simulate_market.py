@@ -25,7 +25,7 @@ product, hour by hour, so that the order inside the window matters.
 
 Constants: 0.9 balances the two kinds of move. The returns of two hours, one to three apart, correlate by 0.03 to 0.05 at a
 signal of 0.3, by 0.10 to 0.15 at 0.7 and by 0.15 to 0.24 at 1. With 1.6 and 0.5 the root mean square of the drift, in standard
-deviations of an hour, is 0.7 to 0.8 times `signal`. At signal 0 volatility is predictable and direction is not. A signal of 0.7,
+deviations of an hour, is 0.7 to 0.8 times `signal`. At signal 0 volatility is predictable and direction is not. A signal of 1,
 which some thousand bars suffice to find, is far above any real market.
 
 The price is pulled back to its start, too weakly to trade on. This keeps prices in range for a century of hours: at signal 1
