@@ -17,10 +17,12 @@ FEWEST_BLOCKS = 4  # of days; with fewer a bootstrap says little
 def block_length(days: int) -> int:
     """Choose the days of a block: 1.5 times the square root of `days`, and a fourth of them at most.
 
-    Volatility clusters outlast a few days, and a longer split can afford longer blocks. Of the factors 1, 1.25 and 1.5 the last
-    covered best in simulations with 27 to 298 days. With a lag-one autocorrelation of 0.7 between days, 95 to 96 % of the 95 %
-    intervals covered the truth (blocks of five days: 87 % at 298 days). At 0.85 only 90 to 93 % did, without correlation up to
-    99 %.
+    Volatility clusters outlast a few days, and a longer split can afford longer blocks. In simulations with 27 to 298 days 94 to
+    99 % of the 95 % intervals of F1 covered the truth where neighbouring days correlate by 0 or 0.6, and 87 to 91 % where by 0.9.
+
+    A length estimated from the days themselves (Politis and White 2004) would be about 5 days and intervals 10 to 15 % narrower,
+    but so few days hide how long a trend lasts: of 60 days' intervals of the direction AUC 90 % covered the truth instead of 94 %
+    at 0.7, and 86 instead of 92 % at 0.9.
     """
     return max(1, min(round(1.5 * days**0.5), days // FEWEST_BLOCKS))
 

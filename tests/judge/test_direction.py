@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from arch.bootstrap import optimal_block_length
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -10,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
 from judge.direction import direction_auc, direction_draws
-from judge.uncertainty import DrawnDays, Estimate
+from judge.uncertainty import DrawnDays, Estimate, block_length
 
 TRIALS, DRAWS = 1000, 300
 
@@ -74,13 +75,20 @@ def make_day_clusters(rng: np.random.Generator, days: int, memory: float, knows:
     return scores, is_up.astype(float), ~is_up, day
 
 
-def intervals(days: int, memory: float, knows: float) -> np.ndarray:
-    """Estimate 95 % intervals of `TRIALS` markets, (TRIALS, 2)."""
+def estimate_block(y: np.ndarray, day: np.ndarray) -> int:
+    """Estimate the block length from how the daily number of long winners is autocorrelated."""
+    daily = np.bincount(day, weights=y)
+    return max(int(np.ceil(len(daily) ** (1 / 3))), round(optimal_block_length(daily)["circular"].item()))
+
+
+def intervals(days: int, memory: float, knows: float, *, estimated: bool = False) -> np.ndarray:
+    """Estimate 95 % intervals of `TRIALS` markets, (TRIALS, 2); with `estimated` the data choose the block length."""
     rng, found = np.random.default_rng(1), []
     with threadpool_limits(1):  # products this small only wait for more
         for trial in range(TRIALS):
             scores, y, mirrored, day = make_day_clusters(rng, days, memory, knows)
-            drawn, auc = DrawnDays.of([days], None, DRAWS, trial), direction_auc(scores, y, mirrored)
+            block = min(estimate_block(y, day), block_length(days)) if estimated else None
+            drawn, auc = DrawnDays.of([days], block, DRAWS, trial), direction_auc(scores, y, mirrored)
             deviations = direction_draws(scores[None], y, mirrored, day, drawn.weights) - auc
             found.append(Estimate.of([auc], deviations, drawn.blocks).interval(0.95))
     return np.array(found)
@@ -96,6 +104,15 @@ def test_the_interval_covers_one_half_as_often_as_it_says_if_scores_know_volatil
     low, high = intervals(days, memory, knows=0.0).T
     covered = np.sum((low <= 0.5) & (high >= 0.5))
     assert stats.binom.ppf(0.0005, TRIALS, least) <= covered <= stats.binom.ppf(0.9995, TRIALS, most)
+
+
+@pytest.mark.slow
+def test_with_blocks_whose_length_the_data_choose_the_interval_covers_too_little():
+    """So few days hide how long a trend lasts: why the length depends on their number alone."""
+    fixed, estimated = (
+        np.mean((low <= 0.5) & (high >= 0.5)) for low, high in (intervals(60, 0.7, 0.0, estimated=own).T for own in (False, True))
+    )
+    assert estimated < stats.binom.ppf(0.0005, TRIALS, 0.95) / TRIALS <= fixed
 
 
 @pytest.mark.slow
