@@ -98,8 +98,8 @@ def measure(
     }
 
 
-def trade(samples: pd.DataFrame, predicted: np.ndarray, cost: float) -> dict[str, Any]:
-    """Trade sample by sample, with one position an asset and an equal stake for each asset."""
+def enter(samples: pd.DataFrame, predicted: np.ndarray) -> np.ndarray:
+    """Which signals open a position, bool (N,), sample by sample: an asset has one at a time."""
     open_until: dict[int, int] = {}
     entered = []
     for sample, signal in zip(samples.itertuples(), predicted, strict=True):
@@ -107,6 +107,12 @@ def trade(samples: pd.DataFrame, predicted: np.ndarray, cost: float) -> dict[str
         if enters:
             open_until[sample.asset_ids] = sample.row + sample.held
         entered.append(enters)
+    return np.array(entered)
+
+
+def trade(samples: pd.DataFrame, predicted: np.ndarray, cost: float) -> dict[str, Any]:
+    """Trade with one position an asset and an equal share of the equity for each asset."""
+    entered = enter(samples, predicted)
     trades, assets = samples[entered], samples["asset_ids"].nunique()
     returns = trades["returns"]
     net = np.maximum(returns - cost, -1)
