@@ -27,7 +27,8 @@ SIZES, COSTS = (4, 6), (0.001, 0.002)
 @pytest.fixture(scope="module")
 def campaign(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A finished campaign, its MLflow store, and a grid of four experiments that ran two at a time."""
-    clone = Clone(tmp_path_factory.mktemp("experiments"), train={"epochs": 2})
+    some_trade = {"min_trades": 2}  # on so few bars no network would pass the default
+    clone = Clone(tmp_path_factory.mktemp("experiments"), train={"epochs": 2}, evaluate=some_trade)
     clone.run("dvc repro")
     clone.run("python src/campaign.py backfill", **ON)
     clone.commit()
@@ -75,7 +76,7 @@ def test_a_grid_ran_side_by_side_and_every_cell_has_its_own_result(campaign):
     found = experiments(campaign)
     assert set(found) == {(size, cost) for size in SIZES for cost in COSTS}
     assert {row["State"] for row in found.values()} <= {"", "Success"}
-    gru = {cell: row["metrics/test/gru.json:test_mean_return_net"] for cell, row in found.items()}
+    gru = {cell: row["metrics/test/gru.json:test_total_return_net"] for cell, row in found.items()}
     assert len(set(gru.values())) == 4
     for size in SIZES:  # both trained the very same network at the same time, or one after the other
         cheap, dear = (found[size, cost]["metrics/test/gru.json:test_f1_score_positive_class"] for cost in COSTS)
@@ -104,8 +105,8 @@ def test_parallel_experiments_leave_the_store_whole_and_their_figures_apart(camp
         assert len(own) == len(NETWORKS) * 3, "a run for each architecture, and one for each of its seeds"
         for run in own:
             if "mlflow.parentRunId" not in tags[run]:
-                shown = float(row[f"metrics/test/{tags[run]['model_type']}.json:test_mean_return_net"])
-                assert metrics[run]["test_mean_return_net"] == pytest.approx(shown)
+                shown = float(row[f"metrics/test/{tags[run]['model_type']}.json:test_total_return_net"])
+                assert metrics[run]["test_total_return_net"] == pytest.approx(shown)
 
 
 def test_the_list_of_experiments_has_dvcs_figures_and_what_each_one_changed(campaign):
@@ -135,7 +136,7 @@ def test_the_list_of_experiments_has_dvcs_figures_and_what_each_one_changed(camp
 
 def test_metrics_can_be_compared_by_file_as_readme_shows(campaign):
     said = campaign.run(f"dvc metrics diff HEAD {names(campaign)[4, 0.001]} --targets metrics/test/lstm.json").stdout
-    assert re.findall(r"^metrics/test/(\w+).json +test_mean_return_net", said, re.MULTILINE) == ["lstm"]
+    assert re.findall(r"^metrics/test/(\w+).json +test_total_return_net", said, re.MULTILINE) == ["lstm"]
 
 
 def test_experiments_are_compared_applied_and_branched(campaign):
@@ -145,7 +146,7 @@ def test_experiments_are_compared_applied_and_branched(campaign):
     assert said["params"]["params.yaml"]["gru.hidden_size"]["new"] == 6
     assert "metrics/test/gru.json" in said["metrics"]
     said = json.loads(campaign.run(f"dvc metrics diff --json {one} {other}").stdout)
-    assert {"test_mean_return_net"} <= set(said["metrics/test/gru.json"])
+    assert {"test_total_return_net"} <= set(said["metrics/test/gru.json"])
 
     campaign.run(f"dvc plots diff {one} {other} -o compared")
     page = (campaign.directory / "compared/index.html").read_text()
