@@ -16,7 +16,7 @@ from judge.family import Answer, Figure, Question, answer, pool_seeds
 from judge.figures import Days, ModelScores, above_coin, cross_fitted_f1, daily_return, hit_margin, test_f1
 from judge.gates import Evidence, Gate, check_gates, spread_near_best
 from judge.money import Trades
-from judge.names import CHANCE, REFERENCES, Roster
+from judge.names import BASELINES, REFERENCES, Roster
 from judge.recommendation import Recommendation, best_reference, recommend
 from judge.seed_means import describe, group_means, money_means, score_means
 from judge.train_record import TrainRecord
@@ -55,8 +55,8 @@ class Answers:
 
     search: whether each network exceeds the best reference in cross-fitted validation F1. One-sided.
     networks: whether every two networks differ in it.
-    test: whether test F1 differs, between each network and that reference, every two networks, and each model and those that know
-        nothing of the bars (`judge.names.CHANCE`).
+    test: whether test F1 differs, between each network and that reference, every two networks, and each model and each of
+        `judge.names.BASELINES`, which know little.
     direction: whether the direction AUC on test is not 0.5.
     hit_rate: whether the hit rate on test exceeds break-even, of those models that have both. One-sided.
     trade: whether the daily return on test after costs exceeds zero, of those models that trade. One-sided.
@@ -260,10 +260,11 @@ def ask(
 
     against_reference = [Question(name, reference) for name in networks]
     between_networks = [Question(*pair) for pair in combinations(networks, 2)]
-    against_chance = [
-        Question(name, chance) for chance in CHANCE for name in figures if name not in CHANCE[: CHANCE.index(chance) + 1]
+    baselines = list(BASELINES)
+    against_baselines = [
+        Question(name, own) for number, own in enumerate(baselines) for name in figures if name not in baselines[: number + 1]
     ]
-    on_test = dict.fromkeys([*against_reference, *between_networks, *against_chance])  # the best reference may be chance
+    on_test = dict.fromkeys([*against_reference, *between_networks, *against_baselines])  # the best reference may be one of them
     return Answers(
         search=put("cross_fitted", against_reference, val_blocks, one_sided=True),
         networks=put("cross_fitted", between_networks, val_blocks),

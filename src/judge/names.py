@@ -11,7 +11,11 @@ REFERENCES = {
     "prior": "asset prior",
     "always_positive": "always positive",
 }
-CHANCE = ("always_positive", "prior")  # that know nothing of the bars; each model is asked whether it exceeds them
+BASELINES = {  # what they know; each model is asked whether it differs from them
+    "always_positive": "nothing",
+    "prior": "the asset alone",
+    "one_column": "one column of the last bar alone",
+}
 NO_CURVE = ("prior", "always_positive")  # their scores are constant for an asset: too few points for a curve
 
 # The first six are Okabe and Ito's. Each further one is as far as possible from those before it, also for readers with red-green

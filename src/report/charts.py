@@ -78,7 +78,7 @@ def draw_direction(result: Comparison, roster: Roster) -> str:
 
 
 def draw_differences(result: Comparison, roster: Roster) -> str:
-    """Draw the differences in test F1 to the best reference and to the models that know nothing of the bars."""
+    """Draw the differences in test F1 to the best reference and to each of `judge.names.BASELINES`."""
     labels, colours, plots = roster.labels, roster.colours, []
     for kind, answers in split_answers(result, roster).items():
         if kind != "networks":

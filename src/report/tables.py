@@ -8,7 +8,7 @@ from judge.comparison import Comparison, ModelResult
 from judge.equity import Growth
 from judge.family import Answer
 from judge.gates import STABLE, Gate
-from judge.names import CHANCE, Roster
+from judge.names import BASELINES, Roster
 from judge.verdict import is_tie
 from report.blocks import Folded, Table
 from report.numbers import DASH, fixed, level_text, p_text, percent, rate, with_interval
@@ -195,14 +195,14 @@ def _money(result: Comparison, name: str, split: str, key: str) -> Mapping[str, 
 
 
 def split_answers(result: Comparison, roster: Roster) -> dict[str, list[Answer]]:
-    """Part the answers on test by what was asked: against the best reference, between networks, against each of `CHANCE`."""
+    """Part the answers on test by what was asked: against the best reference, between networks, against each of `BASELINES`."""
     reference, networks = result.search.reference, roster.networks
     asked = {
         "reference": lambda answer: answer.one in networks and answer.other == reference,
         "networks": lambda answer: answer.one in networks and answer.other in networks,
-        **{chance: lambda answer, chance=chance: answer.other == chance and chance != reference for chance in CHANCE},
+        **{own: lambda answer, own=own: answer.other == own and own != reference for own in BASELINES},
     }
-    if reference in CHANCE:  # then the first kind leaves out the references
+    if reference in BASELINES:  # then the first kind leaves out the references
         asked["reference"] = lambda answer: answer.other == reference
     return {kind: own for kind, belongs in asked.items() if (own := [a for a in result.answers.test if belongs(a)])}
 
@@ -246,7 +246,7 @@ def difference_caption(result: Comparison, kind: str, labels: Mapping[str, str])
         return "Networks among each other, the first less the second"
     if kind == "reference":
         return f"Less {labels[result.search.reference]}, the best reference on validation"
-    return f"Less {labels[kind]}, which knows nothing of the bars"
+    return f"Less {labels[kind]}, which knows {BASELINES[kind]}"
 
 
 def finding(answer: Answer, margin: float) -> str:

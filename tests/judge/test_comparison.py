@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
 from judge.comparison import Answers, Comparison
-from judge.names import CHANCE, REFERENCES
+from judge.names import BASELINES, REFERENCES
 from sample import LABELS, OVERFIT, ROSTER, Sample, halve, sample
 
 NETWORKS = list(ROSTER.networks)
@@ -73,9 +73,10 @@ def test_every_question_is_asked_once(result):
     pairs = list(combinations(NETWORKS, 2))
     assert asked(answers.search) == [(name, reference) for name in NETWORKS]
     assert asked(answers.networks) == pairs
-    against_chance = [(name, "always_positive") for name in LABELS if name != "always_positive"]
-    against_chance += [(name, "prior") for name in LABELS if name not in CHANCE]
-    assert sorted(asked(answers.test)) == sorted([(name, reference) for name in NETWORKS] + pairs + against_chance)
+    against_baselines = [(name, "always_positive") for name in LABELS if name != "always_positive"]
+    against_baselines += [(name, "prior") for name in LABELS if name not in ("always_positive", "prior")]
+    against_baselines += [(name, "one_column") for name in LABELS if name not in BASELINES]
+    assert sorted(asked(answers.test)) == sorted([(name, reference) for name in NETWORKS] + pairs + against_baselines)
     assert asked(answers.direction) == [(name, None) for name in LABELS]
     traded = [name for name in LABELS if result.models[name].test["money"]["trades"]]
     assert asked(answers.trade) == [(name, None) for name in traded] and len(traded) < len(LABELS), "the sample has both"
@@ -181,7 +182,7 @@ def test_shifted_labels_tell_who_knows_when(result):
     """Scores that are the same for all samples of an asset fit shifted labels just as well."""
     for name, model in result.models.items():
         f1, shifted = model.val["f1"]["mean"], model.val["shifted_f1"]
-        assert shifted == pytest.approx(f1) if name in CHANCE else shifted != f1
+        assert shifted == pytest.approx(f1) if name in ("always_positive", "prior") else shifted != f1
     assert result.models["gru"].val["f1"]["mean"] > result.models["gru"].val["shifted_f1"] + 0.1
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from judge.equity import Growth
 from judge.family import Answer
-from judge.names import CHANCE
+from judge.names import BASELINES
 from judge.train_record import SettingsRecord
 from report.markdown import table
 from report.numbers import fixed, p_text, percent, rate, with_interval
@@ -305,13 +305,18 @@ def test_barriers_may_be_shares_or_multiples_of_the_atr():
 def test_differences_are_shown_by_question(shown):
     result = sample().result
     reference = result.search.reference
-    assert reference not in CHANCE
+    assert reference not in BASELINES
     captions = {
         f"Less {LABELS[reference]}, the best reference on validation": [(name, reference) for name in NETWORKS],
-        "Less always positive, which knows nothing of the bars": [
+        "Less always positive, which knows nothing": [
             (name, "always_positive") for name in LABELS if name != "always_positive"
         ],
-        "Less asset prior, which knows nothing of the bars": [(name, "prior") for name in LABELS if name not in CHANCE],
+        "Less asset prior, which knows the asset alone": [
+            (name, "prior") for name in LABELS if name not in ("always_positive", "prior")
+        ],
+        "Less one column, which knows one column of the last bar alone": [
+            (name, "one_column") for name in LABELS if name not in BASELINES
+        ],
     }  # fmt: skip
     answers = {(answer.one, answer.other): answer for answer in result.answers.test}
     for caption, pairs in captions.items():
@@ -366,8 +371,8 @@ def test_the_best_reference_may_know_nothing_itself():
     search = dataclasses.replace(found.result.search, reference="prior")
     shown = named(found.changed(search=search).comparison())
     less_prior = shown["Less asset prior, the best reference on validation"]
-    assert {row["model"] for row in less_prior} == {LABELS[name] for name in LABELS if name not in CHANCE}
-    assert "Less asset prior, which knows nothing of the bars" not in shown
+    assert {row["model"] for row in less_prior} == {LABELS[name] for name in LABELS if name not in ("always_positive", "prior")}
+    assert "Less asset prior, which knows the asset alone" not in shown
 
 
 @pytest.mark.parametrize("document", [Sample.comparison, Sample.decision])

@@ -70,7 +70,8 @@ def test_all_sections_and_charts_stand_in_their_order():
         "F1 with 95% intervals", "Precision and recall", "ROC", "Calibration before the map", *matrices,
         "Direction AUC with 95% intervals", *learning, "Stricter thresholds: net return", "Stricter thresholds: precision",
         "Net return a day on test, 95% intervals", "Less gradient boosting, the best reference on validation",
-        "Less always positive, which knows nothing of the bars", "Less asset prior, which knows nothing of the bars",
+        "Less always positive, which knows nothing", "Less asset prior, which knows the asset alone",
+        "Less one column, which knows one column of the last bar alone",
         "Test F1 by asset", "Test F1 by month",
     ]  # fmt: skip
     chance = sample().result.models["always_positive"].test["pr_auc_chance"]

@@ -484,11 +484,12 @@ def asked(answers: list[dict]) -> list[tuple[str, str | None]]:
 def test_each_question_is_asked_once(lucky, estimates):
     answers, reference = lucky.read("metrics/compare.json")["answers"], best_reference(lucky)
     against_reference, pairs = [(name, reference) for name in ARCHITECTURES], list(itertools.combinations(ARCHITECTURES, 2))
-    against_chance = [(name, "always_positive") for name in MODELS if name != "always_positive"]
-    against_chance += [(name, "prior") for name in MODELS if name not in ("always_positive", "prior")]
+    against_baselines = [(name, "always_positive") for name in MODELS if name != "always_positive"]
+    against_baselines += [(name, "prior") for name in MODELS if name not in ("always_positive", "prior")]
+    against_baselines += [(name, "one_column") for name in MODELS if name not in ("always_positive", "prior", "one_column")]
     assert asked(answers["search"]) == against_reference
     assert asked(answers["networks"]) == pairs
-    assert sorted(asked(answers["test"])) == sorted({*against_reference, *pairs, *against_chance})
+    assert sorted(asked(answers["test"])) == sorted({*against_reference, *pairs, *against_baselines})
     assert asked(answers["direction"]) == [(name, None) for name in MODELS]
     assert asked(answers["trade"]) == [(name, None) for name in estimates.figures["daily"]]
     money = {name: model["test"]["money"] for name, model in lucky.read("metrics/compare.json")["models"].items()}
