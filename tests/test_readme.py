@@ -65,7 +65,7 @@ def test_the_experiments_are_of_the_committed_campaign():
     assert max(map(len, lines)) <= 80
     heads = lines[0].split()[2:]
     (val,) = [number for number, line in enumerate(lines) if "HEAD" in line]
-    keys = ("val_f1_score_positive_class", "test_f1_score_positive_class")
+    keys = ("val_f1_cross_fitted", "test_f1_score_positive_class")
     for line, key in zip(lines[val : val + 2], keys, strict=True):
         assert line.split()[-len(heads) :] == [f"{METRICS[name][key]:.3f}" for name in heads], PASTE
 
