@@ -352,7 +352,7 @@ def test_references_are_fitted_on_evenly_spaced_train_windows(campaign):
     assert positives.nunique() == 2
     for split in ("val", "test"):
         scored = {name: predictions(campaign, name, "models/references")[split] for name in REFERENCES}
-        assert spearmanr(scored["one_column"], last[split][:, best]).statistic == pytest.approx(np.sign(areas[best] - 0.5))
+        assert abs(spearmanr(scored["one_column"], last[split][:, best]).statistic) == pytest.approx(1)
         assert scored["prior"] == pytest.approx(positives[ids[split]].to_numpy())
         assert (scored["always_positive"] == 1).all()
         assert scored["gradient_boosting"] == pytest.approx(boosting.predict_proba(x[split])[:, 1])
