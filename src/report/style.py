@@ -55,6 +55,7 @@ line.guide { stroke: var(--quiet); stroke-dasharray: 3 3; stroke-width: 1.2px; }
   tbody th { min-width: 7.5rem; max-width: 9rem; } th, td { padding: .35rem .5rem; }
   tr > th:first-child { border-right: 1px solid var(--rule); } }
 @media print {
+  details::details-content { content-visibility: visible; display: block; } /* what is folded is printed, too */
   html { font-size: 9.5pt; } body { max-width: none; padding: 0; } nav { display: none; }
   .scroll { overflow: visible; background: none; } .keep, tr { break-inside: avoid; }
   table { font-size: 7pt; } th, td { padding: .2rem .25rem; white-space: normal; } thead th { min-width: 0; }

@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import subprocess
 from collections.abc import Sequence
 from html import escape, unescape
 from html.parser import HTMLParser
@@ -10,7 +11,7 @@ from itertools import pairwise
 
 import pytest
 
-from browser import browse, in_a_browser
+from browser import BROWSER, FLAGS, browse, in_a_browser
 from judge.train_record import SettingsRecord
 from report.blocks import Block, Bullets, Folded, Paragraph, Table
 from report.sections import arrange
@@ -198,6 +199,21 @@ def test_what_passed_and_what_failed_differ_in_colour_and_in_mark():
     text = sample().page()
     assert text.count('<span class="pass">✓</span> ') == text.count("✓") - text.count("✓ passed") > 0
     assert text.count('<span class="fail">✗</span> ') == text.count("✗") - text.count("✗ failed") > 0
+
+
+@in_a_browser
+@pytest.mark.slow
+def test_print_shows_what_is_folded_on_the_screen(tmp_path):
+    """A PDF holds no hidden text: it is longer than that of a page that keeps it folded."""
+    pages = {"unfolded": sample().page(), "folded": sample().page().replace("details::details-content", "details::none")}
+    sizes = {}
+    for name, page in pages.items():
+        (tmp_path / f"{name}.html").write_text(page)
+        printed = tmp_path / f"{name}.pdf"
+        flags = [*FLAGS, f"--user-data-dir={tmp_path / name}", f"--print-to-pdf={printed}", "--no-pdf-header-footer"]
+        subprocess.run([BROWSER, *flags, (tmp_path / f"{name}.html").as_uri()], check=True, timeout=120, capture_output=True)
+        sizes[name] = printed.read_bytes().count(b"/Type /Page\n")
+    assert sizes["unfolded"] > sizes["folded"] > 0
 
 
 def test_print_keeps_legends_with_charts_and_tables_whole():
