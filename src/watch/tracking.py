@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, unquote_plus
@@ -83,39 +83,12 @@ class Writer:
 
 
 @contextlib.contextmanager
-def follow_training(
-    architecture: str, seeds: list[int], parameters: Mapping[str, Any], tags: Mapping[str, str]
-) -> Iterator[Writer]:
-    """Track a training while it runs and, when the block ends well, the files it left.
-
-    Args:
-        architecture: its run's `model_type`.
-        seeds: each gets a child run.
-        parameters: sections of settings, nested.
-        tags: of the run and its children; by `fingerprint` an interrupted training finds its run again.
-    """
-    writer = Writer(None if is_off() else _start_writer("follow", stderr=subprocess.PIPE))
-    writer.send("start", architecture, seeds, parameters, {**tags, "process": this_process()})
-    ending = "FAILED"
-    try:
-        yield writer
-        check_unchanged()
-        ending = "FINISHED"
-    except KeyboardInterrupt:
-        ending = "KILLED"
-        raise
-    finally:
-        writer.send("end", ending)
-        writer.close(wait=ending == "FINISHED")
-
-
-@contextlib.contextmanager
 def update_at_end() -> Iterator[None]:
     """Update MLflow from the files that are here when the block has ended well.
 
     The writer starts with the block, since its imports and the export of models can take as long as a stage does.
     """
-    process = None if is_off() else _start_writer("update")
+    process = None if is_off() else start_writer("update")
     try:
         yield
         check_unchanged()
@@ -129,7 +102,7 @@ def update_at_end() -> Iterator[None]:
         _wait(process)
 
 
-def _start_writer(command: str, stderr: int | None = None) -> "subprocess.Popen[bytes] | None":
+def start_writer(command: str, stderr: int | None = None) -> "subprocess.Popen[bytes] | None":
     """Start a writer in a process group of its own, so that a signal to the trainer's group leaves it time to finish."""
     try:
         return subprocess.Popen([sys.executable, WRITER_SCRIPT, command], stdin=subprocess.PIPE, stderr=stderr, process_group=0)

@@ -1,20 +1,40 @@
 """Show a training on the terminal, and tell MLflow's writer of it."""
 
 import contextlib
+import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 
+from core.run import check_unchanged
 from learn.training import recorded_settings
 from learn.trainings import Training
 from learn.worker import Begun, EpochEnded, Message, Note, Trained
 from watch.progress import Progress
-from watch.tracking import Writer, follow_training
+from watch.tracking import Writer, is_off, start_writer, this_process
 
 
-def following(trainings: Sequence[Training], tags: Mapping[str, str]) -> AbstractContextManager[Writer]:
-    """Track trainings that differ by seed alone, as `follow_training` does; their settings are the run's parameters."""
-    seeds = [training.seed for training in trainings]
-    return follow_training(trainings[0].architecture, seeds, recorded_settings(trainings), tags)
+@contextlib.contextmanager
+def following(trainings: Sequence[Training], tags: Mapping[str, str]) -> Iterator[Writer]:
+    """Track trainings that differ by seed alone while they run and, when the block ends well, the files they left.
+
+    The run has their architecture as its `model_type` and their settings as parameters; each seed gets a child run.
+
+    Args:
+        tags: of the run and its children; by `fingerprint` an interrupted training finds its run again.
+    """
+    architecture, seeds = trainings[0].architecture, [training.seed for training in trainings]
+    writer = Writer(None if is_off() else start_writer("follow", stderr=subprocess.PIPE))
+    writer.send("start", architecture, seeds, recorded_settings(trainings), {**tags, "process": this_process()})
+    ending = "FAILED"
+    try:
+        yield writer
+        check_unchanged()
+        ending = "FINISHED"
+    except KeyboardInterrupt:
+        ending = "KILLED"
+        raise
+    finally:
+        writer.send("end", ending)
+        writer.close(wait=ending == "FINISHED")
 
 
 @contextlib.contextmanager

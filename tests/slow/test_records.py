@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from core.errors import CampaignError
-from scaffold import PATIENCE, Clone
-from watch import tracking
+from learn.training import Loop, Training
+from scaffold import PATIENCE, Clone, read_params
+from watch import tracking, watcher
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")]
 EPOCHS = 40
@@ -252,13 +253,19 @@ def test_a_training_ends_with_its_killed_dvc_and_the_next_one_resumes_it(done, r
     assert tree(ready.directory, *MLP) == tree(done.directory, *MLP)
 
 
-@pytest.mark.parametrize("track", [lambda: tracking.follow_training("mlp", [1], {}, {}), tracking.update_at_end])
+def follow_one_training() -> contextlib.AbstractContextManager[tracking.Writer]:
+    settings = {name: value for name, value in read_params()["train"].items() if name != "seeds"}
+    return watcher.following([Training("train_mlp:MLP", {}, Loop(**settings), Path("data/training_data"), 1)], {})
+
+
+@pytest.mark.parametrize("track", [follow_one_training, tracking.update_at_end])
 def test_a_run_whose_stage_is_not_recorded_is_not_finished_in_mlflow(monkeypatch, track):
     def changed() -> None:
         raise CampaignError("changed")
 
     sent: list[tuple] = []
-    monkeypatch.setattr(tracking, "check_unchanged", changed)
+    for module in (tracking, watcher):
+        monkeypatch.setattr(module, "check_unchanged", changed)
     monkeypatch.setattr(tracking.Writer, "send", lambda self, *message: sent.append(message))
     with pytest.raises(CampaignError, match="changed"), track():
         pass

@@ -281,7 +281,7 @@ def test_a_stage_that_fails_leaves_the_runs_as_they_were(campaign):
 def test_a_stages_own_broken_pipe_is_not_taken_for_the_writers(monkeypatch):
     monkeypatch.setenv("CAMPAIGN_TRACKING", "on")
     process = subprocess.Popen([sys.executable, "-c", "import sys; print(sys.stdin.read())"], stdin=-1, stdout=-1)
-    monkeypatch.setattr(tracking, "_start_writer", lambda command: process)
+    monkeypatch.setattr(tracking, "start_writer", lambda command: process)
     with pytest.raises(BrokenPipeError), tracking.update_at_end():
         raise BrokenPipeError
     with process:
