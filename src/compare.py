@@ -23,11 +23,12 @@ from core.cross_fitting import halves
 from core.errors import CampaignError, format_value, print_stderr
 from core.files import read_array, read_json, write_csv, write_json, write_text
 from core.params import Settings, read_section
-from core.pipeline import MODELS, read_labels
+from core.pipeline import read_labels
+from core.places import CAMPAIGN, Places
 from core.run import run
-from core.splits import DATA, SCORED_SPLITS, read_split
+from core.splits import SCORED_SPLITS, read_split
 from judge.comparison import Comparison, compare_models
-from judge.evaluation import EVALUATION, Evaluation, half_predictions_path, predictions_path, read_evaluation
+from judge.evaluation import Evaluation, read_evaluation
 from judge.figures import ModelScores
 from judge.money import Trades, costs_by_asset
 from judge.names import Roster
@@ -63,7 +64,7 @@ class Inputs:
 
     metadata: of the data. evaluation: of every model. trained: by network.
     trades: by split. scores: by model. halves: int8 (N,), the half of each sample of validation.
-    learning: rows of plots/learning_curves.csv. curves: rows of plots/<kind>_curves.csv by kind; numbers are text.
+    learning: rows of plots/learning_curves.csv; numbers are text.
     """
 
     metadata: dict[str, Any]
@@ -73,27 +74,26 @@ class Inputs:
     scores: dict[str, ModelScores]
     halves: np.ndarray
     learning: Rows
-    curves: dict[str, Rows]
 
 
-def load(roster: Roster) -> Inputs:
-    """Read what the stages before left.
+def load(places: Places, roster: Roster) -> Inputs:
+    """Read what the stages before left in `places`.
 
     Raises:
         CampaignError: a file is missing or damaged, or the networks have different seeds.
     """
-    evaluation = read_evaluation()
+    evaluation = read_evaluation(places.evaluation)
     if missing := [name for name in roster.labels if name not in evaluation.models]:
-        raise CampaignError(f"{EVALUATION} lacks {', '.join(missing)}; measure again: dvc repro evaluate")
-    records = {name: read_json(Path("metrics/train") / f"{name}.json") for name in roster.networks}
+        raise CampaignError(f"{places.evaluation} lacks {', '.join(missing)}; measure again: dvc repro evaluate")
+    records = {name: read_json(places.train_record_of(name)) for name in roster.networks}
     check_seeds({name: evaluation.models[name].seeds for name in roster.networks})
-    metadata = read_json(DATA / "metadata.json")
+    metadata = read_json(places.data / "metadata.json")
     columns = ("y", "mirrored", "returns", "held", "asset_ids", "timestamps")
-    arrays = {split: read_split(DATA, split, *columns) for split in SCORED_SPLITS}
+    arrays = {split: read_split(places.data, split, *columns) for split in SCORED_SPLITS}
     learning = [
         {"model": label} | {column: row[column] for column in LEARNING_COLUMNS}
         for name, label in roster.networks.items()
-        for row in read_csv(MODELS / name / "training_history.csv")
+        for row in read_csv(places.models_of(name) / "training_history.csv")
     ]
     costs = costs_by_asset(evaluation.cost_per_trade, metadata["assets"])
     return Inputs(
@@ -104,19 +104,18 @@ def load(roster: Roster) -> Inputs:
             for name, record in records.items()
         },
         trades={split: Trades.of(part, costs) for split, part in arrays.items()},
-        scores={name: read_scores(name) for name in roster.labels},
+        scores={name: read_scores(places, name) for name in roster.labels},
         halves=halves(arrays["val"]["y"], arrays["val"]["timestamps"], metadata["horizon"]),
         learning=learning,
-        curves={kind: read_csv(PLOTS / f"{kind}_curves.csv") for kind in CURVES},
     )
 
 
-def read_scores(name: str) -> ModelScores:
+def read_scores(places: Places, name: str) -> ModelScores:
     """Read what evaluate scored with one model. Raises CampaignError where an array is missing or damaged."""
     return ModelScores(
-        val=read_array(predictions_path(name, "val")),
-        val_halves=read_array(half_predictions_path(name)),
-        test=read_array(predictions_path(name, "test")),
+        val=read_array(places.predictions_of(name, "val")),
+        val_halves=read_array(places.half_predictions_of(name)),
+        test=read_array(places.predictions_of(name, "test")),
     )
 
 
@@ -141,10 +140,25 @@ def write(result: Comparison, inputs: Inputs, roster: Roster) -> None:
     write_json(Path("metrics/compare.json"), result.to_json())
     write_csv(PLOTS / "learning_curves.csv", inputs.learning)
     shown_with, settings = (result, inputs.metadata, roster), list_settings(inputs.trained.values())
-    curves = {"learning": inputs.learning} | inputs.curves
+    curves = {"learning": inputs.learning} | {kind: read_csv(PLOTS / f"{kind}_curves.csv") for kind in CURVES}
     write_text(REPORTS / "comparison.md", comparison(*shown_with, settings))
     write_text(REPORTS / "comparison.html", page(*shown_with, settings, curves))
     write_text(REPORTS / "decisions.md", decision(*shown_with))
+
+
+def compare(inputs: Inputs, roster: Roster, settings: Compare) -> Comparison:
+    """Compare all models by the campaign's rules."""
+    with threadpool_limits(1):  # matrices are small: threads would wait for each other most of the time
+        return compare_models(
+            roster,
+            inputs.evaluation,
+            inputs.trained,
+            inputs.trades,
+            inputs.halves,
+            inputs.scores,
+            simulated=inputs.metadata["simulated"],
+            **settings.model_dump(),
+        )
 
 
 def machine_note(trained_with: committed.Kinds) -> str:
@@ -162,18 +176,8 @@ def machine_note(trained_with: committed.Kinds) -> str:
 def main() -> None:
     settings = read_section("compare", Compare)
     roster = Roster(read_labels())
-    inputs = load(roster)
-    with threadpool_limits(1):  # matrices are small: threads would wait for each other most of the time
-        result = compare_models(
-            roster,
-            inputs.evaluation,
-            inputs.trained,
-            inputs.trades,
-            inputs.halves,
-            inputs.scores,
-            simulated=inputs.metadata["simulated"],
-            **settings.model_dump(),
-        )
+    inputs = load(CAMPAIGN, roster)
+    result = compare(inputs, roster, settings)
     write(result, inputs, roster)
     print_stderr("compare: " + " ".join(result.verdict))
     if note := machine_note(result.trained_with):

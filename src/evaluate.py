@@ -11,7 +11,7 @@ import core.startup
 
 import dataclasses
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from pathlib import Path
@@ -27,12 +27,13 @@ from core.files import read_array, read_json, write_array, write_bytes, write_cs
 from core.machine import job_count
 from core.metrics import Ranking, f1_precision_recall, sigmoid
 from core.params import Settings, read_section
-from core.pipeline import MODELS, read_labels
+from core.pipeline import read_labels
+from core.places import CAMPAIGN, Places
 from core.png import Figure, to_png
 from core.run import run
-from core.splits import DATA, SCORED_SPLITS, read_split
+from core.splits import SCORED_SPLITS, read_split
 from judge.equity import buy_and_hold
-from judge.evaluation import CHOICES, Evaluation, Judged, SplitMetrics, half_predictions_path, predictions_path
+from judge.evaluation import Evaluation, Judged, SplitMetrics
 from judge.money import Trades, break_even_precision, costs_by_asset
 from judge.names import NO_CURVE, REFERENCES, Roster
 from judge.scores import Curves, Predictions, compute_curves, judge_model, leaderboard_row
@@ -60,10 +61,11 @@ class Evaluate(Settings):
         return {str(symbol): float(cost) for symbol, cost in value.items()} if isinstance(value, dict) else float(value)
 
 
-def predict_network(name: str, splits: Mapping[str, Split], val_y: np.ndarray) -> Predictions:
+def predict_network(places: Places, name: str, splits: Mapping[str, Split], val_y: np.ndarray) -> Predictions:
     """Predict both splits with every trained seed of an architecture.
 
     Args:
+        places: where its models are.
         name: of the architecture.
         splits: ``val`` and ``test``.
         val_y: labels of the samples of validation, (N,).
@@ -71,9 +73,10 @@ def predict_network(name: str, splits: Mapping[str, Split], val_y: np.ndarray) -
     Raises:
         CampaignError: no seed is trained, a model file is damaged, belongs to other data, or was trained with another source.
     """
-    files = sorted((MODELS / name).glob("seed_*.pt"), key=lambda path: int(path.stem.split("_")[1]))
+    models, command = places.models_of(name), places.training_command(name)
+    files = sorted(models.glob("seed_*.pt"), key=lambda path: int(path.stem.split("_")[1]))
     if not files:
-        raise CampaignError(f"{MODELS / name} holds no trained seed; run dvc repro train_{name}")
+        raise CampaignError(f"{models} holds no trained seed; run {command}")
     with ThreadPoolExecutor(job_count(len(files))) as threads:  # joins its threads: an exit amid a matrix product aborts
         try:
             contents, scores = zip(*threads.map(predict_seed, files, repeat(splits)), strict=True)
@@ -81,21 +84,21 @@ def predict_network(name: str, splits: Mapping[str, Split], val_y: np.ndarray) -
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would interrupt the join
             raise
     for file, content, by_split in zip(files, contents, scores, strict=True):
-        check_reported_f1(file, content, val_y, by_split["val"])
+        check_reported_f1(file, content, val_y, by_split["val"], command)
     return Predictions(
         seeds=[content["seed"] for content in contents],
         thresholds=[content["threshold"] for content in contents],
         **{split: np.stack([by_split[split] for by_split in scores]) for split in SCORED_SPLITS},
-        val_halves=np.stack([read_half_scores(file, len(val_y)) for file in files]),
+        val_halves=np.stack([read_half_scores(file, len(val_y), command) for file in files]),
     )
 
 
-def read_half_scores(path: Path, samples: int) -> np.ndarray:
+def read_half_scores(path: Path, samples: int, command: str) -> np.ndarray:
     """Read the scores for cross-fitting that a training left beside its model file, float64 (2, N).
 
     Args:
         path: of the model file.
-        samples: N, of validation.
+        samples: N, of validation. command: trains the architecture anew.
 
     Raises:
         CampaignError: they are missing, damaged or of other samples.
@@ -104,8 +107,7 @@ def read_half_scores(path: Path, samples: int) -> np.ndarray:
     logits = read_array(file)
     if logits.shape != (2, samples):
         raise CampaignError(
-            f"{file} is of shape {logits.shape}, validation has {samples:,} samples: it belongs to other data; "
-            f"run dvc repro --force train_{path.parent.name}"
+            f"{file} is of shape {logits.shape}, validation has {samples:,} samples: it belongs to other data; run {command}"
         )
     return sigmoid(logits)
 
@@ -124,12 +126,13 @@ def predict_seed(path: Path, splits: Mapping[str, Split]) -> tuple[dict[str, Any
     return content, {name: sigmoid(predict(model.to(split.X.device), split)) for name, split in splits.items()}
 
 
-def check_reported_f1(path: Path, content: Mapping[str, Any], val_y: np.ndarray, val_scores: np.ndarray) -> None:
+def check_reported_f1(path: Path, content: Mapping[str, Any], val_y: np.ndarray, val_scores: np.ndarray, command: str) -> None:
     """Make sure that a model scores the validation F1 that its training reported.
 
     Args:
         path: of the model file. content: what it holds.
         val_y, val_scores: labels and scores of the samples of validation, (N,).
+        command: trains the architecture anew.
 
     Raises:
         CampaignError: it does not, so that model and data do not belong together.
@@ -139,17 +142,17 @@ def check_reported_f1(path: Path, content: Mapping[str, Any], val_y: np.ndarray,
     if abs(f1 - reported) > F1_TOLERANCE:
         raise CampaignError(
             f"{path} scores validation F1 {f1:.4f}, training reported {reported:.4f}: model and data do not belong together; "
-            f"run dvc repro --force train_{path.parent.name}"
+            f"run {command}"
         )
 
 
-def read_reference(name: str, val_y: np.ndarray) -> Predictions:
-    """Read the scores that fit_references left, and choose the threshold on validation.
+def read_reference(references: Path, name: str, val_y: np.ndarray) -> Predictions:
+    """Read the scores that fit_references left in a directory, and choose the threshold on validation.
 
     Raises:
         CampaignError: they are missing or damaged.
     """
-    scores = {split: read_array(MODELS / "references" / f"{name}_{split}.npy")[None] for split in SCORED_SPLITS}
+    scores = {split: read_array(references / f"{name}_{split}.npy")[None] for split in SCORED_SPLITS}
     thresholds = [Ranking.of(val_y, scores["val"][0]).best_threshold()]
     return Predictions(seeds=[None], thresholds=thresholds, **scores, val_halves=np.stack([scores["val"]] * 2, axis=1))
 
@@ -176,14 +179,11 @@ def confusion_png(label: str, metrics: SplitMetrics) -> bytes:
     return to_png(figure)
 
 
-def write_model(name: str, label: str, predictions: Predictions, judged: Judged) -> None:
-    """Write one model's row of the leaderboard, its confusion matrix and its scores, and report the row."""
+def write_model(name: str, label: str, judged: Judged) -> None:
+    """Write one model's row of the leaderboard and its confusion matrix, and report the row."""
     row = leaderboard_row(judged)
     write_json(Path("metrics/test") / f"{name}.json", row)
     write_bytes(Path("plots/confusion") / f"{name}.png", confusion_png(label, judged.test[judged.best]))
-    write_array(predictions_path(name, "val"), predictions.val)
-    write_array(predictions_path(name, "test"), predictions.test)
-    write_array(half_predictions_path(name), predictions.val_halves)
     f1, pr_auc = row["test_f1_score_positive_class"], row["test_pr_auc"]
     print_stderr(f"evaluate: {name:20} test F1 {f1:.3f}, PR AUC {pr_auc:.3f}, mean over {len(judged.seeds)}")
 
@@ -195,13 +195,29 @@ def write_curves(by_label: Mapping[str, Curves]) -> None:
         write_csv(Path("plots") / f"{kind}_curves.csv", rows)
 
 
-@tracking.update_at_end()
-def main() -> None:
-    settings = read_section("evaluate", Evaluate)
-    metadata = read_json(DATA / "metadata.json")
+@dataclasses.dataclass(frozen=True)
+class Evaluated:
+    """One model on one set of splits. curves: of the test split; None where the scores have too few points for one."""
+
+    judged: Judged
+    curves: Curves | None
+
+
+def evaluate(
+    places: Places, names: Iterable[str], settings: Evaluate, report: Callable[[str, Evaluated], None]
+) -> dict[str, Evaluated]:
+    """Score validation and test with all models, choose on validation, and write scores, choices and all metrics to `places`.
+
+    Args:
+        names: of the models, in the order in which they are shown.
+        report: called with each model's name and what was found, as soon as it is.
+
+    Raises:
+        CampaignError: models or data are missing, damaged, or do not belong together; a cost belongs to no symbol.
+    """
+    metadata = read_json(places.data / "metadata.json")
     costs = costs_by_asset(settings.cost_per_trade, metadata["assets"])
-    networks = read_labels()
-    arrays = {split: read_split(DATA, split, *ARRAYS) for split in SCORED_SPLITS}
+    arrays = {split: read_split(places.data, split, *ARRAYS) for split in SCORED_SPLITS}
     trades = {split: Trades.of(part, costs) for split, part in arrays.items()}
     half = halves(arrays["val"]["y"], arrays["val"]["timestamps"], metadata["horizon"])
     prepare_process()
@@ -210,26 +226,39 @@ def main() -> None:
         for split, part in arrays.items()
     }
 
-    judged: dict[str, Judged] = {}
-    curves: dict[str, Curves] = {}
-    for name, label in Roster(networks).labels.items():
-        is_reference, val_y = name in REFERENCES, trades["val"].y
-        predictions = read_reference(name, val_y) if is_reference else predict_network(name, splits, val_y)
-        judged[name] = judge_model(predictions, trades, half, metadata["assets"], settings.min_trades)
-        write_model(name, label, predictions, judged[name])
-        if name not in NO_CURVE:
-            curves[label] = compute_curves(trades["test"], predictions.test[judged[name].best])
+    found: dict[str, Evaluated] = {}
+    references, val_y = places.models_of("references"), trades["val"].y
+    for name in names:
+        if name in REFERENCES:
+            predictions = read_reference(references, name, val_y)
+        else:
+            predictions = predict_network(places, name, splits, val_y)
+        judged = judge_model(predictions, trades, half, metadata["assets"], settings.min_trades)
+        write_array(places.predictions_of(name, "val"), predictions.val)
+        write_array(places.predictions_of(name, "test"), predictions.test)
+        write_array(places.half_predictions_of(name), predictions.val_halves)
+        curves = None if name in NO_CURVE else compute_curves(trades["test"], predictions.test[judged.best])
+        found[name] = Evaluated(judged, curves)
+        report(name, found[name])
 
-    write_json(CHOICES, {name: own.choices for name, own in judged.items()})
-    write_curves(curves)
+    write_json(places.choices, {name: own.judged.choices for name, own in found.items()})
     barriers = (metadata[key] for key in ("barrier", "profit", "stop"))
     Evaluation(
         break_even_precision=break_even_precision(*barriers, float(costs.mean())),
         cost_per_trade=settings.cost_per_trade,
-        one_column=read_json(MODELS / "references/one_column.json")["column"],
+        one_column=read_json(references / "one_column.json")["column"],
         buy_and_hold={split: buy_and_hold(part, costs) for split, part in arrays.items()},
-        models=judged,
-    ).write()
+        models={name: own.judged for name, own in found.items()},
+    ).write(places.evaluation)
+    return found
+
+
+@tracking.update_at_end()
+def main() -> None:
+    settings = read_section("evaluate", Evaluate)
+    labels = Roster(read_labels()).labels
+    found = evaluate(CAMPAIGN, labels, settings, lambda name, own: write_model(name, labels[name], own.judged))
+    write_curves({labels[name]: own.curves for name, own in found.items() if own.curves is not None})
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # no spin locks: on busy cores waiting threads would slow the others
 
@@ -31,7 +32,6 @@ from core.pipeline import MODELS
 from core.run import run
 from core.splits import DATA, SCORED_SPLITS, evenly_spaced, gather_windows, read_split, sample_rows
 
-OUT = MODELS / "references"
 MAX_HESSIAN_COLUMNS = 2000  # with more, Newton's method is faster without forming the Hessian matrix
 
 
@@ -65,19 +65,19 @@ class BestColumn:
     roc_auc: float
 
 
-def load_windows(split: str, lookback: int) -> Windows:
-    """Load the samples of a split."""
-    arrays = read_split(DATA, split, "X", "y", "asset_ids")
+def load_windows(data: Path, split: str, lookback: int) -> Windows:
+    """Load the samples of a split from the directory `data`."""
+    arrays = read_split(data, split, "X", "y", "asset_ids")
     return _windows_at(arrays, sample_rows(arrays["y"]), lookback)
 
 
-def load_train_windows(lookback: int, max_windows: int) -> Windows:
-    """Load the samples of train, at most `max_windows` of them, evenly spaced.
+def load_train_windows(data: Path, lookback: int, max_windows: int) -> Windows:
+    """Load the samples of train from the directory `data`, at most `max_windows` of them, evenly spaced.
 
     Raises:
         CampaignError: those have one label only.
     """
-    arrays = read_split(DATA, "train", "X", "y", "asset_ids")
+    arrays = read_split(data, "train", "X", "y", "asset_ids")
     ends = sample_rows(arrays["y"])
     if len(ends) > max_windows:
         print_stderr(f"fit_references: fitted on {max_windows:,} of {len(ends):,} train windows, evenly spaced (max_windows)")
@@ -175,12 +175,16 @@ def boosting_scores(
     return {split: model.predict_proba(x)[:, 1] for split, x in scored_x.items()}
 
 
-def main() -> None:
-    settings = read_section("references", References)
-    metadata = read_json(DATA / "metadata.json")
+def fit_references(data: Path, out: Path, settings: References) -> None:
+    """Fit all references to the splits in the directory `data`, and write their scores of the others to `out`.
+
+    Raises:
+        CampaignError: the splits are missing or damaged, or the train windows have one label only.
+    """
+    metadata = read_json(data / "metadata.json")
     features, lookback = metadata["features"], metadata["lookback"]
-    train = load_train_windows(lookback, settings.max_windows)
-    scored = {split: load_windows(split, lookback) for split in SCORED_SPLITS}
+    train = load_train_windows(data, lookback, settings.max_windows)
+    scored = {split: load_windows(data, split, lookback) for split in SCORED_SPLITS}
     scored_x = {split: windows.x for split, windows in scored.items()}
     logistic = {"c": settings.logistic_c, "iterations": settings.logistic_iterations}
 
@@ -192,7 +196,7 @@ def main() -> None:
     last_bar = (lookback - 1) * len(features)
     best = best_column(train.x[:, last_bar:], train.y)
     print_stderr(f"fit_references: one column, {features[best.number]}, train ROC AUC {best.roc_auc:.3f}")
-    write_json(OUT / "one_column.json", {"column": features[best.number], "train_roc_auc": best.roc_auc})
+    write_json(out / "one_column.json", {"column": features[best.number], "train_roc_auc": best.roc_auc})
     column = slice(last_bar + best.number, last_bar + best.number + 1)
     scores["one_column"] = logistic_scores(
         train.x[:, column], train.y, {split: x[:, column] for split, x in scored_x.items()}, **logistic
@@ -214,7 +218,11 @@ def main() -> None:
 
     for name, by_split in scores.items():
         for split, values in by_split.items():
-            write_array(OUT / f"{name}_{split}.npy", values)
+            write_array(out / f"{name}_{split}.npy", values)
+
+
+def main() -> None:
+    fit_references(DATA, MODELS / "references", read_section("references", References))
 
 
 if __name__ == "__main__":

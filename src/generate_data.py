@@ -31,6 +31,7 @@ from bars.rows import (
     ARRAYS,
     AssetRows,
     Cuts,
+    PreparedSplits,
     RowRules,
     SplitRows,
     choose_symbols,
@@ -170,7 +171,7 @@ def describe_data(
         "stop": rules.barriers.stop,
         "horizon": rules.horizon,
         "max_gap_hours": rules.max_gap,
-        "cuts": {"val": f"{cuts.val}Z", "test": f"{cuts.test}Z"},
+        "cuts": cuts.describe(),
         "splits": {split: describe_split(rows) for split, rows in splits.items()},
         "hours": describe_hours(symbols, assets, rules, splits),
         "leak_audit": audit,
@@ -202,20 +203,62 @@ def measure(assets: Sequence[AssetRows], splits: Mapping[str, SplitRows], *, aud
     }
 
 
-def write_arrays(splits: Mapping[str, SplitRows], scaler: StandardScaler, *, clip: float) -> "hashlib._Hash":
+def write_arrays(out: Path, splits: Mapping[str, SplitRows], scaler: StandardScaler, *, clip: float) -> "hashlib._Hash":
     """Write the arrays of all splits, X scaled and clipped. Returns a SHA-256 of their content."""
     digest = hashlib.sha256()
     for split, rows in splits.items():
         for name in ARRAYS:
             pieces = scale(rows.X, scaler, clip) if name == "X" else [getattr(rows, name)]
-            write_rows(OUT / f"{split}_{name}.npy", pieces, rows=len(rows.y), digest=digest)
+            write_rows(out / f"{split}_{name}.npy", pieces, rows=len(rows.y), digest=digest)
     return digest
 
 
-def write_scaler(scaler: StandardScaler) -> None:
+def write_scaler(path: Path, scaler: StandardScaler) -> None:
     pickled = io.BytesIO()
     joblib.dump(scaler, pickled)
-    write_bytes(OUT / "scalers.joblib", pickled.getvalue())
+    write_bytes(path, pickled.getvalue())
+
+
+def write_data(
+    out: Path,
+    root: Path,
+    symbols: Sequence[str],
+    assets: Sequence[AssetRows],
+    rules: RowRules,
+    cuts: Cuts,
+    prepared: PreparedSplits,
+    *,
+    clip: float,
+) -> dict[str, Any]:
+    """Audit the splits, and write them to the directory `out` with all that says what they are.
+
+    Args:
+        root: directory of the bars.
+
+    Returns:
+        What metadata.json holds, but for the content hash.
+
+    Raises:
+        CampaignError: the audit has found a leak.
+    """
+    splits, scaler, _ = prepared
+    audit = leak_audit(splits, cuts, assets, lookback=rules.lookback, max_gap=rules.max_gap)
+    digest = write_arrays(out, splits, scaler, clip=clip)
+    write_scaler(out / "scalers.joblib", scaler)
+    write_json(out / "asset_id_mapping.json", {symbol: number for number, symbol in enumerate(symbols)})
+    metadata = describe_data(root, symbols, assets, rules, cuts, splits, scaler, clip=clip, audit=audit)
+    digest.update(json.dumps(metadata).encode())
+    write_json(out / "metadata.json", metadata | {"content_hash": digest.hexdigest()})
+    return metadata
+
+
+def report_splits(program: str, described: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print a line for each split, as metadata.json describes it."""
+    for split, of_split in described.items():
+        print_stderr(
+            f"{program}: {split:5} {of_split['samples']:>9,} samples, {of_split['positive_share']:.1%} positive, "
+            f"{of_split['first_bar'][:13]}h to {of_split['last_bar'][:13]}h UTC"
+        )
 
 
 def main() -> None:
@@ -224,26 +267,14 @@ def main() -> None:
     symbols = choose_symbols(root, settings.symbols)
     assets = require_usable(read_asset_rows(root, symbols, rules))
     cuts = cut_times(np.concatenate([rows.timestamps for rows in assets]), settings.splits)
-    splits, scaler, warnings = split_and_fit_scaler(assets, symbols, cuts, rules)
+    prepared = split_and_fit_scaler(assets, symbols, cuts, rules)
     is_simulated = (root / SIMULATED_MARKER).is_file()
     findings = collect_findings(dict(zip(symbols, assets, strict=True)), simulated=is_simulated)
-    for warning in [*warnings, *summarise_findings(findings)]:
+    for warning in [*prepared.warnings, *summarise_findings(findings)]:
         print_stderr(f"generate_data: warning: {warning}")
-    audit = leak_audit(splits, cuts, assets, lookback=rules.lookback, max_gap=rules.max_gap)
-
-    digest = write_arrays(splits, scaler, clip=settings.clip)
-    write_scaler(scaler)
-    write_json(OUT / "asset_id_mapping.json", {symbol: number for number, symbol in enumerate(symbols)})
-    metadata = describe_data(root, symbols, assets, rules, cuts, splits, scaler, clip=settings.clip, audit=audit)
-    digest.update(json.dumps(metadata).encode())
-    write_json(OUT / "metadata.json", metadata | {"content_hash": digest.hexdigest()})
-    write_json(METRICS, measure(assets, splits, audit=audit))
-
-    for split, described in metadata["splits"].items():
-        print_stderr(
-            f"generate_data: {split:5} {described['samples']:>9,} samples, {described['positive_share']:.1%} positive, "
-            f"{described['first_bar'][:13]}h to {described['last_bar'][:13]}h UTC"
-        )
+    metadata = write_data(OUT, root, symbols, assets, rules, cuts, prepared, clip=settings.clip)
+    write_json(METRICS, measure(assets, prepared.splits, audit=metadata["leak_audit"]))
+    report_splits("generate_data", metadata["splits"])
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import pytest
 
 import compare
 from core.errors import CampaignError
+from core.places import CAMPAIGN
 from judge.evaluation import Evaluation
 from judge.names import Roster
 from sample import PRECISION
@@ -28,7 +29,7 @@ def test_a_model_that_evaluate_has_not_measured_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Evaluation(break_even_precision=0.3, cost_per_trade=0.003, one_column="atr_14", buy_and_hold={}, models={}).write()
     with pytest.raises(CampaignError, match=r"metrics/evaluate.json lacks new, logistic_regression, .*: dvc repro evaluate"):
-        compare.load(Roster({"new": "New"}))
+        compare.load(CAMPAIGN, Roster({"new": "New"}))
 
 
 @pytest.fixture

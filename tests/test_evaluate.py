@@ -11,6 +11,7 @@ import evaluate
 from core.errors import CampaignError
 from core.files import read_json, write_array
 from core.params import check_section
+from core.places import CAMPAIGN
 from evaluate import (
     Evaluate,
     check_reported_f1,
@@ -21,18 +22,20 @@ from evaluate import (
     write_curves,
     write_model,
 )
-from judge.scores import Curves, Predictions
+from judge.scores import Curves
 from learn.dataset import Split
 
 LABELS = np.array([1.0, 0, 0, 1])
 CONTENT = {"seed": 3, "threshold": 0.5, "val_f1_score_positive_class": 0.5}  # as a model file with F1 1/2 holds
 
+CURE = CAMPAIGN.training_command("gru")
+
 
 def test_a_model_that_scores_another_f1_than_its_training_reported_is_refused():
     half_right, right = np.array([0.9, 0.9, 0.1, 0.1]), np.array([0.9, 0.1, 0.1, 0.9])
-    check_reported_f1(Path("models/gru/seed_3.pt"), CONTENT, LABELS, half_right)
+    check_reported_f1(Path("models/gru/seed_3.pt"), CONTENT, LABELS, half_right, CURE)
     with pytest.raises(CampaignError) as refusal:
-        check_reported_f1(Path("models/gru/seed_3.pt"), CONTENT, LABELS, right)
+        check_reported_f1(Path("models/gru/seed_3.pt"), CONTENT, LABELS, right, CURE)
     assert str(refusal.value) == (
         "models/gru/seed_3.pt scores validation F1 1.0000, training reported 0.5000: model and data do not belong together; "
         "run dvc repro --force train_gru"
@@ -41,14 +44,26 @@ def test_a_model_that_scores_another_f1_than_its_training_reported_is_refused():
 
 def test_rounding_of_another_machine_is_tolerated():
     scores = np.array([0.9, 0.9, 0.1, 0.1])
-    check_reported_f1(Path("models/gru/seed_3.pt"), CONTENT | {"val_f1_score_positive_class": 0.5009}, LABELS, scores)
+    check_reported_f1(
+        Path("models/gru/seed_3.pt"),
+        CONTENT | {"val_f1_score_positive_class": 0.5009},
+        LABELS,
+        scores,
+        CURE,
+    )
     with pytest.raises(CampaignError, match="training reported 0.5011"):
-        check_reported_f1(Path("models/gru/seed_3.pt"), CONTENT | {"val_f1_score_positive_class": 0.5011}, LABELS, scores)
+        check_reported_f1(
+            Path("models/gru/seed_3.pt"),
+            CONTENT | {"val_f1_score_positive_class": 0.5011},
+            LABELS,
+            scores,
+            CURE,
+        )
 
 
 def test_an_architecture_without_a_trained_seed_is_refused(desk):
-    with pytest.raises(CampaignError, match="models/gru holds no trained seed; run dvc repro train_gru"):
-        predict_network("gru", {}, LABELS)
+    with pytest.raises(CampaignError, match="models/gru holds no trained seed; run dvc repro --force train_gru"):
+        predict_network(CAMPAIGN, "gru", {}, LABELS)
 
 
 def test_seeds_are_predicted_in_order_of_their_numbers(desk, monkeypatch):
@@ -66,7 +81,7 @@ def test_seeds_are_predicted_in_order_of_their_numbers(desk, monkeypatch):
 
     monkeypatch.setattr(evaluate, "load_model", load)
     monkeypatch.setattr(evaluate, "predict", lambda model, split: np.full(len(split), 30.0))
-    found = predict_network("gru", {"val": split, "test": split}, LABELS)
+    found = predict_network(CAMPAIGN, "gru", {"val": split, "test": split}, LABELS)
     assert (found.seeds, found.thresholds) == ([9, 10], [0.45, 0.5])
     assert found.val == pytest.approx(np.ones((2, 4)))
     assert found.test == pytest.approx(np.ones((2, 4)))
@@ -77,7 +92,7 @@ def test_seeds_are_predicted_in_order_of_their_numbers(desk, monkeypatch):
 def test_scores_for_cross_fitting_of_other_data_are_refused(desk):
     write_array(Path("models/gru/seed_1_val_half_logits.npy"), np.zeros((2, 5), np.float32))
     with pytest.raises(CampaignError) as refusal:
-        read_half_scores(Path("models/gru/seed_1.pt"), 4)
+        read_half_scores(Path("models/gru/seed_1.pt"), 4, CURE)
     assert str(refusal.value) == (
         "models/gru/seed_1_val_half_logits.npy is of shape (2, 5), validation has 4 samples: it belongs to other data; "
         "run dvc repro --force train_gru"
@@ -101,7 +116,7 @@ def test_other_costs_are_refused(costs):
 def test_the_threshold_of_a_reference_is_the_best_on_validation(desk):
     write_array(Path("models/references/prior_val.npy"), np.array([0.8, 0.4, 0.2, 0.7]))
     write_array(Path("models/references/prior_test.npy"), np.array([0.3, 0.1]))
-    found = read_reference("prior", LABELS)
+    found = read_reference(Path("models/references"), "prior", LABELS)
     assert (found.seeds, found.thresholds) == ([None], [pytest.approx((0.7 + 0.4) / 2)])
     assert (found.val.shape, found.test.tolist()) == ((1, 4), [[0.3, 0.1]])
     assert found.val_halves.tolist() == [[found.val[0].tolist()] * 2], "there are no epochs to choose"
@@ -120,17 +135,12 @@ def test_the_confusion_matrix_has_true_classes_in_rows_and_predictions_in_column
     assert image.get_array().tolist() == [[0.75, 0.25], [0.3, 0.7]]
 
 
-def test_a_models_files_have_all_seeds_and_the_picture_of_the_best(desk, monkeypatch):
+def test_a_models_row_is_written_and_the_picture_of_its_best_seed(desk, monkeypatch):
     monkeypatch.setattr(evaluate, "confusion_png", lambda label, metrics: f"{label}: {metrics}".encode())
     monkeypatch.setattr(evaluate, "leaderboard_row", lambda judged: {"test_f1_score_positive_class": 0.3, "test_pr_auc": 0.2})
-    scores = {"val": np.full((2, 3), 0.25), "test": np.full((2, 5), 0.75), "val_halves": np.full((2, 2, 3), 0.5)}
-    predictions = Predictions(seeds=[1, 2], thresholds=[0.4, 0.5], **scores)
-    write_model("net", "Net", predictions, SimpleNamespace(seeds=[1, 2], best=1, test=["first", "second"]))
+    write_model("net", "Net", SimpleNamespace(seeds=[1, 2], best=1, test=["first", "second"]))
     assert Path("plots/confusion/net.png").read_text() == "Net: second"
     assert read_json(Path("metrics/test/net.json")) == {"test_f1_score_positive_class": 0.3, "test_pr_auc": 0.2}
-    assert np.load("data/predictions/net_val.npy").tolist() == predictions.val.tolist()
-    assert np.load("data/predictions/net_test.npy").tolist() == predictions.test.tolist()
-    assert np.load("data/predictions/net_val_halves.npy").tolist() == predictions.val_halves.tolist()
 
 
 def test_curves_of_all_models_stand_in_one_file_a_kind(desk):

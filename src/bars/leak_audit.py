@@ -23,7 +23,8 @@ def leak_audit(
     Returns:
         hours_from_…: between the newest bar that the scaler, or a label, knows and the first bar of the next split; 0 or more.
         windows_across_a_break: windows that span two assets or a step longer than `max_gap`; 0.
-        rows_beyond_a_cut: rows of any asset on the wrong side of a cut; 0.
+            With an embargo the hours from labels are no fewer than it has.
+        rows_beyond_a_cut: rows of any asset on the wrong side of a cut, or beyond the bounds of train and test; 0.
         values_that_know_the_future: features and labels that change when later bars are cut off; 0.
         rows_recomputed, values_recomputed: numbers of rows, and of features and labels in them, that were looked at for this.
 
@@ -38,17 +39,22 @@ def leak_audit(
         "hours_from_val_labels_to_test": float((first_test - val.closes_at[val.is_sample].max()) / HOUR),
         "windows_across_a_break": sum(_windows_across_breaks(rows, lookback, max_gap) for rows in splits.values()),
         "rows_beyond_a_cut": int(
-            (train.timestamps >= cuts.val).sum()
+            (train.timestamps < cuts.start).sum()
+            + (train.timestamps >= cuts.val).sum()
             + (val.timestamps < cuts.val).sum()
             + (val.timestamps >= cuts.test).sum()
             + (test.timestamps < cuts.test).sum()
+            + (test.timestamps >= cuts.end).sum()
+            + (test.closes_at[test.is_sample] > cuts.end).sum()
         ),
         "values_that_know_the_future": sum(sum(rows.future_check.changed.values()) for rows in assets),
         "rows_recomputed": sum(rows.future_check.rows for rows in assets),
         "values_recomputed": sum(rows.future_check.values for rows in assets),
     }
     _refuse_features_that_know_the_future(assets)
-    if any(audit[name] for name in ZERO_WITHOUT_LEAK) or min(audit.values()) < 0:
+    embargo = float(cuts.embargo / HOUR)
+    too_near = min(audit["hours_from_train_labels_to_val"], audit["hours_from_val_labels_to_test"]) < embargo
+    if any(audit[name] for name in ZERO_WITHOUT_LEAK) or min(audit.values()) < 0 or too_near:
         raise CampaignError(f"leak audit failed, a defect of this program, please report it: {audit}")
     return audit
 

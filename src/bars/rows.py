@@ -25,6 +25,7 @@ MIN_CUTS = 24  # of an asset; all together take a third of the stage's time
 MIN_DAYS = 4  # of validation and of test; as `judge.uncertainty` needs, whose imports take longer than this stage
 NO_DATE = np.datetime64("NaT")
 FIRST_DATE, LAST_DATE = np.datetime64("0001-01-01", "s"), np.datetime64("9999-12-31", "s")  # before and after any bar
+NO_TIME = np.timedelta64(0, "s")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,11 +129,27 @@ class AssetRows:
     findings: tuple[Finding, ...] = ()
 
 
-class Cuts(NamedTuple):
-    """Opening times of the first bars of validation and test; datetime64[s]."""
+@dataclasses.dataclass(frozen=True)
+class Cuts:
+    """The times at which all assets' rows are split; datetime64[s].
+
+    val, test: opening times of the first bars of validation and test.
+    start, end: train begins and test ends with these; by default with the bars.
+    embargo: timedelta64[s]; so long before the next split begins, labels of train and validation must be known.
+    """
 
     val: np.datetime64
     test: np.datetime64
+    start: np.datetime64 = FIRST_DATE
+    end: np.datetime64 = LAST_DATE
+    embargo: np.timedelta64 = NO_TIME
+
+    def describe(self) -> dict[str, str | float]:
+        """Describe the cuts for metadata.json; what is left to the bars is left out."""
+        bounds = {"start": (self.start, FIRST_DATE), "end": (self.end, LAST_DATE)}
+        bounded = {name: f"{time}Z" for name, (time, default) in bounds.items() if time != default}
+        embargo = {"embargo_hours": float(self.embargo / HOUR)} if self.embargo else {}
+        return {"val": f"{self.val}Z", "test": f"{self.test}Z", **bounded, **embargo}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -428,19 +445,20 @@ def rows_between(rows: AssetRows, start: np.datetime64, end: np.datetime64) -> A
     return dataclasses.replace(rows, **{name: value[inside] for name, value in values if isinstance(value, np.ndarray)})
 
 
-def ends_sample(rows: AssetRows, end: np.datetime64, *, lookback: int) -> np.ndarray:
-    """Find the rows that end a sample, of one asset in a split that ends at `end`.
+def ends_sample(rows: AssetRows, known_by: np.datetime64, *, lookback: int) -> np.ndarray:
+    """Find the rows that end a sample, of one asset in one split.
 
-    A sample needs `lookback` rows of one sequence inside the split, and a label that is known by `end`. A trade that could
+    A sample needs `lookback` rows of one sequence inside the split, and a label that is known in time. A trade that could
     still be open at the cut is purged, whatever became of it (López de Prado 2018, section 7.4.1).
 
     Args:
         rows: R rows, all of the split.
+        known_by: when labels must be known: at the end of the split, or earlier by the embargo.
 
     Returns:
         bool (R,).
     """
-    return has_window(rows.sequence, lookback) & (rows.y >= 0) & (rows.closes_at <= end)
+    return has_window(rows.sequence, lookback) & (rows.y >= 0) & (rows.closes_at <= known_by)
 
 
 def has_window(sequence: np.ndarray, lookback: int) -> np.ndarray:
@@ -457,18 +475,24 @@ def has_window(sequence: np.ndarray, lookback: int) -> np.ndarray:
 
 def split_rows(assets: Sequence[AssetRows], cuts: Cuts, *, lookback: int) -> dict[str, SplitRows]:
     """Split the rows of all assets at the same two times: "train", "val" and "test"."""
-    bounds = {"train": (FIRST_DATE, cuts.val), "val": (cuts.val, cuts.test), "test": (cuts.test, LAST_DATE)}
-    return {split: _rows_of_split(assets, start, end, lookback=lookback) for split, (start, end) in bounds.items()}
+    before_val, before_test = cuts.val - cuts.embargo, cuts.test - cuts.embargo
+    return {
+        "train": _rows_of_split(assets, cuts.start, cuts.val, before_val, lookback=lookback),
+        "val": _rows_of_split(assets, cuts.val, cuts.test, before_test, lookback=lookback),
+        "test": _rows_of_split(assets, cuts.test, cuts.end, cuts.end, lookback=lookback),
+    }
 
 
-def _rows_of_split(assets: Sequence[AssetRows], start: np.datetime64, end: np.datetime64, *, lookback: int) -> SplitRows:
+def _rows_of_split(
+    assets: Sequence[AssetRows], start: np.datetime64, end: np.datetime64, known_by: np.datetime64, *, lookback: int
+) -> SplitRows:
     parts = [rows_between(asset, start, end) for asset in assets]
-    is_sample = np.concatenate([ends_sample(rows, end, lookback=lookback) for rows in parts])
+    is_sample = np.concatenate([ends_sample(rows, known_by, lookback=lookback) for rows in parts])
     names = ("y", "mirrored", "timestamps", "closes_at", "returns", "held", "closes")
     columns = {name: np.concatenate([getattr(rows, name) for rows in parts]) for name in names}
     labels, mirrored = columns.pop("y"), columns.pop("mirrored")
     unknown = labels < 0
-    purged = ~unknown & ~(columns["closes_at"] <= end)
+    purged = ~unknown & ~(columns["closes_at"] <= known_by)
     return SplitRows(
         X=[rows.X for rows in parts],
         y=np.where(is_sample, labels, NO_LABEL),
@@ -481,17 +505,39 @@ def _rows_of_split(assets: Sequence[AssetRows], start: np.datetime64, end: np.da
     )
 
 
-def split_and_fit_scaler(assets: Sequence[AssetRows], symbols: Sequence[str], cuts: Cuts, rules: RowRules) -> PreparedSplits:
+def split_and_fit_scaler(
+    assets: Sequence[AssetRows], symbols: Sequence[str], cuts: Cuts, rules: RowRules, *, lengths: str = "data.splits"
+) -> PreparedSplits:
     """Split the rows of all assets, check the samples, and fit the scaler on train.
+
+    Args:
+        lengths: the setting that says how long the splits are, for errors.
 
     Raises:
         CampaignError: as `check_samples` and `check_scaler` do.
     """
     splits = split_rows(assets, cuts, lookback=rules.lookback)
-    warnings = check_samples(splits, symbols, rules.barriers) + describe_hidden_columns(assets, symbols)
+    warnings = check_samples(splits, symbols, rules.barriers, lengths) + describe_hidden_columns(assets, symbols)
     scaler = fit_scaler(splits["train"].X)
     check_scaler(scaler, rules.features)
     return PreparedSplits(splits, scaler, warnings)
+
+
+def without_untrained(
+    assets: Sequence[AssetRows], symbols: Sequence[str], cuts: Cuts, *, lookback: int
+) -> tuple[list[AssetRows], list[str]]:
+    """Empty the rows of assets that have no sample in train; the others keep their numbers.
+
+    Returns:
+        The rows of all assets, and the symbols of those that were emptied.
+    """
+    train = split_rows(assets, cuts, lookback=lookback)["train"]
+    absent = _assets_without_sample(train, symbols)
+    kept = [
+        rows_between(rows, LAST_DATE, LAST_DATE) if symbol in absent else rows
+        for rows, symbol in zip(assets, symbols, strict=True)
+    ]
+    return kept, absent
 
 
 def describe_hidden_columns(assets: Sequence[AssetRows], symbols: Sequence[str]) -> list[str]:
@@ -506,8 +552,13 @@ def describe_hidden_columns(assets: Sequence[AssetRows], symbols: Sequence[str])
     ]
 
 
-def check_samples(splits: Mapping[str, SplitRows], symbols: Sequence[str], barriers: Barriers) -> list[str]:
+def check_samples(splits: Mapping[str, SplitRows], symbols: Sequence[str], barriers: Barriers, lengths: str) -> list[str]:
     """Refuse splits that cannot be trained on or judged.
+
+    An asset without any row is left out on purpose, and not looked for.
+
+    Args:
+        lengths: the setting that says how long the splits are.
 
     Returns:
         Warnings, one line each: assets without a sample in validation or test.
@@ -516,10 +567,14 @@ def check_samples(splits: Mapping[str, SplitRows], symbols: Sequence[str], barri
         CampaignError: a split has no sample, one class, or too few days to be judged on; or an asset has no training sample.
     """
     for split, rows in splits.items():
-        _check_classes(split, rows, barriers)
+        _check_classes(split, rows, barriers, lengths)
         if split != "train":
-            _check_days(split, rows)
-    absent = {split: _assets_without_sample(rows, symbols) for split, rows in splits.items()}
+            _check_days(split, rows, lengths)
+    left_out = set(range(len(symbols))) - {*np.concatenate([np.unique(rows.asset_ids) for rows in splits.values()]).tolist()}
+    used = [symbol for number, symbol in enumerate(symbols) if number not in left_out]
+    absent = {
+        split: [symbol for symbol in _assets_without_sample(rows, symbols) if symbol in used] for split, rows in splits.items()
+    }
     if absent["train"]:
         raise CampaignError(
             f"no training sample for {join_first(absent['train'])} (bars begin after the train cut, or too few); "
@@ -533,20 +588,20 @@ def check_samples(splits: Mapping[str, SplitRows], symbols: Sequence[str], barri
     ]
 
 
-def _check_classes(split: str, rows: SplitRows, barriers: Barriers) -> None:
+def _check_classes(split: str, rows: SplitRows, barriers: Barriers, lengths: str) -> None:
     classes = np.unique(rows.y[rows.is_sample])
     if len(classes) < 2:
         found = "no sample" if not len(classes) else f"only label {classes[0]} in its samples"
         profit, stop = DISTANCES[barriers.kind]
-        raise CampaignError(f"the {split} split has {found}; add bars, or change data.splits, data.{profit} or data.{stop}")
+        raise CampaignError(f"the {split} split has {found}; add bars, or change {lengths}, data.{profit} or data.{stop}")
 
 
-def _check_days(split: str, rows: SplitRows) -> None:
+def _check_days(split: str, rows: SplitRows, lengths: str) -> None:
     days = len(np.unique(rows.timestamps[rows.is_sample].astype("datetime64[D]")))
     if days < MIN_DAYS:
         raise CampaignError(
             f"the {split} split has samples on {days} day(s), at least {MIN_DAYS} are needed to tell a difference from chance; "
-            "add bars, or change data.splits"
+            f"add bars, or change {lengths}"
         )
 
 

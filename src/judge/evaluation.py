@@ -10,29 +10,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from core.files import read_json, write_json
+from core.places import CAMPAIGN
 from judge.calibration import Calibration
 from judge.cross_fitting import CrossFitted
 from judge.equity import Growth
 from judge.money import Performance
 
-EVALUATION = Path("metrics/evaluate.json")
-PREDICTIONS = Path("data/predictions")
 KEYS = {"f1_at_half": "f1_at_0.5", "precision_at_half": "precision_at_0.5", "recall_at_half": "recall_at_0.5"}  # of the file
 
 Content = TypeVar("Content")
-
-
-def predictions_path(model: str, split: str) -> Path:
-    """Name the array of a model's scores on one split, float64 (seeds, N)."""
-    return PREDICTIONS / f"{model}_{split}.npy"
-
-
-def half_predictions_path(model: str) -> Path:
-    """Name the array of a model's scores of validation for cross-fitting, float64 (seeds, 2, N); see `cross_fit`."""
-    return PREDICTIONS / f"{model}_val_halves.npy"
-
-
-CHOICES = PREDICTIONS / "choices.json"  # by model, for whoever uses the scores: `Judged.choices`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,12 +153,12 @@ class Evaluation:
         costs = self.cost_per_trade
         return statistics.fmean(costs.values()) if isinstance(costs, dict) else costs
 
-    def write(self, path: Path = EVALUATION) -> None:
+    def write(self, path: Path = CAMPAIGN.evaluation) -> None:
         """Write the file that `read_evaluation` reads."""
         write_json(path, _to_json(self))
 
 
-def read_evaluation(path: Path = EVALUATION) -> Evaluation:
+def read_evaluation(path: Path = CAMPAIGN.evaluation) -> Evaluation:
     """Read what `Evaluation.write` wrote.
 
     Raises:

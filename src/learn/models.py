@@ -8,16 +8,18 @@ from torch import nn
 
 from core.errors import CampaignError, to_one_line
 from core.files import read_json, write_array, write_bytes, write_csv, write_json
-from core.pipeline import MODELS
-from core.splits import DATA
 from learn import checkpoint
 from learn.architecture import Architecture, find_architecture
 from learn.worker import Record, Trained
 
 
-def write_models(architecture: Architecture, trained: Sequence[Trained]) -> None:
-    """Write each seed's model and logits, the best model on validation, the history of all, and what network they are."""
-    models, written = MODELS / architecture.name, []
+def write_models(architecture: Architecture, trained: Sequence[Trained], models: Path, data: Path) -> None:
+    """Write each seed's model and logits, the best model on validation, the history of all, and what network they are.
+
+    Args:
+        models: directory to write to. data: directory of the splits, whose scaler is copied.
+    """
+    written = []
     for seed in trained:
         stem = f"seed_{seed.summary['seed']}"
         write_bytes(models / f"{stem}.pt", seed.model)
@@ -27,7 +29,7 @@ def write_models(architecture: Architecture, trained: Sequence[Trained]) -> None
         if earlier.name not in written:
             earlier.unlink()
     write_bytes(models / "best_model.pt", best_on_validation(trained).model)
-    write_bytes(models / "scalers.joblib", (DATA / "scalers.joblib").read_bytes())
+    write_bytes(models / "scalers.joblib", (data / "scalers.joblib").read_bytes())
     write_json(models / "network.json", architecture.describe())
     write_csv(models / "training_history.csv", with_seeds(trained))
 

@@ -1,7 +1,7 @@
 """The train stages: settings in, a training for each seed, models, history, metrics and a figure out."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,12 +10,13 @@ from pydantic import Field, field_validator
 from core.errors import CampaignError
 from core.files import read_json, write_bytes, write_json
 from core.params import Settings, read_section
+from core.pipeline import MODELS
 from core.splits import DATA
 from learn.architecture import Architecture
 from learn.device import device, environment, resolve_precision
 from learn.models import best_on_validation, with_seeds, write_models
 from learn.training import recorded_settings
-from learn.trainings import Loop, Training, running
+from learn.trainings import Loop, Runner, Training, running
 from learn.worker import Failed, Trained
 from watch import progress
 from watch.watcher import following, watching
@@ -50,6 +51,33 @@ class Train(Settings):
         return gamma
 
 
+def plan_trainings(architecture: Architecture, settings: Train, splits: Path, seeds: Sequence[int]) -> list[Training]:
+    """Say which trainings an architecture needs on one directory of splits: one a seed.
+
+    Args:
+        settings: of the loop. The architecture's own are read from its section of params.yaml.
+
+    Raises:
+        CampaignError: the section breaks its schema, or the splits are not there.
+    """
+    section = read_section(architecture.name, architecture.settings)
+    metadata = read_json(splits / "metadata.json")
+    n_features, lookback = len(metadata["features"]), metadata["lookback"]
+    arguments = section.model_dump() | {"n_features": n_features, "n_assets": len(metadata["assets"]), "lookback": lookback}
+    precision = resolve_precision(settings.precision, lambda: architecture.network(**arguments), n_features, lookback)
+    loop = Loop(**settings.model_dump(exclude={"seeds"}) | {"precision": precision})
+    network = f"train_{architecture.name}:{architecture.network.__name__}"
+    return [Training(network, arguments, loop, splits, seed) for seed in seeds]
+
+
+def require_trained(outcomes: Iterable[Trained | Failed], runner: Runner) -> list[Trained]:
+    """Wait for all outcomes, and return them. Raises CampaignError, which names every training that failed."""
+    outcomes = list(outcomes)
+    if failed := [outcome.reason for outcome in outcomes if isinstance(outcome, Failed)]:
+        raise CampaignError("; ".join([*failed, *runner.kept()]))
+    return [outcome for outcome in outcomes if isinstance(outcome, Trained)]
+
+
 def train(architecture: Architecture) -> None:
     """Train an architecture once with each seed on data/training_data; sections `train` and its own of params.yaml in.
 
@@ -57,52 +85,42 @@ def train(architecture: Architecture) -> None:
         CampaignError: settings or data cannot be used, or a seed failed; finished epochs are kept for the next start.
     """
     settings = read_section("train", Train)
-    section = read_section(architecture.name, architecture.settings)
+    trainings = plan_trainings(architecture, settings, DATA, settings.seeds)
     metadata = read_json(DATA / "metadata.json")
-    n_features, lookback = len(metadata["features"]), metadata["lookback"]
-    arguments = section.model_dump() | {"n_features": n_features, "n_assets": len(metadata["assets"]), "lookback": lookback}
-    precision = resolve_precision(settings.precision, lambda: architecture.network(**arguments), n_features, lookback)
-    loop = Loop(**settings.model_dump(exclude={"seeds"}) | {"precision": precision})
-    network = f"train_{architecture.name}:{architecture.network.__name__}"
-    trainings = [Training(network, arguments, loop, DATA, seed) for seed in settings.seeds]
-
     tags = {"fingerprint": trainings[0].fingerprint(), "data_hash": metadata["content_hash"], "bars": metadata["source"]}
-    tags |= {"device": device(), "precision": precision}
+    tags |= {"device": device(), "precision": trainings[0].loop.precision}
     with running(trainings) as runner:
         import core.png  # noqa: F401 - needed at the end, and there is time now
 
         with progress.clearing_bars(), following(trainings, tags) as live:
-            outcomes = list(runner.outcomes(lambda training: watching(training, live)))
-            if failed := [outcome.reason for outcome in outcomes if isinstance(outcome, Failed)]:
-                raise CampaignError("; ".join([*failed, *runner.kept()]))
-            write_models(architecture, outcomes)
-            write_metrics(trainings, outcomes)
+            trained = require_trained(runner.outcomes(lambda training: watching(training, live)), runner)
+            name = architecture.name
+            write_models(architecture, trained, MODELS / name, DATA)
+            write_json(Path("metrics/train") / f"{name}.json", train_record(trainings, trained))
+            summaries = [seed.summary for seed in trained]
+            write_bytes(Path("plots/learning_curves") / f"{name}.png", learning_curves(name, with_seeds(trained), summaries))
 
 
-def write_metrics(trainings: Sequence[Training], trained: Sequence[Trained]) -> None:
-    """Write metrics/train/<name>.json and the figure of the learning curves.
+def train_record(trainings: Sequence[Training], trained: Sequence[Trained]) -> dict[str, Any]:
+    """Describe what was trained, how well it went and with what settings: metrics/train/<name>.json.
 
     Args:
         trainings: of one architecture, that differ by seed alone. trained: the outcome of each.
     """
-    name, settings = trainings[0].architecture, recorded_settings(trainings)
+    settings = recorded_settings(trainings)
     summaries = [seed.summary for seed in trained]
     f1 = [summary["val_f1_score_positive_class"] for summary in summaries]
-    write_json(
-        Path("metrics/train") / f"{name}.json",
-        {
-            "val_f1_score_positive_class": statistics.fmean(f1),
-            "val_f1_score_positive_class_std": statistics.stdev(f1) if len(f1) > 1 else 0.0,
-            "train_f1_score_positive_class": statistics.fmean(s["train_f1_score_positive_class"] for s in summaries),
-            "best_seed": best_on_validation(trained).summary["seed"],
-            "precision": trainings[0].loop.precision,
-            "environment": environment(),
-            "settings": settings["train"],
-            "architecture": settings[name],
-            "seeds": summaries,
-        },
-    )
-    write_bytes(Path("plots/learning_curves") / f"{name}.png", learning_curves(name, with_seeds(trained), summaries))
+    return {
+        "val_f1_score_positive_class": statistics.fmean(f1),
+        "val_f1_score_positive_class_std": statistics.stdev(f1) if len(f1) > 1 else 0.0,
+        "train_f1_score_positive_class": statistics.fmean(s["train_f1_score_positive_class"] for s in summaries),
+        "best_seed": best_on_validation(trained).summary["seed"],
+        "precision": trainings[0].loop.precision,
+        "environment": environment(),
+        "settings": settings["train"],
+        "architecture": settings[trainings[0].architecture],
+        "seeds": summaries,
+    }
 
 
 def learning_curves(architecture: str, rows: list[dict[str, Any]], summaries: list[dict[str, Any]]) -> bytes:

@@ -12,6 +12,7 @@ from torch import nn
 
 from core import inputs
 from core.files import read_json
+from core.splits import DATA
 from learn.device import environment
 
 OF_DATA = ("n_features", "n_assets", "lookback")  # arguments of a network that its data decide; all others are settings
@@ -56,8 +57,9 @@ class Training:
 
     @property
     def title(self) -> str:
-        """Name of the training in what people read."""
-        return f"{self.architecture} seed {self.seed}"
+        """Name of the training in what people read; other splits than the campaign's are named."""
+        fold = "" if self.splits == DATA else f" {self.splits.name}"
+        return f"{self.architecture}{fold} seed {self.seed}"
 
     def build(self) -> nn.Module:
         """Build the network, its weights drawn from torch's generator."""

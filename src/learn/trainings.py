@@ -67,11 +67,14 @@ class Runner:
 
 
 @contextlib.contextmanager
-def running(trainings: Sequence[Training]) -> Iterator[Runner]:
+def running(trainings: Sequence[Training], *, keep: bool = False) -> Iterator[Runner]:
     """Hold the checkpoints of `trainings` for the block, and remove them where it ends well.
 
     So write what is to be kept of the outcomes inside the block. Where it fails, the same trainings go on after their
     finished epochs when they are run again.
+
+    Args:
+        keep: leave the checkpoints, so that a list with the same trainings does not run them again.
 
     Raises:
         CampaignError: another process runs the same trainings, or none can be started here.
@@ -92,7 +95,7 @@ def running(trainings: Sequence[Training]) -> Iterator[Runner]:
             with contextlib.suppress(OSError):  # it was killed, or its socket is gone
                 forkserver._forkserver._stop()  # the next block starts one in its own directory
         check_unchanged()
-        for directory in claimed.values():
+        for directory in claimed.values() if not keep else ():
             checkpoint.remove(directory)
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,8 @@ def train_in_process(
 def train_from_checkpoint(training: Training, path: Path, parent: Connection, used: inputs.Inputs | None = None) -> None:
     """Train after the epochs in the checkpoint `path`, from the start where there is none; send `Message`s to `parent`.
 
+    The outcome is kept in the checkpoint too, for runners that keep it: a finished training reads no data again.
+
     Raises:
         CampaignError: the stage's code or inputs changed since it started, or the splits cannot be used.
     """
@@ -125,6 +128,11 @@ def train_from_checkpoint(training: Training, path: Path, parent: Connection, us
         state = checkpoint.load(path)
     except checkpoint.Corrupt:
         parent.send(Note(f"checkpoint {path} is damaged; ignored, training starts afresh"))
+    done = Begun(state["history"], state["best"]["epoch"], state["best"]["f1"]) if state else Begun([], 0, 0.0)
+    if state is not None and "outcome" in state:
+        parent.send(done)
+        parent.send(Trained(history=state["history"], half_logits=_half_logits(state), **state["outcome"]))
+        return
     train, val = (load_split(training, split) for split in ("train", "val"))
     halves = load_halves(training)
     if used is not None and (changes := used.changes()):
@@ -133,12 +141,14 @@ def train_from_checkpoint(training: Training, path: Path, parent: Connection, us
         )  # before an epoch of other code or data becomes a checkpoint of these
     torch.manual_seed(training.seed)
     model = training.build()
-    parent.send(Begun(state["history"], state["best"]["epoch"], state["best"]["f1"]) if state else Begun([], 0, 0.0))
+    parent.send(done)
     for epoch in fit(model, train, val, halves=halves, seed=training.seed, state=state, **vars(training.loop)):
         state = epoch.state
         checkpoint.save(path, state)
         parent.send(EpochEnded(epoch.record, state["best"]["epoch"], state["best"]["f1"]))
-    parent.send(summarise(training, model, train, state))
+    trained = summarise(training, model, train, state)
+    checkpoint.save(path, state | {"outcome": {"model": trained.model, "summary": trained.summary}})
+    parent.send(trained)
 
 
 def summarise(training: Training, model: nn.Module, train: Split, state: dict[str, Any]) -> Trained:
@@ -176,8 +186,11 @@ def summarise(training: Training, model: nn.Module, train: Split, state: dict[st
         "val_f1_score_positive_class": best["f1"],
         "weights": {name: tensor.cpu() for name, tensor in best["weights"].items()},
     }
-    half_logits = torch.stack([half["logits"] for half in half_best]).numpy()
-    return Trained(checkpoint.to_bytes(content), history, summary, half_logits)
+    return Trained(checkpoint.to_bytes(content), history, summary, _half_logits(state))
+
+
+def _half_logits(state: Mapping[str, Any]) -> np.ndarray:
+    return torch.stack([half["logits"] for half in state["half_best"]]).numpy()
 
 
 def load_split(training: Training, split: str) -> Split:

@@ -1,5 +1,6 @@
 """Rows and splits against a slow reference that reads the rules one bar at a time."""
 
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from bars import features
 from bars.labels import Barriers, triple_barrier
 from bars.reading import Bars
-from bars.rows import MIN_DAYS, AssetRows, RowRules, asset_rows, choose_cuts, cut_times, split_rows
+from bars.rows import MIN_DAYS, AssetRows, Cuts, RowRules, asset_rows, choose_cuts, cut_times, split_rows
 from core.errors import CampaignError
 from judge.uncertainty import FEWEST_BLOCKS
 from scaffold import make_frame, to_bars
@@ -24,11 +25,15 @@ def rows_of(bars: Bars, lookback: int, max_gap: int) -> AssetRows:
     return asset_rows(bars, RowRules(features=CALENDAR, max_gap=max_gap, lookback=lookback, **LABEL))
 
 
-def slow_samples(bars: Bars, cuts: tuple, lookback: int, max_gap: int) -> dict[str, dict[str, int]]:
+def slow_samples(bars: Bars, cuts: Cuts, lookback: int, max_gap: int) -> dict[str, dict[str, int]]:
     """Find label by bar time for each split, by the rules, one bar at a time."""
     times, found = bars.timestamps, {"train": {}, "val": {}, "test": {}}
-    bounds = {"train": (times[0], cuts[0]), "val": cuts, "test": (cuts[1], times[-1] + HOUR * 10_000)}
-    for split, (start, end) in bounds.items():
+    bounds = {
+        "train": (cuts.start, cuts.val, cuts.val - cuts.embargo),
+        "val": (cuts.val, cuts.test, cuts.test - cuts.embargo),
+        "test": (cuts.test, cuts.end, cuts.end),
+    }
+    for split, (start, end, known_by) in bounds.items():
         for t in range(len(bars)):
             unbroken = t
             while unbroken > 0 and times[unbroken] - times[unbroken - 1] <= max_gap * HOUR:
@@ -40,7 +45,7 @@ def slow_samples(bars: Bars, cuts: tuple, lookback: int, max_gap: int) -> dict[s
             trade = range(t + 1, t + 1 + LABEL["horizon"])
             if trade[-1] >= len(bars) or any(times[row] - times[row - 1] > max_gap * HOUR for row in trade):
                 continue
-            if times[trade[-1]] + HOUR > end:
+            if times[trade[-1]] + HOUR > known_by:
                 continue
             piece = bars[t : trade[-1] + 1]
             found[split][str(times[t])] = int(triple_barrier(piece, **LABEL)[0][0])
@@ -53,8 +58,10 @@ def slow_samples(bars: Bars, cuts: tuple, lookback: int, max_gap: int) -> dict[s
     st.integers(1, 5),
     st.integers(1, 4),
     st.sampled_from([(0.7, 0.15, 0.15), (0.5, 0.25, 0.25)]),
+    st.none() | st.tuples(*[st.integers(0, 9)] * 3),
 )
-def test_samples_match_the_slow_reference(steps, lookback, max_gap, shares):
+def test_samples_match_the_slow_reference(steps, lookback, max_gap, shares, fold):
+    """`fold`: hours that are cut off at the start and at the end, and the embargo; None for the campaign's splits."""
     with mock.patch.object(features, "WARM_UP", WARM_UP):
         assets = []
         for number, gaps in enumerate(steps):
@@ -68,6 +75,10 @@ def test_samples_match_the_slow_reference(steps, lookback, max_gap, shares):
         if not assets:
             return
         cuts = cut_times(np.concatenate([rows.timestamps for _, rows in assets]), shares)
+        if fold is not None:
+            times = np.concatenate([bars.timestamps for bars, _ in assets])
+            first, last, embargo = (hours * HOUR for hours in fold)
+            cuts = replace(cuts, start=times.min() + first, end=times.max() + HOUR - last, embargo=embargo)
         splits = split_rows([rows for _, rows in assets], cuts, lookback=lookback)
     for number, (bars, _) in enumerate(assets):
         expected = slow_samples(bars, cuts, lookback, max_gap)
@@ -78,8 +89,8 @@ def test_samples_match_the_slow_reference(steps, lookback, max_gap, shares):
 
 def test_cuts_divide_the_rows_by_time():
     times = np.datetime64("2024-01-01", "s") + np.repeat(np.arange(100), 3) * HOUR
-    val, test = cut_times(np.random.default_rng(0).permutation(times), (0.7, 0.15, 0.15))
-    assert (val, test) == (times[210], times[255])
+    cuts = cut_times(np.random.default_rng(0).permutation(times), (0.7, 0.15, 0.15))
+    assert (cuts.val, cuts.test) == (times[210], times[255])
 
 
 def test_the_fewest_days_are_those_that_intervals_need():

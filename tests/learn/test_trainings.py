@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import dataclasses
-import json
 import os
 import platform
 import subprocess
@@ -27,7 +26,7 @@ from learn.dataset import Split
 from learn.device import environment, resolve_precision
 from learn.fit import predict
 from learn.models import write_models
-from learn.train_stage import write_metrics
+from learn.train_stage import train_record
 from learn.trainings import Failed, Loop, Trained, Training, running
 from learn.worker import Begun, EpochEnded, Message
 from scaffold import PROJECT, read_params, write_params
@@ -148,9 +147,8 @@ def test_what_is_written_of_all_seeds_is_their_mean_their_sample_deviation_and_t
         outcomes.append(Trained(f"model {4 + number}".encode(), history, summary, logits))
     for left in ("seed_3.pt", "seed_3_val_half_logits.npy", "seed_3.pt.tmp"):
         write_bytes(Path("models/mlp") / left, b"of an earlier run")
-    write_models(train_mlp.ARCHITECTURE, outcomes)
-    write_metrics([one(seed, learning_rate=0.25) for seed in (4, 5, 6)], outcomes)
-    written = json.loads(Path("metrics/train/mlp.json").read_text())
+    write_models(train_mlp.ARCHITECTURE, outcomes, Path("models/mlp"), DATA)
+    written = train_record([one(seed, learning_rate=0.25) for seed in (4, 5, 6)], outcomes)
     assert written == {
         "val_f1_score_positive_class": pytest.approx(0.33),
         "val_f1_score_positive_class_std": pytest.approx(0.03 * 3**0.5),  # the root of (0.03² + 0.06² + 0.03²) / 2
