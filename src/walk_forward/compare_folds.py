@@ -1,0 +1,66 @@
+"""Judge over folds: whether what one split shows holds in others, and what following validation would have been worth."""
+
+import sys
+
+sys.path.insert(0, __file__.rpartition("/walk_forward/")[0])  # the directory src
+import core.startup
+
+from judge.walk_forward import FoldCuts, FoldScores, judge_walk_forward
+
+from compare import Compare, compare, load
+from core.errors import print_stderr
+from core.files import read_json, write_json
+from core.params import read_section
+from core.pipeline import WALK_FORWARD, Stage, read_architectures
+from core.run import run
+from core.splits import read_split
+from judge.names import Roster
+from walk_forward.folds import FOLDS, PROJECT, places_of
+
+BARS = ("y", "closes", "asset_ids", "timestamps")  # of test: what holding the assets is worked out from
+
+
+def read_fold(name: str, cuts: FoldCuts, roster: Roster, settings: Compare) -> FoldScores:
+    """Read what was measured on a fold, and judge it alone by the campaign's rules."""
+    places = places_of(name)
+    inputs = load(places, roster)
+    return FoldScores(
+        name=name,
+        cuts=cuts,
+        evaluation=inputs.evaluation,
+        trades=inputs.trades,
+        halves=inputs.halves,
+        bars=read_split(places.data, "test", *BARS),
+        scores=inputs.scores,
+        comparison=compare(inputs, roster, settings),
+    )
+
+
+def main() -> None:
+    settings = read_section("compare", Compare)
+    planned = read_json(FOLDS)
+    first = places_of(planned[0]["name"])
+    labels = {name: read_json(first.models_of(name) / "network.json")["label"] for name in read_architectures(WALK_FORWARD)}
+    roster = Roster(labels)
+    folds = [
+        read_fold(fold["name"], FoldCuts(**{key: value for key, value in fold.items() if key != "name"}), roster, settings)
+        for fold in planned
+    ]
+    metadata = read_json(first.data / "metadata.json")
+    result = judge_walk_forward(
+        roster,
+        folds,
+        metadata["assets"],
+        simulated=metadata["simulated"],
+        draws=settings.draws,
+        seed=settings.seed,
+        block_days=settings.block_days,
+        confidence=settings.confidence,
+        margin=settings.margin,
+    )
+    write_json(PROJECT / "walk_forward.json", result.to_json())
+    print_stderr("compare_folds: " + " ".join(result.verdict))
+
+
+if __name__ == "__main__":
+    run(main, stage=Stage(WALK_FORWARD, "compare_folds"))

@@ -1,0 +1,83 @@
+"""Cut the bars into folds, each a directory as data/training_data, purged and scaled by itself."""
+
+import sys
+
+sys.path.insert(0, __file__.rpartition("/walk_forward/")[0])  # the directory src
+import core.startup
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bars.findings import summarise_findings
+from bars.reading import HOUR, SIMULATED_MARKER
+from bars.rows import Cuts, choose_symbols, collect_findings, read_asset_rows, split_and_fit_scaler, without_untrained
+from core.errors import CampaignError, join_first, print_stderr
+from core.files import write_json
+from core.params import read_section
+from core.pipeline import WALK_FORWARD, Stage
+from core.run import run
+from generate_data import Data, report_splits, require_usable, write_data
+from walk_forward.folds import DATA, FOLDS, WalkForward, plan_folds
+
+
+@contextlib.contextmanager
+def naming(fold: str) -> Iterator[None]:
+    """Name the fold in an error."""
+    try:
+        yield
+    except CampaignError as error:
+        raise CampaignError(f"fold {fold}: {error}") from None
+
+
+def when(metadata: Mapping[str, Any], cuts: Cuts, last: np.datetime64) -> dict[str, str]:
+    """Say when a fold's splits begin and test ends, ISO texts in UTC: the fields of `judge.walk_forward.FoldCuts`.
+
+    Args:
+        metadata: of the fold. last: when the last bar has closed.
+    """
+    return {
+        "train_from": metadata["splits"]["train"]["first_bar"].removesuffix("Z"),
+        "val_from": str(cuts.val),
+        "test_from": str(cuts.test),
+        "test_until": str(min(cuts.end, last)),
+    }
+
+
+def main() -> None:
+    data, settings = read_section("data", Data), read_section("walk_forward", WalkForward)
+    root, rules = Path(data.bars), data.row_rules()
+    symbols = choose_symbols(root, data.symbols)
+    assets = require_usable(read_asset_rows(root, symbols, rules))
+    findings = collect_findings(dict(zip(symbols, assets, strict=True)), simulated=(root / SIMULATED_MARKER).is_file())
+    for warning in summarise_findings(findings):
+        print_stderr(f"cut_folds: warning: {warning}")
+    first = min(rows.timestamps[0] for rows in assets)
+    last = max(rows.timestamps[-1] for rows in assets) + HOUR
+    folds = plan_folds(first, last, **settings.plan())
+
+    described = []
+    for fold in folds:
+        with naming(fold.name):
+            used, left_out = without_untrained(assets, symbols, fold.cuts, lookback=rules.lookback)
+            prepared = split_and_fit_scaler(used, symbols, fold.cuts, rules, lengths="walk_forward's lengths")
+            metadata = write_data(DATA / fold.name, root, symbols, used, rules, fold.cuts, prepared, clip=data.clip)
+        warnings = list(prepared.warnings)
+        if left_out:
+            warnings += [f"{join_first(left_out)}: no training sample yet, left out of this fold"]
+        for warning in warnings:
+            print_stderr(f"cut_folds: warning: fold {fold.name}: {warning}")
+        report_splits(f"cut_folds: {fold.name}", metadata["splits"])
+        described.append({"name": fold.name} | when(metadata, fold.cuts, last))
+    for left in DATA.iterdir() if DATA.is_dir() else ():  # DVC clears them, a script started by hand does not
+        if left.is_dir() and left.name not in {fold.name for fold in folds}:
+            shutil.rmtree(left)
+    write_json(FOLDS, described)
+
+
+if __name__ == "__main__":
+    run(main, stage=Stage(WALK_FORWARD, "cut_folds"))
