@@ -46,7 +46,7 @@ class FileState:
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """The deps of a stage in dvc.yaml, as they were when it started.
+    """The deps of a stage of a pipeline, as they were when it started.
 
     deps: paths.
     code: digest of each file under src, by name below src.
@@ -146,7 +146,7 @@ def _script_edited_before_hashing() -> dict[str, str]:
     """Give the script a digest that no file has, where its file is no longer what Python compiled."""
     main = sys.modules["__main__"]
     file = Path(getattr(main, "__file__", None) or SOURCE).resolve()
-    if file.parent != SOURCE or time.time() - file.stat().st_ctime > RECENT_EDIT:
+    if not file.is_relative_to(SOURCE) or not file.is_file() or time.time() - file.stat().st_ctime > RECENT_EDIT:
         return {}
     running = _running_code(vars(main))
     try:

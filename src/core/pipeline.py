@@ -1,6 +1,9 @@
-"""Read from dvc.yaml which stages there are, what they depend on and which architectures they train."""
+"""Read from a dvc.yaml which stages there are, what they depend on and which architectures they train."""
 
+import dataclasses
 import functools
+import itertools
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +15,19 @@ from core.files import read_json
 PIPELINE = Path("dvc.yaml")
 MODELS = Path("models")
 TRAIN = "train_"  # what the name of a stage that trains an architecture begins with
+WALK_FORWARD = Path("walk_forward/dvc.yaml")  # of a DVC project of its own, whose stages run in this project's root
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A stage of a pipeline.
+
+    pipeline: its dvc.yaml, from the project's root.
+    name: as DVC writes it: ``train_folds@mlp`` is the stage ``train_folds`` for the item ``mlp`` of its matrix.
+    """
+
+    pipeline: Path
+    name: str
 
 
 def read_generated_yaml(path: Path) -> Any:
@@ -56,34 +72,52 @@ def _yaml_1_2_loader() -> Any:
     return Loader
 
 
-def read_stages() -> dict[str, Any]:
-    """Read the stages of dvc.yaml by name, in its order. Raises CampaignError where it has none."""
-    content = read_generated_yaml(PIPELINE)
+def read_stages(pipeline: Path = PIPELINE) -> dict[str, Any]:
+    """Read the stages of a dvc.yaml by name, in its order. Raises CampaignError where it has none."""
+    content = read_generated_yaml(pipeline)
     stages = content.get("stages") if isinstance(content, dict) else None
     if not isinstance(stages, dict):
-        raise CampaignError(f"{PIPELINE} cannot be read (no stages); mend it")
+        raise CampaignError(f"{pipeline} cannot be read (no stages); mend it")
     return stages
 
 
-def read_deps(stage: str, read_params: Callable[[], Any]) -> tuple[str, ...]:
-    """Read the deps of `stage`, templates such as ``${data.bars}`` filled in; none where there is no such stage.
+def read_deps(stage: Stage, read_params: Callable[[], Any]) -> tuple[str, ...]:
+    """Read the deps of `stage`, from the project's root; none where there is no such stage.
+
+    Templates are filled in: ``${item.<key>}`` from the stage's matrix, others such as ``${data.bars}`` from params.yaml.
 
     Raises:
-        CampaignError: dvc.yaml cannot be read.
+        CampaignError: its dvc.yaml cannot be read.
     """
     try:
-        text = PIPELINE.read_text(encoding="utf-8")
+        text = stage.pipeline.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return ()
-    if f" {stage}:" not in text:
+    base = stage.name.partition("@")[0]
+    if f" {base}:" not in text:
         return ()
     try:
-        entry = read_stages().get(stage) or {}
+        entry = read_stages(stage.pipeline).get(base) or {}
         deps = [dep if isinstance(dep, str) else next(iter(dep)) for dep in entry.get("deps") or []]
+        item = _find_item(entry.get("matrix") or {}, stage.name)
     except (TypeError, AttributeError) as error:
-        raise CampaignError(f"{PIPELINE} cannot be read ({shorten(error, 200)}); mend it") from None
-    params = read_params() if any("${" in dep for dep in deps) else {}
-    return tuple(_fill_in(dep, params) for dep in deps)
+        raise CampaignError(f"{stage.pipeline} cannot be read ({shorten(error, 200)}); mend it") from None
+    if item is None:
+        return ()
+    params = read_params() if any("${" in dep.replace("${item.", "") for dep in deps) else {}
+    filled = (_fill_in(dep, params | {"item": item} if isinstance(params, dict) else {}) for dep in deps)
+    return tuple(os.path.normpath(stage.pipeline.parent / dep) for dep in filled)
+
+
+def _find_item(matrix: dict[str, list[Any]], name: str) -> dict[str, Any] | None:
+    """Find the item of a stage's matrix that the stage `name` is for, as DVC names it; None where there is none.
+
+    A stage without a matrix has one item, which is empty.
+    """
+    for values in itertools.product(*matrix.values()):
+        if "-".join(map(str, values)) == name.partition("@")[2]:
+            return dict(zip(matrix, values, strict=True))
+    return None
 
 
 def _fill_in(dep: str, params: Any) -> str:
@@ -96,15 +130,34 @@ def _fill_in(dep: str, params: Any) -> str:
     return re.sub(r"\$\{\s*([\w.]+)\s*\}", value, dep)
 
 
-def read_architectures() -> list[str]:
-    """List the architectures that dvc.yaml trains, in its order: ``name`` of a stage ``train_name``.
+def read_items(stage: Stage) -> list[str]:
+    """List what a stage with a matrix of one key is run for: ``mlp`` of ``train_folds@mlp``.
 
     Raises:
-        CampaignError: dvc.yaml cannot be read, or trains none.
+        CampaignError: its dvc.yaml cannot be read, or has no such stage.
     """
-    found = [stage.removeprefix(TRAIN) for stage in read_stages() if str(stage).startswith(TRAIN)]
+    entry = read_stages(stage.pipeline).get(stage.name)
+    matrix = entry.get("matrix") if isinstance(entry, dict) else None
+    if not isinstance(matrix, dict) or len(matrix) != 1 or not isinstance(items := next(iter(matrix.values())), list):
+        raise CampaignError(f"{stage.pipeline} has no stage {stage.name} with a matrix of one key; mend it")
+    return [str(item) for item in items]
+
+
+def read_architectures(pipeline: Path = PIPELINE) -> list[str]:
+    """List the architectures that a dvc.yaml trains, in its order.
+
+    They are ``name`` of a stage ``train_name``, and the items of one with a matrix.
+
+    Raises:
+        CampaignError: the dvc.yaml cannot be read, or trains none.
+    """
+    found: list[str] = []
+    for name, entry in read_stages(pipeline).items():
+        if str(name).startswith(TRAIN):
+            has_matrix = isinstance(entry, dict) and "matrix" in entry
+            found += read_items(Stage(pipeline, name)) if has_matrix else [name.removeprefix(TRAIN)]
     if not found:
-        raise CampaignError(f"{PIPELINE} has no stage {TRAIN}<architecture>; add one")
+        raise CampaignError(f"{pipeline} has no stage {TRAIN}<architecture>; add one")
     return found
 
 

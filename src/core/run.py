@@ -7,16 +7,18 @@ from core.startup import OUT_OF_MEMORY_STARTING, explain_import_error, interrupt
 
 import contextlib
 import errno
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from core import inputs, params
 from core.errors import CampaignError, join_first, print_stderr, shorten, to_one_line
 from core.lock import lock_directory
 from core.params import PARAMS
-from core.pipeline import read_deps
+from core.pipeline import PIPELINE, Stage, read_deps, read_items
 
 THREAD_REFUSED = "can't start new thread"  # Python's text where the system refuses one, for want of memory or by a limit
 OUT_OF_MEMORY = (*OUT_OF_MEMORY_STARTING, "unable to allocate", "out of memory", "bad_alloc", "status_alloc_failed")
@@ -43,30 +45,43 @@ SYSTEM_CURES = {
 }
 
 
-def run(main: Callable[[], None], *, name: str | None = None) -> None:
+def run(
+    main: Callable[[], None] | Callable[[str], None],
+    *,
+    name: str | None = None,
+    stage: Stage | None = None,
+    takes_item: bool = False,
+) -> None:
     """Call `main`, and turn errors into exit codes.
 
     1 is for errors that a user can cause, with one line on standard error; 2 for wrong usage, 130 for Ctrl-C. ``--help``
-    prints the script's docstring. A stage of dvc.yaml runs once at a time in a directory, and fails where its settings, code
+    prints the script's docstring. A stage of a pipeline runs once at a time in a directory, and fails where its settings, code
     or inputs changed while it ran (`check_unchanged`).
 
     Args:
         name: beginning of error lines, for a command that parses its arguments itself. None: the script's name, and arguments
             are refused.
+        stage: what DVC records the script as. None: the stage of dvc.yaml that is called as the script, where there is one.
+        takes_item: the script takes one argument, an item of the matrix of `stage`; `main` is called with it, and the stage is
+            ``<stage>@<item>``.
     """
     program, arguments = name or Path(sys.argv[0]).stem, [] if name else sys.argv[1:]
     wants_help = bool({"-h", "--help"} & set(arguments))
-    if arguments and not wants_help:
+    if not wants_help and not takes_item and arguments:
         found = join_first(arguments, separator=" ")
-        print_stderr(f"{program}: takes no arguments, found {found}; settings are in {PARAMS}")
-        sys.exit(2)
+        _exit_for_usage(f"{program}: takes no arguments, found {found}; settings are in {PARAMS}")
     try:
         open_missing_streams()
         if wants_help:
             print((sys.modules["__main__"].__doc__ or program).strip(), flush=True)
             sys.exit(0)
-        with interruptible(), _stage(program), _flushed_output():
-            main()
+        with interruptible():
+            if takes_item and stage:
+                item = _find_item(program, arguments, read_items(stage))
+                program, stage = f"{program} {item}", Stage(stage.pipeline, f"{stage.name}@{item}")
+                main = functools.partial(main, item)
+            with _stage(stage or Stage(PIPELINE, program)), _flushed_output():
+                main()
     except CampaignError as error:
         sys.exit(f"{program}: {to_one_line(error)}")
     except BrokenPipeError:  # the reader of our output has enough, as head does
@@ -80,6 +95,19 @@ def run(main: Callable[[], None], *, name: str | None = None) -> None:
         sys.exit(f"{program}: {line}")
     finally:
         _discard_unwritten_output()
+
+
+def _exit_for_usage(line: str) -> NoReturn:
+    print_stderr(line)
+    sys.exit(2)
+
+
+def _find_item(program: str, arguments: list[str], items: list[str]) -> str:
+    """Return the script's one argument. Exits with code 2 where it is none of the `items`."""
+    if len(arguments) == 1 and arguments[0] in items:
+        return arguments[0]
+    found = join_first(arguments, separator=" ") or "nothing"
+    _exit_for_usage(f"{program}: takes one of {', '.join(items)}, found {found}; settings are in {PARAMS}")
 
 
 @contextlib.contextmanager
@@ -101,7 +129,7 @@ def _discard_unwritten_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-# --- a stage of dvc.yaml --------------------------------------------------------------------------------------------
+# --- a stage of a pipeline ------------------------------------------------------------------------------------------
 
 _inputs: inputs.Inputs | None = None
 
@@ -122,17 +150,18 @@ def check_unchanged() -> None:
 
 
 @contextlib.contextmanager
-def _stage(name: str) -> Iterator[None]:
-    """Lock the stage `name` in this working directory, and check its inputs at the end. Does nothing where it is no stage.
+def _stage(stage: Stage) -> Iterator[None]:
+    """Lock `stage` in this working directory, and check its inputs at the end. Does nothing where there is no such stage.
 
     An error while inputs changed, such as a half-written file causes, names the changes too.
     """
     global _inputs
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_root_of(stage))
         params.forget_used_sections()
-        deps = read_deps(name, params.read_params)
-        if deps and Path(".dvc").is_dir():
-            stack.enter_context(lock_directory(Path(".dvc/tmp/stages") / name, "this stage"))
+        deps = read_deps(stage, params.read_params)
+        if deps and (kept := stage.pipeline.parent / ".dvc").is_dir():
+            stack.enter_context(lock_directory(kept / "tmp/stages" / stage.name, "this stage"))
         _inputs = inputs.Inputs.note(deps) if deps else None
         try:
             yield
@@ -148,6 +177,23 @@ def _stage(name: str) -> Iterator[None]:
             check_unchanged()
         finally:
             _inputs = None
+
+
+@contextlib.contextmanager
+def _root_of(stage: Stage) -> Iterator[None]:
+    """Set DVC_ROOT to this project's root inside the block, where DVC set it to that of the project that holds the pipeline.
+
+    What a stage keeps beside its outs, such as checkpoints, belongs there (`core.files.project_root`).
+    """
+    root, below = os.environ.get("DVC_ROOT"), stage.pipeline.parent
+    if root is None or below == Path() or Path(root).parts[-len(below.parts) :] != below.parts:
+        yield
+        return
+    os.environ["DVC_ROOT"] = str(Path(root).parents[len(below.parts) - 1])
+    try:
+        yield
+    finally:
+        os.environ["DVC_ROOT"] = root
 
 
 def _changes() -> list[str]:

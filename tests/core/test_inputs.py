@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from core import inputs
 from core.errors import CampaignError
 from core.inputs import Inputs, changed_settings
-from core.pipeline import read_deps
+from core.pipeline import PIPELINE, Stage, read_architectures, read_deps, read_items
 from scaffold import PROJECT, read_params
 
 SYMBOL = Path("bars/A/1Hour/data.parquet")
@@ -157,21 +157,59 @@ def test_the_deps_of_every_stage_are_noted(monkeypatch):
     monkeypatch.chdir(PROJECT)
     for name, stage in YAML(typ="safe").load(Path("dvc.yaml").read_text())["stages"].items():
         expected = [dep.replace("${data.bars}", "data/simulated") for dep in stage["deps"]]
-        assert list(read_deps(name, read_params)) == expected
+        assert list(read_deps(Stage(PIPELINE, name), read_params)) == expected
         for dep in expected:
             if dep.startswith("src/"):
                 assert any(Path("src", file).is_relative_to(dep) for file in inputs.CODE_DIGESTS), dep
         assert (PROJECT / f"src/{name}.py").read_text().rstrip().splitlines()[-1].startswith("    run(")
-    assert read_deps("campaign", read_params) == ()
+    assert read_deps(Stage(PIPELINE, "campaign"), read_params) == ()
 
 
 def test_a_dvc_yaml_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert read_deps("a", dict) == ()
+    assert read_deps(Stage(PIPELINE, "a"), dict) == ()
     for text in ("stages: {\n a: [", "stages:\n  a:\n    deps: 3", "stages: 3 # a:"):
         Path("dvc.yaml").write_text(text)
         with pytest.raises(CampaignError, match=r"dvc.yaml cannot be read \(.*\); mend it"):
-            read_deps("a", dict)
+            read_deps(Stage(PIPELINE, "a"), dict)
+
+
+BELOW = """
+vars:
+  - ../params.yaml:data
+stages:
+  train:
+    matrix:
+      architecture: [mlp, gru]
+    cmd: cd .. && python src/below/train.py ${item.architecture}
+    deps:
+      - ../${data.bars}
+      - data
+      - src/core
+      - src/train_${item.architecture}.py
+"""
+
+
+def test_the_deps_of_a_stage_below_the_root_are_paths_from_there(tmp_path, monkeypatch):
+    """With the item of its matrix filled in; `src` there is a link to that of the root."""
+    monkeypatch.chdir(tmp_path)
+    Path("below").mkdir()
+    pipeline = Path("below/dvc.yaml")
+    pipeline.write_text(BELOW)
+    deps = ("data/bars", "below/data", "below/src/core", "below/src/train_gru.py")
+    assert read_deps(Stage(pipeline, "train@gru"), lambda: {"data": {"bars": "data/bars"}}) == deps
+    assert read_deps(Stage(pipeline, "train@mlp"), lambda: {"data": {"bars": "../bars"}})[0] == "../bars"
+    for name in ("train", "train@lstm", "other@gru"):
+        assert read_deps(Stage(pipeline, name), read_params) == ()
+    assert read_items(Stage(pipeline, "train")) == ["mlp", "gru"]
+    with pytest.raises(CampaignError, match="below/dvc.yaml has no stage other with a matrix of one key; mend it"):
+        read_items(Stage(pipeline, "other"))
+
+
+def test_architectures_are_those_of_stages_and_of_a_matrix(tmp_path):
+    pipeline = tmp_path / "dvc.yaml"
+    pipeline.write_text("stages: {cut: {}, train_a: {}, train_folds: {matrix: {architecture: [b, c]}}}")
+    assert read_architectures(pipeline) == ["a", "b", "c"]
 
 
 # --- code: scripts that need the standard library alone --------------------------------------------------------------
@@ -206,6 +244,17 @@ def test_code_is_hashed_before_it_is_imported(script):
 def test_a_script_that_was_edited_after_python_read_it_is_noticed(script):
     edit = "pathlib.Path(__file__).write_text(pathlib.Path(__file__).read_text().replace('other.VALUE', '7'))"
     assert script(before=edit) == "1 ['src/script.py']"
+
+
+def test_a_script_in_a_folder_of_src_that_was_edited_is_noticed(script, tmp_path):
+    script()
+    (tmp_path / "src/below").mkdir()
+    file = tmp_path / "src/below/script.py"
+    head, edit = "import pathlib, sys\nsys.path.insert(0, 'src')\n", "pathlib.Path(__file__).write_text('other = 1')\n"
+    body = "import core.startup\nfrom core.inputs import Inputs\nprint(Inputs.note(('src/below',)).changes())\n"
+    for between, said in (("", "[]\n"), (edit, "['src/below/script.py']\n")):
+        file.write_text(head + between + body)
+        assert subprocess.check_output([sys.executable, "src/below/script.py"], cwd=tmp_path, text=True) == said
 
 
 def test_stale_bytecode_does_not_run_after_an_edit_that_kept_size_and_mtime(script, tmp_path):

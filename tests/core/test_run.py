@@ -1,17 +1,21 @@
 """Scripts end with one line and an exit code for what a user or the system can cause, and hide no defect."""
 
+import os
 import runpy
 import shlex
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from core.run import run
+from core.files import project_root
+from core.pipeline import Stage
+from core.run import run, stage_inputs
 from scaffold import PROJECT, refusal
 
 
@@ -139,6 +143,54 @@ def test_ctrl_c_ends_with_exit_code_130(desk, capsys):
         run(raises(KeyboardInterrupt()))
     assert stop.value.code == 130
     assert capsys.readouterr().err == "stage: interrupted\n"
+
+
+BELOW = Stage(Path("below/dvc.yaml"), "train")
+
+
+@pytest.fixture
+def below(desk: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A DVC project in a directory of the working directory, whose stage `train` has a matrix of a and b."""
+    (desk / "below/.dvc").mkdir(parents=True)
+    deps = "[data, ../src, '../${data.bars}']"
+    BELOW.pipeline.write_text(f"stages:\n  train:\n    matrix: {{architecture: [a, b]}}\n    deps: {deps}\n")
+    for name in ("below/data", "src", "bars"):
+        (desk / name).mkdir()
+        (desk / name / "file").touch()
+    monkeypatch.setattr(sys, "argv", ["src/below/train.py", "b"])
+    return desk
+
+
+def test_a_stage_of_another_pipeline_is_locked_there_and_its_inputs_are_noted(below, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(below / "below"))
+    seen = []
+
+    def main(item: str) -> None:
+        seen.append((item, stage_inputs().deps, project_root(), os.listdir("below/.dvc/tmp/stages")))
+
+    run(main, stage=BELOW, takes_item=True)
+    assert seen == [("b", ("below/data", "src", "bars"), below, ["train@b"])]
+    assert os.environ["DVC_ROOT"] == str(below / "below")
+
+
+@pytest.mark.parametrize("name", ["below/data/file", "src/file", "bars/file"])
+def test_a_stage_of_another_pipeline_fails_where_an_input_changed(below, name):
+    def main(item: str) -> None:
+        Path(name).write_text("changed")
+
+    with pytest.raises(SystemExit, match=f"^train b: changed while this ran: {name}; nothing is recorded"):
+        run(main, stage=BELOW, takes_item=True)
+
+
+@pytest.mark.parametrize("arguments", [[], ["c"], ["a", "b"]])
+def test_what_is_no_item_of_the_matrix_is_wrong_usage(below, monkeypatch, capsys, arguments):
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        run(raises(AssertionError()), stage=BELOW, takes_item=True)
+    found = " ".join(arguments) or "nothing"
+    assert (stop.value.code, capsys.readouterr().err) == (
+        2, f"train: takes one of a, b, found {found}; settings are in params.yaml\n"
+    )  # fmt: skip
 
 
 SCRIPTS = sorted(path.name for path in (PROJECT / "src").glob("*.py"))

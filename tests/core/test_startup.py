@@ -127,7 +127,13 @@ time.sleep(30)
 @pytest.mark.skipif(sys.platform != "linux", reason="finds dvc in /proc")
 @pytest.mark.parametrize("between", ["", "sh"])
 @pytest.mark.parametrize(
-    ("name", "stage", "ends"), [("evaluate", "evaluate", True), ("campaign", "evaluate", False), ("evaluate", "", False)]
+    ("name", "stage", "ends"),
+    [
+        ("evaluate", "evaluate", True),
+        ("walk_forward/train_folds", "train_folds@mlp", True),
+        ("campaign", "evaluate", False),
+        ("evaluate", "", False),
+    ],
 )
 def test_a_stage_ends_with_its_dvc_and_no_other_script_does(tmp_path, between, name, stage, ends):
     """A stand-in for dvc starts the script with DVC_STAGE, directly or by a shell that stays in between."""
@@ -144,7 +150,7 @@ def test_a_stage_ends_with_its_dvc_and_no_other_script_does(tmp_path, between, n
         process.kill()
         process.wait()
         if ends:
-            assert process.stderr.read().startswith(f"{name}: ended, since the dvc that would record it is gone\n")
+            assert process.stderr.read().startswith(f"{Path(name).name}: ended, since the dvc that would record it is gone\n")
             assert not Path(f"/proc/{pid}/exe").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text()
         else:
             time.sleep(0.3)
