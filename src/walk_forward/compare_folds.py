@@ -39,13 +39,10 @@ def read_fold(name: str, cuts: FoldCuts, roster: Roster, settings: Compare) -> F
 def main() -> None:
     settings = read_section("compare", Compare)
     planned = read_json(FOLDS)
-    first = places_of(planned[0]["name"])
+    first = places_of(next(iter(planned)))
     labels = {name: read_json(first.models_of(name) / "network.json")["label"] for name in read_architectures(WALK_FORWARD)}
     roster = Roster(labels)
-    folds = [
-        read_fold(fold["name"], FoldCuts(**{key: value for key, value in fold.items() if key != "name"}), roster, settings)
-        for fold in planned
-    ]
+    folds = [read_fold(name, FoldCuts(**cuts), roster, settings) for name, cuts in planned.items()]
     metadata = read_json(first.data / "metadata.json")
     result = judge_walk_forward(
         roster,

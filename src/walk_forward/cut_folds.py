@@ -22,7 +22,8 @@ from core.params import read_section
 from core.pipeline import WALK_FORWARD, Stage
 from core.run import run
 from generate_data import Data, report_splits, require_usable, write_data
-from walk_forward.folds import DATA, FOLDS, WalkForward, plan_folds
+from walk_forward.folds import DATA, FOLDS, WalkForward
+from walk_forward.planning import plan_folds
 
 
 @contextlib.contextmanager
@@ -58,9 +59,19 @@ def main() -> None:
         print_stderr(f"cut_folds: warning: {warning}")
     first = min(rows.timestamps[0] for rows in assets)
     last = max(rows.timestamps[-1] for rows in assets) + HOUR
-    folds = plan_folds(first, last, **settings.plan())
+    folds = plan_folds(
+        first,
+        last,
+        folds=settings.folds if isinstance(settings.folds, int) else [np.datetime64(day, "s") for day in settings.folds],
+        until=None if settings.until is None else np.datetime64(settings.until, "s"),
+        val_days=settings.val_days,
+        test_days=settings.test_days,
+        train_days=settings.train_days,
+        rolling=settings.train == "rolling",
+        embargo=settings.embargo_hours * HOUR,
+    )
 
-    described = []
+    described = {}
     for fold in folds:
         with naming(fold.name):
             used, left_out = without_untrained(assets, symbols, fold.cuts, lookback=rules.lookback)
@@ -71,8 +82,8 @@ def main() -> None:
             warnings += [f"{join_first(left_out)}: no training sample yet, left out of this fold"]
         for warning in warnings:
             print_stderr(f"cut_folds: warning: fold {fold.name}: {warning}")
-        report_splits(f"cut_folds: {fold.name}", metadata["splits"])
-        described.append({"name": fold.name} | when(metadata, fold.cuts, last))
+        report_splits(f"cut_folds: fold {fold.name}", metadata["splits"])
+        described[fold.name] = when(metadata, fold.cuts, last)
     for left in DATA.iterdir() if DATA.is_dir() else ():  # DVC clears them, a script started by hand does not
         if left.is_dir() and left.name not in {fold.name for fold in folds}:
             shutil.rmtree(left)

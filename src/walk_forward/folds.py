@@ -1,132 +1,86 @@
-"""Plan the folds of walk-forward, and say where their files lie."""
+"""The settings of walk-forward, which folds there are, and where their files lie."""
 
-import dataclasses
-import itertools
-from collections.abc import Sequence
+import datetime
+from itertools import pairwise
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-import numpy as np
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from bars.rows import FIRST_DATE, LAST_DATE, NO_TIME, Cuts
-from core.errors import CampaignError
 from core.files import read_json
+from core.params import Settings
 from core.places import Places
 
 PROJECT = Path("walk_forward")
 DATA = PROJECT / "data"
-FOLDS = DATA / "folds.json"  # the folds in order of time: name, and when its splits begin
-DAY = np.timedelta64(86_400, "s")
+FOLDS = DATA / "folds.json"  # by name, oldest first, when a fold's splits begin and test ends
+MAX_FOLDS = 1000
+MAX_DAYS = 36_500  # a century, as the longest market
 
 
-@dataclasses.dataclass(frozen=True)
-class Fold:
-    """A fold: its name, which says when its test period starts, and its cuts."""
+def _is_day(value: object) -> bool:
+    try:
+        return isinstance(value, str) and datetime.date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        return False
 
-    name: str
-    cuts: Cuts
+
+def _folds(value: Any) -> Any:
+    """Check a number of test periods, or their first days. Raises ValueError."""
+    if type(value) is int and 1 <= value <= MAX_FOLDS:
+        return value
+    if isinstance(value, list) and 1 <= len(value) <= MAX_FOLDS and all(map(_is_day, value)) and value == sorted({*value}):
+        return value
+    raise ValueError(
+        f'a whole number from 1 to {MAX_FOLDS}, or a list of days in quotes, such as ["2023-03-01"], the earliest first'
+    )
 
 
-def plan_folds(
-    first: np.datetime64,
-    last: np.datetime64,
-    *,
-    folds: int | Sequence[np.datetime64],
-    until: np.datetime64 | None,
-    val_days: int,
-    test_days: int,
-    train_days: int,
-    rolling: bool,
-    embargo: np.timedelta64 = NO_TIME,
-) -> list[Fold]:
-    """Lay test periods one after the other, oldest first; each has its validation and its train before it.
+def _day(value: Any) -> Any:
+    if value is not None and not _is_day(value):
+        raise ValueError('a day in quotes, such as "2023-06-01"')
+    return value
 
-    Args:
-        first, last: datetime64[s], when the first row opens and the last one has closed.
-        folds: number of test periods, which end with `until`; or when each one starts.
-        until: midnight after the last test period; None: the one that follows the bars.
-        val_days, test_days: lengths of validation and test.
-        train_days: of train, at least; exactly that many where it is `rolling`.
-        embargo: see `Cuts`.
 
-    Raises:
-        CampaignError: the bars have no room for the folds, or test periods overlap.
+class WalkForward(Settings):
+    """Section `walk_forward`: where folds are cut. Lengths are in days, `embargo_hours` in hours.
+
+    folds: number of test periods, or their first days.
+    until: day after the last test period; None: the last one ends with the bars.
+    seeds: of the trainings; None: `train.seeds`.
     """
-    train, val, test = (np.timedelta64(days, "D").astype("timedelta64[s]") for days in (train_days, val_days, test_days))
-    end = _midnight_after(last) if until is None else until
-    if until is not None and end > _midnight_after(last):
-        raise CampaignError(
-            f"walk_forward.until is {_day(end)}, the bars end on {_day(last)}; name a day that they reach, or null"
-        )
-    room = int((end - first - train - val) // test)
-    if isinstance(folds, int):
-        if folds > room:
-            raise CampaignError(_no_room(folds, room, first, end, train_days, val_days, test_days))
-        starts = [end - number * test for number in range(folds, 0, -1)]
-    else:
-        starts = sorted(folds)
-        _check_starts(starts, first, end, train + val, test)
-    return [_fold(start, end, last, val, test, train if rolling else None, embargo) for start in starts]
 
+    folds: Annotated[int | list[str], BeforeValidator(_folds)]
+    until: Annotated[str | None, BeforeValidator(_day)]
+    val_days: int = Field(ge=1, le=MAX_DAYS)
+    test_days: int = Field(ge=1, le=MAX_DAYS)
+    train: Literal["expanding", "rolling"]
+    train_days: int = Field(ge=1, le=MAX_DAYS)
+    embargo_hours: int = Field(ge=0, le=24 * MAX_DAYS)
+    seeds: list[int] | None = Field(min_length=1, max_length=1000)
 
-def _fold(
-    start: np.datetime64,
-    end: np.datetime64,
-    last: np.datetime64,
-    val: np.timedelta64,
-    test: np.timedelta64,
-    train: np.timedelta64 | None,
-    embargo: np.timedelta64,
-) -> Fold:
-    """Make the fold whose test begins at `start`. A bound that the bars do not reach is left to them."""
-    test_end = min(start + test, end)
-    cuts = Cuts(
-        val=start - val,
-        test=start,
-        start=FIRST_DATE if train is None else start - val - train,
-        end=test_end if test_end < last else LAST_DATE,
-        embargo=embargo,
-    )
-    return Fold(_day(start), cuts)
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: list[int] | None) -> list[int] | None:
+        if seeds is None:
+            return None
+        if len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**63:
+            raise ValueError("a list of whole numbers from 0 up, below 2^63, without repetition")
+        return sorted(seeds)
 
-
-def _check_starts(
-    starts: Sequence[np.datetime64], first: np.datetime64, end: np.datetime64, before: np.timedelta64, test: np.timedelta64
-) -> None:
-    """Check test periods that were named one by one. Raises CampaignError."""
-    days = int(test / DAY)
-    for start, following in itertools.pairwise(starts):
-        if following < start + test:
-            raise CampaignError(
-                f"walk_forward.folds: the test periods of {_day(start)} and {_day(following)} overlap, each lasts {days} days; "
-                "lower walk_forward.test_days, or leave one out"
-            )
-    if starts[0] - before < first:
-        raise CampaignError(
-            f"walk_forward.folds: before {_day(starts[0])} there are {int((starts[0] - first) // DAY)} days of rows, train and "
-            f"validation need {int(before / DAY)}; lower walk_forward.train_days or val_days, or leave that fold out"
-        )
-    if starts[-1] >= end:
-        raise CampaignError(f"walk_forward.folds names {_day(starts[-1])}, test ends with {_day(end)}; leave that fold out")
-
-
-def _no_room(folds: int, room: int, first: np.datetime64, end: np.datetime64, train: int, val: int, test: int) -> str:
-    fit = f"{max(room, 0)} of them" if room > 0 else "none"
-    cure = f"set walk_forward.folds to {room}, or shorten" if room > 0 else "add bars, or shorten"
-    return (
-        f"walk_forward.folds is {folds}, the rows from {_day(first)} to {_day(end)} have room for {fit} (train_days {train}, "
-        f"val_days {val}, test_days {test}); {cure} the three"
-    )
-
-
-def _midnight_after(time: np.datetime64) -> np.datetime64:
-    day = time.astype("datetime64[D]").astype("datetime64[s]")
-    return day if day == time else day + DAY
-
-
-def _day(time: np.datetime64) -> str:
-    """Name a time: its day, with the hour where it is no midnight, or the whole time where it is no full hour."""
-    text = str(time.astype("datetime64[s]"))
-    return text.removesuffix(":00").removesuffix(":00").removesuffix("T00") if text.endswith(":00:00") else text
+    @model_validator(mode="after")
+    def _apart(self) -> "WalkForward":
+        """Refuse test periods that overlap."""
+        days = [datetime.date.fromisoformat(day) for day in self.folds] if isinstance(self.folds, list) else []
+        for first, second in pairwise(days):
+            if (second - first).days < self.test_days:
+                raise ValueError(
+                    f"test periods of test_days {self.test_days} from {first} and {second} overlap; "
+                    f"choose days that are as far apart, or lower test_days to {(second - first).days}"
+                )
+        if days and self.until and datetime.date.fromisoformat(self.until) <= days[-1]:
+            raise ValueError(f"until is {self.until}; it must be later than the last fold's first day, {days[-1]}")
+        return self
 
 
 def places_of(fold: str) -> Places:
@@ -138,4 +92,4 @@ def places_of(fold: str) -> Places:
 
 def read_folds() -> list[str]:
     """Read the names of the folds that were cut, oldest first. Raises CampaignError where there are none yet."""
-    return [fold["name"] for fold in read_json(FOLDS)]
+    return list(read_json(FOLDS))
