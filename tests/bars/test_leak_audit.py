@@ -27,11 +27,11 @@ def let_sample_end(split: str, find: Callable[[SplitRows, Cuts], np.ndarray], la
     return change
 
 
-def move(split: str, row: int, cut: int, minutes: int) -> Change:
+def move(split: str, row: int, cut: str, minutes: int) -> Change:
     """Move a row's time to `minutes` after a cut."""
 
     def change(splits: dict[str, SplitRows], cuts: Cuts) -> None:
-        splits[split].timestamps[row] = cuts[cut] + np.timedelta64(minutes, "m")
+        splits[split].timestamps[row] = getattr(cuts, cut) + np.timedelta64(minutes, "m")
 
     return change
 
@@ -54,11 +54,11 @@ LEAKS = {  # windows have five rows
         let_sample_end("val", lambda rows, cuts: rows.closes_at > cuts.test),
         "val_labels_to_test': -1.0",
     ),
-    "a train bar open at the cut": (move("train", -1, 0, -30), "scaler_to_val': -0.5"),
-    "a train bar in val": (move("train", -1, 0, 0), "beyond_a_cut': 1"),
-    "a val bar in train": (move("val", 0, 0, -60), "beyond_a_cut': 1"),
-    "a val bar in test": (move("val", -1, 1, 0), "beyond_a_cut': 1"),
-    "a test bar in val": (move("test", 0, 1, -60), "beyond_a_cut': 1"),
+    "a train bar open at the cut": (move("train", -1, "val", -30), "scaler_to_val': -0.5"),
+    "a train bar in val": (move("train", -1, "val", 0), "beyond_a_cut': 1"),
+    "a val bar in train": (move("val", 0, "val", -60), "beyond_a_cut': 1"),
+    "a val bar in test": (move("val", -1, "test", 0), "beyond_a_cut': 1"),
+    "a test bar in val": (move("test", 0, "test", -60), "beyond_a_cut': 1"),
 }
 
 
@@ -70,6 +70,35 @@ def test_a_single_planted_leak_fails_the_audit(change, figure):
     cuts = cut_times(np.concatenate([rows.timestamps for rows in assets]), (0.7, 0.15, 0.15))
     splits = split_rows(assets, cuts, lookback=5)
     leak_audit(splits, cuts, assets, lookback=5, max_gap=24)
+    change(splits, cuts)
+    with pytest.raises(CampaignError, match="leak audit failed") as refused:
+        leak_audit(splits, cuts, assets, lookback=5, max_gap=24)
+    assert f"{figure}," in re.sub(r"np.float64\((.*?)\)", r"\1", str(refused.value))
+
+
+FOLD_LEAKS = {  # what only a fold's bounds and embargo can show
+    "a train bar before its start": (move("train", 0, "start", -60), "beyond_a_cut': 1"),
+    "a test bar after its end": (move("test", -1, "end", 0), "beyond_a_cut': 1"),
+    "a trade of test open at its end": (
+        let_sample_end("test", lambda rows, cuts: (rows.closes_at > cuts.end) & (rows.asset_ids == 1)),
+        "beyond_a_cut': 1",
+    ),
+    "a label of train known within the embargo": (
+        let_sample_end("train", lambda rows, cuts: rows.closes_at == cuts.val - HOUR),
+        "train_labels_to_val': 1.0",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "figure"), FOLD_LEAKS.values(), ids=FOLD_LEAKS)
+def test_a_planted_leak_in_a_fold_fails_the_audit(change, figure):
+    assets = [asset_rows(to_bars(make_frame(500, seed, volatility=0.015)), RULES) for seed in range(2)]
+    times = np.concatenate([rows.timestamps for rows in assets])
+    bounds = {"start": times.min() + 20 * HOUR, "end": times.max() - 20 * HOUR, "embargo": 12 * HOUR}
+    cuts = dataclasses.replace(cut_times(times, (0.7, 0.15, 0.15)), **bounds)
+    splits = split_rows(assets, cuts, lookback=5)
+    audit = leak_audit(splits, cuts, assets, lookback=5, max_gap=24)
+    assert audit["hours_from_train_labels_to_val"] == audit["hours_from_val_labels_to_test"] == 12
     change(splits, cuts)
     with pytest.raises(CampaignError, match="leak audit failed") as refused:
         leak_audit(splits, cuts, assets, lookback=5, max_gap=24)

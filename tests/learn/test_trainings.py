@@ -299,6 +299,34 @@ def test_trainings_are_run_in_order_and_their_checkpoints_kept_until_the_block_e
     assert not list(Path(".checkpoints").rglob("state.pt"))
 
 
+def test_kept_trainings_are_not_run_again_and_one_more_fold_runs_alone(desk):
+    """Their outcomes lie in the checkpoints: not even their data are read again."""
+    for fold, offset in (("a", 0), ("b", 10), ("c", 20)):
+        write_data(Path(fold), fold, 1 + offset)
+
+    def run(*folds: str) -> tuple[list[Trained | Failed], list[str]]:
+        trained: list[str] = []
+
+        def watch(training: Training) -> contextlib.AbstractContextManager:
+            def note(message: Message) -> None:
+                trained.extend([training.title] if isinstance(message, EpochEnded) else [])
+
+            return contextlib.nullcontext(note)
+
+        with running([one(1, Path(fold)) for fold in folds], keep=True) as runner:
+            return list(runner.outcomes(watch)), sorted(trained)
+
+    first, trained = run("a", "b")
+    assert trained == ["mlp a seed 1", "mlp b seed 1"]
+    Path("a/train_X.npy").unlink()
+    again, trained = run("c", "a", "b")
+    assert trained == ["mlp c seed 1"]
+    for one_of_two, kept in zip(first, again[1:], strict=True):
+        assert (one_of_two.model, one_of_two.history, one_of_two.summary) == (kept.model, kept.history, kept.summary)
+        assert np.array_equal(one_of_two.half_logits, kept.half_logits)
+    assert again[0].model not in (first[0].model, first[1].model)
+
+
 def test_a_failed_training_is_an_outcome_among_the_others(desk):
     write_data(DATA)
     with running([one(1), one(2, learning_rate=1e30)]) as runner:
