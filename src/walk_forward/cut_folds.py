@@ -75,7 +75,9 @@ def main() -> None:
     for fold in folds:
         with naming(fold.name):
             used, left_out = without_untrained(assets, symbols, fold.cuts, lookback=rules.lookback)
-            prepared = split_and_fit_scaler(used, symbols, fold.cuts, rules, lengths="walk_forward's lengths")
+            prepared = split_and_fit_scaler(
+                used, symbols, fold.cuts, rules, lengths="walk_forward.val_days, test_days or train_days"
+            )
             metadata = write_data(DATA / fold.name, root, symbols, used, rules, fold.cuts, prepared, clip=data.clip)
         warnings = list(prepared.warnings)
         if left_out:

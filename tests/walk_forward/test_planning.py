@@ -1,6 +1,7 @@
 """Folds are laid by the rules: properties over drawn histories, and what they refuse."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def test_test_periods_follow_each_other_up_to_the_end_and_each_has_its_train_bef
             assert len(plan_folds(FIRST, last, folds=fit, **lengths)) == fit < folds, "the cure works"
         return
     assert len(planned) == folds
-    for fold, following in zip(planned, planned[1:], strict=False):
+    for fold, following in itertools.pairwise(planned):
         assert fold.cuts.end == following.cuts.test, "no gap and no overlap"
     for fold in planned:
         assert fold.cuts.test - fold.cuts.val == val_days * DAY
@@ -112,6 +113,3 @@ def test_the_hours_of_an_embargo_are_in_the_cuts():
     assert fold.cuts.describe()["embargo_hours"] == 24
     plain = dataclasses.replace(fold.cuts, embargo=0 * HOUR).describe()
     assert plain == {"val": "2022-06-27T00:00:00Z", "test": "2022-07-17T00:00:00Z"}
-        "val": "2022-06-27T00:00:00Z",
-        "test": "2022-07-17T00:00:00Z",
-    }
