@@ -122,8 +122,8 @@ def test_a_fold_with_the_campaigns_cuts_has_the_campaigns_bytes_and_trains_the_c
     [
         (
             {"folds": 5},
-            "walk_forward.folds is 5, the rows from 2024-01-05T04 to 2024-02-20 have room for 3 of them (train_days 12, val_days 8, "
-            "test_days 8); set walk_forward.folds to 3, or shorten the three",
+            "walk_forward.folds is 5, the rows from 2024-01-05T04 to 2024-02-20 have room for 3 of them (train_days 12, "
+            "val_days 8, test_days 8); set walk_forward.folds to 3, or shorten the three",
         ),
         (
             {"val_days": 3},
@@ -148,8 +148,8 @@ def test_a_fold_of_one_class_is_named(bars, desk):
         write_symbol(bars, symbol, frame)
     write_params(desk, data={"bars": "bars", "symbols": ["AAA", "BBB"]}, walk_forward=DAYS | {"folds": 2})
     assert refusal(cut_folds.main) == (
-        "stage: fold 2024-02-04: the val split has only label 0 in its samples; add bars, or change walk_forward.val_days, test_days "
-        "or train_days, data.profit or data.stop"
+        "stage: fold 2024-02-04: the val split has only label 0 in its samples; add bars, or change walk_forward.val_days, "
+        "test_days or train_days, data.profit or data.stop"
     )
 
 
