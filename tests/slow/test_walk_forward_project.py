@@ -206,7 +206,7 @@ def test_what_it_keeps_beside_its_outs_is_in_the_projects_root(finished):
 
 
 def test_collecting_garbage_in_a_shared_cache_names_both_projects(clone, tmp_path):
-    """As docs/walk-forward.md says."""
+    """As docs/running.md says."""
     for run in (clone.run, lambda command: below(clone, command)):
         run(f"dvc cache dir --local {tmp_path}/cache")
     clone.run("dvc commit -f simulate_market")
