@@ -6,8 +6,8 @@ READY := $(VENV)/ready
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check bars repro report leaderboard experiments leaks audit verify backfill ui bench quick test lint \
-  clean-checkpoints
+.PHONY: help setup check bars repro report leaderboard experiments leaks audit walk-forward verify backfill ui bench quick test \
+  lint clean-checkpoints
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-18s %s\n", $$1, $$2 }'
@@ -44,6 +44,9 @@ leaks: $(READY) ## look for leaks in the data and in the training
 
 audit: leaks # another name of leaks
 
+walk-forward: $(READY) ## train and judge on several test periods, one after the other
+	@python src/campaign.py walk-forward
+
 verify: $(READY) ## run the committed campaign again, and compare every byte
 	@python src/campaign.py verify
 
@@ -75,5 +78,5 @@ lint: $(READY) ## ruff: style and format
 	ruff check .
 	ruff format --check .
 
-clean-checkpoints: ## remove the checkpoints of unfinished trainings
+clean-checkpoints: ## remove the checkpoints of unfinished trainings, also of walk-forward
 	rm -rf .checkpoints

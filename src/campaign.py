@@ -1,7 +1,8 @@
 """The door for a person: every command that is no stage of the pipeline. ``--help`` lists them.
 
-To add a command, write a function under `command`: its name is the command's (`import_`, since Python has the word `import`),
-its docstring the help. Import what it needs inside it, since commands need different packages, and some of these take seconds.
+To add a command, write a function under `command`: its name is the command's, with ``-`` for ``_`` (`import_`: `import`, since
+Python has that word), its docstring the help. Import what it needs inside it, since commands need different packages, and some of
+these take seconds.
 """
 
 import sys
@@ -25,7 +26,7 @@ COMMANDS: dict[Command, tuple[Argument, ...]] = {}  # in the order in which --he
 
 
 def command_name(function: Command) -> str:
-    return function.__name__.removesuffix("_")
+    return function.__name__.removesuffix("_").replace("_", "-")
 
 
 def command(*arguments: Argument) -> Callable[[Command], Command]:
@@ -129,6 +130,14 @@ def leaks(arguments: argparse.Namespace) -> None:
     from tools import leaks
 
     leaks.main()
+
+
+@command()
+def walk_forward(arguments: argparse.Namespace) -> None:
+    """Train and judge every architecture on several test periods, one after the other."""
+    from tools import walk_forward
+
+    walk_forward.main()
 
 
 @command(("--committed", {"action": "store_true", "help": "run nothing: compare the results here with the committed ones"}))

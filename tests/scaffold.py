@@ -114,9 +114,9 @@ class Clone:
         self.directory = directory
         files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=PROJECT, capture_output=True, text=True)
         for name in files.stdout.splitlines():
-            if (PROJECT / name).is_file():
+            if (PROJECT / name).is_file() or (PROJECT / name).is_symlink():
                 (directory / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(PROJECT / name, directory / name)
+                shutil.copy(PROJECT / name, directory / name, follow_symlinks=False)
         write_params(directory, **{name: SMALL.get(name, {}) | sections.get(name, {}) for name in {**SMALL, **sections}})
         self.run("git init -q .")
         self.run("git config user.name test")

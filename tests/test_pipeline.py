@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from closure import SOURCE, circles, closure, imported
-from core.pipeline import read_architectures
+from core.pipeline import WALK_FORWARD, read_architectures
 from learn.architecture import find_architecture
 from scaffold import PROJECT, read_params
 
@@ -18,6 +18,15 @@ ARCHITECTURES = read_architectures()
 SECTIONS = {"simulate_market": ["market"], "generate_data": ["data"], "fit_references": ["references"]}
 SECTIONS |= {f"train_{name}": ["train", name] for name in ARCHITECTURES}
 SECTIONS |= {name: [name] for name in ("evaluate", "compare")}
+
+FOLD_STAGES = yaml.load((PROJECT / WALK_FORWARD).read_text(), yaml.CSafeLoader)["stages"]
+FOLD_SECTIONS = {
+    "cut_folds": ["data", "walk_forward"],
+    "train_folds": ["train", "${item.architecture}", "walk_forward.seeds"],
+    "reference_folds": ["references"],
+    "evaluate_folds": ["evaluate"],
+    "compare_folds": ["compare"],
+}
 
 COMPARES = (
     *("comparison", "confidence_set", "family", "figures", "gates", "recommendation", "seed_means", "threshold_draws"),
@@ -44,9 +53,9 @@ def out_names(stage: dict, key: str) -> list[str]:
     return [entry if isinstance(entry, str) else next(iter(entry)) for entry in stage.get(key, [])]
 
 
-def code_of(stage: str) -> set[str]:
-    """Files under src that dvc.yaml has `stage` depend on."""
-    declared = [PROJECT / dep for dep in STAGES[stage]["deps"] if dep.startswith("src/")]
+def code_of(stage: dict) -> set[str]:
+    """Files under src that a dvc.yaml has `stage` depend on."""
+    declared = [PROJECT / dep for dep in stage["deps"] if dep.startswith("src/")]
     files = {file for dep in declared for file in ([dep] if dep.is_file() else dep.rglob("*.py"))}
     return {str(file.relative_to(SOURCE)) for file in files}
 
@@ -88,21 +97,54 @@ def test_every_part_of_an_architecture_is_there(name):
 
 
 def test_every_section_of_the_parameters_belongs_to_a_stage():
-    assert set(read_params()) == {section for sections in SECTIONS.values() for section in sections}
+    assert set(read_params()) == {section for sections in SECTIONS.values() for section in sections} | {"walk_forward"}
     for name, stage in STAGES.items():
         assert stage["params"] == SECTIONS[name], name
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_the_code_a_stage_depends_on_is_its_import_closure(name):
-    declared, needed = code_of(name), names_of(closure(SOURCE / f"{name}.py"))
+    declared, needed = code_of(STAGES[name]), names_of(closure(SOURCE / f"{name}.py"))
     assert not needed - declared, "dvc.yaml lacks what the script imports"
     assert declared - needed == SURPLUS.get(name, set())
 
 
 @pytest.mark.parametrize("name", [name for name in STAGES if name.startswith(("train_", "fit_", "generate_", "simulate_"))])
 def test_an_expensive_stage_depends_on_nothing_that_judges_or_shows(name):
-    assert not [file for file in code_of(name) if file.startswith(("judge/", "report/", "watch/", "tools/"))]
+    assert not [file for file in code_of(STAGES[name]) if file.startswith(("judge/", "report/", "watch/", "tools/"))]
+
+
+def test_walk_forward_trains_every_architecture_and_reads_sections_that_are_there():
+    assert list(FOLD_STAGES) == list(FOLD_SECTIONS)
+    (trained,) = FOLD_STAGES["train_folds"]["matrix"].values()
+    assert trained == ARCHITECTURES, f"{WALK_FORWARD} lacks an architecture, or has it in another order"
+    for name, stage in FOLD_STAGES.items():
+        assert stage["params"] == [{"../params.yaml": FOLD_SECTIONS[name]}], name
+        item = " ${item.architecture}" if "matrix" in stage else ""
+        assert stage["cmd"] == f"cd .. && python src/walk_forward/{name}.py{item}"
+        assert [name for name, each in FOLD_STAGES.items() if "matrix" in each] == ["train_folds"]
+    sections = {section.partition(".")[0] for names in FOLD_SECTIONS.values() for section in names} - {"${item", *ARCHITECTURES}
+    assert sections <= set(read_params())
+
+
+def test_a_stage_of_walk_forward_reads_what_one_before_it_makes():
+    made: set[str] = set()
+    for name, stage in FOLD_STAGES.items():
+        for dep in (dep for dep in stage["deps"] if not dep.startswith(("src/", "../"))):
+            assert dep in made or any(out.startswith(f"{dep}/") for out in made), f"{name} needs {dep}"
+        assert [dep for dep in stage["deps"] if dep.startswith("../")] == ["../${data.bars}"] * (name == "cut_folds")
+        made |= {*out_names(stage, "outs"), *out_names(stage, "metrics")}
+
+
+@pytest.mark.parametrize("script", sorted((SOURCE / "walk_forward").glob("*_folds.py")), ids=lambda script: script.stem)
+def test_the_code_a_stage_of_walk_forward_depends_on_is_its_import_closure(script):
+    """The folders of src are deps as a whole; every one of them is needed."""
+    needed, stage = names_of(closure(script)), FOLD_STAGES[script.stem]
+    assert not needed - code_of(stage), f"{WALK_FORWARD} lacks what the script imports"
+    for dep in stage["deps"]:
+        path = dep.removeprefix("src/")
+        if dep.startswith("src/") and "$" not in dep:
+            assert any(file == path or file.startswith(f"{path}/") for file in needed), f"{script.stem} does not import {dep}"
 
 
 def test_no_import_goes_in_circles():
@@ -118,6 +160,9 @@ def test_imports_point_downwards():
         "report": {"core", "judge", "report"},
         "watch": {"core", "judge", "learn", "watch"},
     }
+    assert names_of(closure(SOURCE / "walk_forward/folds.py")) <= names_of(
+        {file for folder in ("core", "bars", "walk_forward") for file in (SOURCE / folder).glob("*.py")}
+    )
     for folder, others in allowed.items():
         for file in (SOURCE / folder).glob("*.py"):
             used = {name.partition("/")[0] for name in names_of(imported(file))}

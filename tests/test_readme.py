@@ -239,7 +239,7 @@ def test_targets_commands_and_files_that_a_page_names_exist(page):
     targets = re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE)
     assert set(re.findall(r"(?:`|^|\$ |&& )make ([a-z-]+)", text, re.MULTILINE)) <= set(targets)
     known = {campaign.command_name(command) for command in campaign.COMMANDS}
-    assert set(re.findall(r"python src/campaign\.py (\w+)", text)) <= known
+    assert set(re.findall(r"python src/campaign\.py ([\w-]+)", text)) <= known
     added = {"src/train_tcn.py"} if page == "docs/architectures.md" else set()
     files = set(re.findall(r"\b((?:src|tests|benchmarks|docs)/[\w./-]*\w/?)(?![\w*<…-])", text)) - added
     assert not [name for name in files if not (PROJECT / name).exists()]

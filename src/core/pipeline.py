@@ -23,7 +23,7 @@ class Stage:
     """A stage of a pipeline.
 
     pipeline: its dvc.yaml, from the project's root.
-    name: as DVC writes it: ``train_folds@mlp`` is the stage ``train_folds`` for the item ``mlp`` of its matrix.
+    name: as DVC writes it: ``train_folds@a`` is the stage ``train_folds`` for the item ``a`` of its matrix.
     """
 
     pipeline: Path
@@ -131,7 +131,7 @@ def _fill_in(dep: str, params: Any) -> str:
 
 
 def read_items(stage: Stage) -> list[str]:
-    """List what a stage with a matrix of one key is run for: ``mlp`` of ``train_folds@mlp``.
+    """List what a stage with a matrix of one key is run for: ``a`` of ``train_folds@a``.
 
     Raises:
         CampaignError: its dvc.yaml cannot be read, or has no such stage.

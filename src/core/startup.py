@@ -110,7 +110,7 @@ def _find_dvc() -> int | None:
     it is in another session: a process that someone detached is theirs to end.
     """
     stage = os.environ.get("DVC_STAGE", "")
-    if stage.rpartition(":")[2].partition("@")[0] != Path(_main).stem:  # "train_folds@mlp", of a matrix
+    if stage.rpartition(":")[2].partition("@")[0] != Path(_main).stem:  # after "@": the item of a matrix
         return None
     variable = f"DVC_STAGE={stage}".encode()
     pid = os.getppid()

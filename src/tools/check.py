@@ -48,6 +48,7 @@ from tools.estimate import (
     estimate_memory,
     estimate_times,
 )
+from walk_forward.folds import WalkForward
 from watch import tracking
 from watch.store import describe_store
 
@@ -58,6 +59,7 @@ SCHEMAS: dict[str, type[Settings]] = {  # of the sections that are no architectu
     "references": fit_references.References,
     "evaluate": evaluate.Evaluate,
     "compare": compare.Compare,
+    "walk_forward": WalkForward,
 }
 WRITTEN = (".dvc", ".checkpoints", "data", "models", "metrics", "plots", "reports")  # directories that a campaign writes to
 WARNING_MARGIN = 1.2  # free space below so many times what is needed is a warning
