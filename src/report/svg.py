@@ -94,7 +94,9 @@ class Scale:
             span = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
             steps = (1, 2, 5) if len(span) < 5 else (1,)
             values = [step * 10.0**power for power in span for step in steps]
-            return [(v, f"{v:.0%}" if v >= 0.01 else f"{v:.1%}") for v in values if self.low * 0.999 <= v <= self.high * 1.001]
+            texts = [(f"{v:.0%}" if v >= 0.01 else f"{v:.1%}") if self.percent else f"{v:g}" for v in values]
+            pairs = zip(values, texts, strict=True)
+            return [(v, written) for v, written in pairs if self.low * 0.999 <= v <= self.high * 1.001]
         rough = (self.high - self.low) / min(max(abs(self.end - self.start) / apart, 2), 6)
         power = 10.0 ** math.floor(math.log10(rough))
         rounds = [power * n for n in (1, 2, 2.5, 5, 10) if not self.whole or (power * n).is_integer()]
@@ -192,8 +194,12 @@ def line_chart(
 ) -> str:
     """Draw lines over two axes; a range that is not given fits the points and the guides."""
     points = [point for line in lines for point in line.points]
-    bars = [(at, value + sign * (error or 0)) for line in lines for (at, value), error in zip(line.points, line.errors, strict=False)
-            for sign in (-1, 1)]
+    bars = [
+        (at, value + sign * (error or 0))
+        for line in lines
+        for (at, value), error in zip(line.points, line.errors, strict=False)
+        for sign in (-1, 1)
+    ]
     ends = [end for guide in guides for end in (guide.start, guide.end)]
     x_range = x_axis.range or bounds([at for at, _ in points], 0)
     y_range = y_axis.range or bounds([value for _, value in [*points, *ends, *bars]])
