@@ -111,7 +111,7 @@ def answer_over_folds(
     *,
     confidence: float,
     draws: int,
-    seed: int,
+    seed: Sequence[int],
     one_sided: bool = False,
 ) -> list[Answer]:
     """Answer the questions, paired by fold, such that with probability `confidence` none is wrongly called clear.
@@ -181,7 +181,9 @@ def studentise(folds: np.ndarray) -> np.ndarray:
     return folds.mean(axis=1) / folds.std(axis=1, ddof=1) * folds.shape[1] ** 0.5
 
 
-def change_p_values(by_model: Mapping[str, Sequence[Estimate | None]], *, draws: int, seed: int) -> dict[str, float | None]:
+def change_p_values(
+    by_model: Mapping[str, Sequence[Estimate | None]], *, draws: int, seed: Sequence[int]
+) -> dict[str, float | None]:
     """Test whether each model's figure is the same in every fold, but for the error within them; corrected by Holm.
 
     Args:
@@ -194,7 +196,7 @@ def change_p_values(by_model: Mapping[str, Sequence[Estimate | None]], *, draws:
     for number, (name, by_fold) in enumerate(by_model.items()):
         known = [own for own in by_fold if own is not None and own.standard_error > 0]
         if len(known) >= FEWEST_FOLDS:
-            p_values[name] = change_p_value(known, draws, np.random.default_rng([seed, number]))
+            p_values[name] = change_p_value(known, draws, np.random.default_rng([*seed, number]))
     return dict.fromkeys(by_model) | holm(p_values)
 
 
@@ -211,11 +213,11 @@ def change_p_value(by_fold: Sequence[Estimate], draws: int, rng: np.random.Gener
     shape = (draws, len(by_fold))
     drawn = errors * rng.standard_normal(shape)
     variances = errors**2 * rng.chisquare(freedom, shape) / freedom
-    reached = np.sum(_spread(drawn) / variances.mean(axis=1) >= _spread(values) / np.mean(errors**2))
+    reached = np.sum(squared_spread(drawn) / variances.mean(axis=1) >= squared_spread(values) / np.mean(errors**2))
     return float(1 + reached) / (1 + draws)
 
 
-def _spread(values: np.ndarray) -> np.ndarray:
+def squared_spread(values: np.ndarray) -> np.ndarray:
     """Sum up the squared deviations from the mean, over the last axis."""
     return ((values - values.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1)
 

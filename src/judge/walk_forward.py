@@ -4,30 +4,36 @@ Each fold is first judged alone, by the campaign's own rule. Over folds, a fold'
 """
 
 import dataclasses
+import math
+import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
+from scipy import stats
 
-from judge.comparison import Comparison
-from judge.equity import Growth
+from judge.comparison import Comparison, Figures, test_questions
 from judge.evaluation import Evaluation
-from judge.family import Answer
-from judge.figures import ModelScores
-from judge.fold_tracks import Track
-from judge.money import Trades
-from judge.names import Roster
-from judge.over_folds import OverFolds
+from judge.family import Answer, Figure, Question
+from judge.figures import Days, ModelScores, pr_auc
+from judge.fold_tracks import Followed, JoinedTest
+from judge.money import Trades, costs_by_asset
+from judge.names import REFERENCES, Roster
+from judge.over_folds import FoldFigures, OverFolds, answer_over_folds, change_p_values
+from judge.recommendation import best_reference
+from judge.uncertainty import Estimate
+from judge.walk_forward_result import (
+    FoldAnswers,
+    FoldCuts,
+    FoldSummary,
+    ModelOverFolds,
+    RankAgreement,
+    ValidationChoice,
+    WalkForward,
+)
+from judge.walk_forward_verdict import verdict_over_folds
 
-
-@dataclasses.dataclass(frozen=True)
-class FoldCuts:
-    """When a fold's splits begin, and when test ends: ISO texts, UTC. The end is not part of test."""
-
-    train_from: str
-    val_from: str
-    test_from: str
-    test_until: str
+KINDS = ("val_f1", "f1", "pr_auc", "direction_auc", "return_per_day")  # the figures of `ModelOverFolds`
+ERROR_DRAWS = 1000  # of days in a fold, at most: they tell an error to 2 %, and K folds need K times as many
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,131 +54,6 @@ class FoldScores:
     bars: Mapping[str, np.ndarray]
     scores: Mapping[str, ModelScores]
     comparison: Comparison
-
-
-@dataclasses.dataclass(frozen=True)
-class FoldSummary:
-    """What one fold alone says.
-
-    samples, positives, days: of test.
-    best_on_validation, best_on_test: the models first in cross-fitted validation F1, and in test F1.
-    worth_a_search, worth_a_trade: as `Comparison` has them, from this fold alone.
-    rank_agreement: Kendall's tau-b of cross-fitted validation F1 and test F1 over all models; None where either is the same of
-        all models.
-    buy_and_hold: of all assets, over this fold's test.
-    """
-
-    name: str
-    cuts: FoldCuts
-    samples: int
-    positives: int
-    days: int
-    best_on_validation: str
-    best_on_test: str
-    worth_a_search: list[str]
-    worth_a_trade: list[str]
-    rank_agreement: float | None
-    buy_and_hold: Growth
-
-
-@dataclasses.dataclass(frozen=True)
-class RankAgreement:
-    """Whether validation orders models as test does.
-
-    mean: of the folds' `rank_agreement`; None where none has one.
-    best_was_best: number of folds in which the best on validation was the best on test.
-    """
-
-    mean: float | None
-    best_was_best: int
-
-
-@dataclasses.dataclass(frozen=True)
-class FoldAnswers:
-    """What was asked over folds, each list a family that is corrected together; paired by fold. All are empty with one fold.
-
-    test: whether test F1 differs, between each network and `WalkForward.reference`, every two networks, and each model and each
-        of `judge.names.BASELINES`.
-    direction: whether the direction AUC on test is not 0.5, of the models that at least two folds give one.
-    trade: whether the daily return on test after costs exceeds zero, of the models that trade in any fold; a fold without a
-        trade returns 0. One-sided.
-    """
-
-    test: list[Answer]
-    direction: list[Answer]
-    trade: list[Answer]
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelOverFolds:
-    """One model over folds.
-
-    kind: network or reference. seeds: [None] of a reference.
-    val_f1: cross-fitted, on validation. f1, pr_auc, direction_auc, return_per_day: on test; the last one after costs, as a share
-        of the capital, at the threshold for money.
-    track: the test periods joined.
-    """
-
-    kind: str
-    seeds: list[int | None]
-    val_f1: OverFolds
-    f1: OverFolds
-    pr_auc: OverFolds
-    direction_auc: OverFolds
-    return_per_day: OverFolds
-    track: Track
-
-
-@dataclasses.dataclass(frozen=True)
-class ValidationChoice:
-    """What "always take what validation says" was worth.
-
-    models: of each fold, the one first in cross-fitted validation F1. f1: theirs on test; its `changes_p` is None.
-    track: theirs, joined. behind_best: mean over folds of the best test F1 of any model, less theirs.
-    """
-
-    models: list[str]
-    f1: OverFolds
-    track: Track
-    behind_best: float
-
-
-@dataclasses.dataclass(frozen=True)
-class WalkForward:
-    """What was found over folds; its fields are the keys of walk_forward.json, in their order.
-
-    verdict: sentences; the first says whether anything is shown to be better than the references, or worth a trade.
-    better: networks whose test F1 over folds is shown to exceed that of `reference`, the best first.
-    worth_a_trade: models whose return over folds is shown to exceed zero, the best on validation first.
-    simulated: whether the bars are. confidence, draws, margin: as in `Comparison`.
-    reference: the one with the highest mean cross-fitted validation F1 over folds.
-    folds: oldest first. ranking: all models by mean test F1 over folds.
-    answers: to all questions. choice: of validation. models: by name.
-    buy_and_hold: of all assets, from the first test period to the end of the last one, also between them.
-    equity_days: UTC days (ISO) of the equity curves, at most 400. buy_and_hold_equity: that capital at the end of each.
-    """
-
-    verdict: list[str]
-    better: list[str]
-    worth_a_trade: list[str]
-    simulated: bool
-    confidence: float
-    draws: int
-    margin: float
-    reference: str
-    folds: list[FoldSummary]
-    ranking: list[str]
-    rank_agreement: RankAgreement
-    answers: FoldAnswers
-    choice: ValidationChoice
-    models: dict[str, ModelOverFolds]
-    buy_and_hold: Growth
-    equity_days: list[str]
-    buy_and_hold_equity: list[float]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as plain values."""
-        return dataclasses.asdict(self)
 
 
 def judge_walk_forward(
@@ -197,4 +78,170 @@ def judge_walk_forward(
         confidence: of intervals, and against any false finding within a family of questions.
         margin: a difference of F1 that does not matter.
     """
-    raise NotImplementedError
+    labels, networks = roster.labels, list(roster.networks)
+    figures: dict[str, list[FoldFigures]] = {kind: [] for kind in KINDS}
+    for number, fold in enumerate(folds):
+        for kind, own in draw_figures(roster, fold, min(draws, ERROR_DRAWS), seed + 2 * number, block_days).items():
+            figures[kind].append(own)
+    joined = JoinedTest.of(
+        [fold.trades["test"] for fold in folds],
+        [float(fold.trades["val"].y.mean()) for fold in folds],
+        [fold.bars for fold in folds],
+        symbols,
+        costs_by_asset(folds[0].evaluation.cost_per_trade, symbols),
+    )
+    models = summarise_over_folds(roster, folds, figures, joined, confidence, draws, seed)
+    val_f1, f1 = ({name: getattr(model, kind).mean for name, model in models.items()} for kind in ("val_f1", "f1"))
+    reference = best_reference({name: val_f1[name] for name in REFERENCES})
+    answers = ask_over_folds(labels, networks, reference, models, figures, confidence, draws, seed)
+    choice = follow_validation(folds, figures, models, joined, confidence)
+    summaries = [summarise_fold(fold, models, number) for number, fold in enumerate(folds)]
+    agreements = [fold.rank_agreement for fold in summaries if fold.rank_agreement is not None]
+    above = {found.one for found in answers.test if found.other == reference and found.is_clear and found.difference > 0}
+    found = WalkForward(
+        verdict=[],
+        better=sorted(above.intersection(networks), key=lambda name: -f1[name]),
+        worth_a_trade=sorted((own.one for own in answers.trade if own.is_clear), key=lambda name: -val_f1[name]),
+        simulated=simulated,
+        confidence=confidence,
+        draws=draws,
+        margin=margin,
+        reference=reference,
+        folds=summaries,
+        ranking=sorted(labels, key=lambda name: -f1[name]),
+        rank_agreement=RankAgreement(
+            mean=statistics.fmean(agreements) if agreements else None,
+            best_was_best=sum(fold.best_on_validation == fold.best_on_test for fold in summaries),
+        ),
+        answers=answers,
+        choice=choice,
+        models=models,
+        buy_and_hold=joined.held.growth,
+        equity_days=joined.days.astype(str).tolist(),
+        buy_and_hold_equity=joined.held.at_end_of(joined.days).tolist(),
+    )
+    return dataclasses.replace(found, verdict=verdict_over_folds(found, labels))
+
+
+def draw_figures(roster: Roster, fold: FoldScores, draws: int, seed: int, block_days: int | None) -> dict[str, FoldFigures]:
+    """Draw the figures of `KINDS` of all models in one fold; the return of one without a trade is 0, without an error."""
+    days = Days.of(fold.trades["val"], fold.trades["test"], fold.halves, block_days, draws, seed)
+    by_kind: dict[str, dict[str, Figure | None]] = {kind: {} for kind in KINDS}
+    for name in roster.labels:
+        is_network = name in roster.networks
+        own = Figures.of(fold.evaluation.models[name], fold.scores[name], days, is_network=is_network)
+        by_kind["val_f1"][name] = own.cross_fitted
+        by_kind["f1"][name] = own.test
+        by_kind["pr_auc"][name] = pr_auc(fold.scores[name], days, is_network=is_network)
+        by_kind["direction_auc"][name] = own.direction
+        by_kind["return_per_day"][name] = own.daily or Figure([0.0], np.zeros(draws), is_network=False)
+    return {
+        kind: FoldFigures(figures, days.val_drawn.blocks if kind == "val_f1" else days.test_drawn.blocks)
+        for kind, figures in by_kind.items()
+    }
+
+
+def estimate_by_fold(kind: str, folds: Sequence[FoldFigures], models: Sequence[str]) -> list[Estimate | None]:
+    """Estimate one figure of one model in each fold; the direction AUC itself, not what it is above a coin's."""
+    own = [fold.estimate(name) for fold, name in zip(folds, models, strict=True)]
+    if kind != "direction_auc":
+        return own
+    return [one and dataclasses.replace(one, value=one.value + 0.5) for one in own]
+
+
+def summarise_over_folds(
+    roster: Roster,
+    folds: Sequence[FoldScores],
+    figures: Mapping[str, Sequence[FoldFigures]],
+    joined: JoinedTest,
+    confidence: float,
+    draws: int,
+    seed: int,
+) -> dict[str, ModelOverFolds]:
+    """Summarise each model; `figures`: by kind, of each fold."""
+    over: dict[str, dict[str, OverFolds]] = {name: {} for name in roster.labels}
+    for number, (kind, of_folds) in enumerate(figures.items()):
+        by_model = {name: estimate_by_fold(kind, of_folds, [name] * len(folds)) for name in roster.labels}
+        changes = change_p_values(by_model, draws=draws, seed=[seed, number])
+        for name, by_fold in by_model.items():
+            over[name][kind] = OverFolds.of(by_fold, confidence, changes[name], within_unit=kind != "return_per_day")
+    return {
+        name: ModelOverFolds(
+            kind="network" if name in roster.networks else "reference",
+            seeds=folds[0].evaluation.models[name].seeds,
+            **own,
+            track=joined.follow([Followed(fold.evaluation.models[name], fold.scores[name].test) for fold in folds]),
+        )
+        for name, own in over.items()
+    }
+
+
+def ask_over_folds(
+    models: Sequence[str],
+    networks: Sequence[str],
+    reference: str,
+    found: Mapping[str, ModelOverFolds],
+    figures: Mapping[str, Sequence[FoldFigures]],
+    confidence: float,
+    draws: int,
+    seed: int,
+) -> FoldAnswers:
+    """Ask all questions, each family together."""
+    trading = [name for name in models if any(found[name].track.trades)]
+
+    def put(kind: str, questions: Sequence[Question], *, one_sided: bool = False) -> list[Answer]:
+        own = [seed, KINDS.index(kind)]
+        return answer_over_folds(questions, figures[kind], confidence=confidence, draws=draws, seed=own, one_sided=one_sided)
+
+    return FoldAnswers(
+        test=put("f1", test_questions(models, networks, reference)),
+        direction=put("direction_auc", [Question(name) for name in models]),
+        trade=put("return_per_day", [Question(name) for name in trading], one_sided=True),
+    )
+
+
+def follow_validation(
+    folds: Sequence[FoldScores],
+    figures: Mapping[str, Sequence[FoldFigures]],
+    models: Mapping[str, ModelOverFolds],
+    joined: JoinedTest,
+    confidence: float,
+) -> ValidationChoice:
+    """Take in each fold the model that is first on validation."""
+    chosen = [best_in_fold(models, "val_f1", number) for number in range(len(folds))]
+    f1, returned = (estimate_by_fold(kind, figures[kind], chosen) for kind in ("f1", "return_per_day"))
+    best = [max(model.f1.by_fold[number] for model in models.values()) for number in range(len(folds))]
+    return ValidationChoice(
+        models=chosen,
+        f1=OverFolds.of(f1, confidence, within_unit=True),
+        return_per_day=OverFolds.of(returned, confidence),
+        track=joined.follow(
+            [Followed(fold.evaluation.models[name], fold.scores[name].test) for fold, name in zip(folds, chosen, strict=True)]
+        ),
+        behind_best=statistics.fmean(first - own.value for first, own in zip(best, f1, strict=True)),
+    )
+
+
+def best_in_fold(models: Mapping[str, ModelOverFolds], kind: str, number: int) -> str:
+    """Return the model with the highest figure in one fold; of equals the first."""
+    return max(models, key=lambda name: getattr(models[name], kind).by_fold[number])
+
+
+def summarise_fold(fold: FoldScores, models: Mapping[str, ModelOverFolds], number: int) -> FoldSummary:
+    """Sum up what a fold alone says; `number`: of the fold, from 0."""
+    test = fold.trades["test"]
+    val_f1, test_f1 = ([getattr(model, kind).by_fold[number] for model in models.values()] for kind in ("val_f1", "f1"))
+    agreement = float(stats.kendalltau(val_f1, test_f1).statistic)
+    return FoldSummary(
+        name=fold.name,
+        cuts=fold.cuts,
+        samples=len(test.y),
+        positives=int(test.y.sum()),
+        days=int(test.days.max()) + 1,
+        best_on_validation=best_in_fold(models, "val_f1", number),
+        best_on_test=best_in_fold(models, "f1", number),
+        worth_a_search=fold.comparison.worth_a_search,
+        worth_a_trade=fold.comparison.worth_a_trade,
+        rank_agreement=None if math.isnan(agreement) else agreement,
+        buy_and_hold=fold.evaluation.buy_and_hold["test"],
+    )
