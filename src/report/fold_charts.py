@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 from judge.names import Roster
 from judge.over_folds import OverFolds
-from judge.walk_forward import WalkForward
+from judge.walk_forward_result import WalkForward
 from report import fold_wording as wording
 from report.charts import dash, draw_differences, draw_groups, grid, keep, legend, note
 from report.fold_tables import RULE
@@ -60,8 +60,8 @@ def draw_means(result: WalkForward, key: str, what: str, roster: Roster, guide: 
     for name in result.ranking:
         figure: OverFolds = getattr(result.models[name], key)
         if figure.mean is not None:
-            within = reach(result.confidence) * (figure.errors[0] or 0)
-            interval = figure.interval or ([figure.mean] * 2 if several else [figure.mean - within, figure.mean + within])
+            within = 0.0 if several else reach(result.confidence) * (figure.errors[0] or 0)
+            interval = figure.interval or [max(figure.mean - within, 0.0), min(figure.mean + within, 1.0)]
             singles = known(figure.by_fold) if several else []
             row = Row(roster.labels[name], roster.colours[name], figure.mean, interval, fixed(figure.mean), singles=singles)
             rows.append(row)

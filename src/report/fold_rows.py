@@ -3,7 +3,7 @@
 from typing import Any
 
 from judge.names import Roster
-from judge.walk_forward import ModelOverFolds, WalkForward
+from judge.walk_forward_result import ModelOverFolds, WalkForward
 
 
 def score_rows(result: WalkForward, roster: Roster) -> list[dict[str, Any]]:

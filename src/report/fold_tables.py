@@ -4,11 +4,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from judge.family import Answer
-from judge.fold_tracks import Track
 from judge.names import Roster
 from judge.over_folds import OverFolds
 from judge.verdict import listing
-from judge.walk_forward import FoldSummary, ModelOverFolds, WalkForward
+from judge.walk_forward_result import FoldSummary, ModelOverFolds, ValidationChoice, WalkForward
 from report.blocks import Table
 from report.numbers import DASH, fixed, level_text, p_text, percent, rate, with_interval
 
@@ -160,13 +159,12 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 def rule_table(result: WalkForward, labels: Mapping[str, str]) -> Table:
     """Show the rule to take the first on validation beside the models."""
-    entries: list[tuple[str, OverFolds, Track]] = [(RULE, result.choice.f1, result.choice.track)]
-    entries += [(labels[name], result.models[name].f1, result.models[name].track) for name in result.ranking]
     rows = []
-    for label, f1, track in entries:
-        others = (fixed(track.direction_auc), percent(track.money["total_return_net"], 1), rate(track.money["max_drawdown"]))
-        rows.append([label, with_interval(f1.mean, f1.interval), fixed(track.f1), *others])
-    joined = ("F1, periods joined", "direction AUC, joined", "total, net", "largest drawdown")
+    for label, own in sorted(_all(result, labels).items(), key=lambda item: item[0] != RULE):
+        f1, track = own.f1, own.track
+        figures = (fixed(getattr(track, key)) for key in ("f1", "precision", "recall", "roc_auc", "brier_skill"))
+        rows.append([label, with_interval(f1.mean, f1.interval), *figures])
+    joined = ("F1, joined", "precision", "recall", "ROC AUC", "Brier skill")
     head = ["model", f"test F1, mean over folds [{level_text(result.confidence)}]", *joined]
     return Table(f"{RULE.capitalize()}, beside each model taken in every fold", head, rows)
 
@@ -174,13 +172,13 @@ def rule_table(result: WalkForward, labels: Mapping[str, str]) -> Table:
 def trades_table(result: WalkForward, labels: Mapping[str, str]) -> Table:
     """Show the trades of each model over all test periods."""
     rows = []
-    for label, track in _tracks(result, labels):
-        money = track.money
+    for label, own in _all(result, labels).items():
+        money, trades = own.track.money, own.track.trades
         rows.append(
             [
                 label,
                 fixed(money["trades"], ",.0f"),
-                f"{sum(trades > 0 for trades in track.trades)} of {len(track.trades)}",
+                f"{sum(number > 0 for number in trades)} of {len(trades)}",
                 rate(money["hit_rate"]),
                 rate(money["break_even_hit_rate"]),
                 percent(money["mean_return"]),
@@ -194,17 +192,14 @@ def trades_table(result: WalkForward, labels: Mapping[str, str]) -> Table:
 def capital_table(result: WalkForward, labels: Mapping[str, str]) -> Table:
     """Show what the trades make of the capital over all test periods."""
     answers = {answer.one: answer for answer in result.answers.trade}
-    names = {labels[name]: name for name in result.ranking}
+    shown = {labels[name]: _gain(answers.get(name), result) for name in result.ranking}
     rows = []
-    for label, track in _tracks(result, labels):
-        a_day = shown = DASH
-        if name := names.get(label):
-            figure: OverFolds = result.models[name].return_per_day
-            a_day, shown = with_interval(figure.mean, figure.interval, "+.3%"), _gain(answers.get(name), result)
-        drawdown = fixed(track.money["max_drawdown"], ".1%")
-        rows.append([label, percent(track.money["total_return_net"], 1), a_day, shown, drawdown])
+    for label, own in _all(result, labels).items():
+        money, a_day = own.track.money, own.return_per_day
+        total, drawdown = percent(money["total_return_net"], 1), rate(money["max_drawdown"])
+        rows.append([label, total, with_interval(a_day.mean, a_day.interval, "+.3%"), shown.get(label, DASH), drawdown])
     held = result.buy_and_hold
-    rows.append(["buy and hold", percent(held.total_return, 1), DASH, DASH, fixed(held.max_drawdown, ".1%")])
+    rows.append(["buy and hold", percent(held.total_return, 1), DASH, DASH, rate(held.max_drawdown)])
     rows.append(["no trade", "0.0%", "0.000%", DASH, "0.0%"])
     a_day = f"a day, net [{level_text(result.confidence)}]"
     return Table("What they make of the capital", ["model", "total, net", a_day, "gain shown?", "largest drawdown"], rows)
@@ -217,7 +212,6 @@ def _gain(answer: Answer | None, result: WalkForward) -> str:
     return f"{'yes' if answer.is_clear else 'no'} (p {p_text(answer.p_value, result.draws)})"
 
 
-def _tracks(result: WalkForward, labels: Mapping[str, str]) -> list[tuple[str, Track]]:
-    """List the joined tracks with their labels: every model's, then that of the rule."""
-    models: Mapping[str, ModelOverFolds] = result.models
-    return [*((labels[name], models[name].track) for name in result.ranking), (RULE, result.choice.track)]
+def _all(result: WalkForward, labels: Mapping[str, str]) -> dict[str, ModelOverFolds | ValidationChoice]:
+    """Return every model, then validation's choice, by label."""
+    return {labels[name]: result.models[name] for name in result.ranking} | {RULE: result.choice}

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from judge.walk_forward import WalkForward
+from judge.walk_forward_result import WalkForward
 from report.numbers import level_text
 
 FOLDS = (
@@ -13,7 +13,7 @@ FOLDS = (
     "every asset once, with equal stakes, and pays one round trip. First on validation: the highest cross-fitted F1. "
     "Worth a search: what the campaign's rule says if it sees this fold alone."
 )
-ONE_FOLD = "One fold is one draw: no spread between folds is known, and nothing is asked over folds."
+ONE_FOLD = "With one fold no spread between folds is known: nothing is asked."
 PANELS = (
     "A panel a model, with its mean over folds in the title; grey: the other models; dashed: {guide}. Bars are {level} "
     "intervals from the error within each fold alone."
@@ -25,8 +25,9 @@ F1_MOVES = (
     "model moves beside it says more than how it moves."
 )
 REGIME = (
-    "A change of regime shows here: where a model's direction AUC falls to 0.5, what it learnt no longer holds. The last "
-    "column says whether the mean over folds is above or below 0.5 beyond chance; p is corrected for the number of models."
+    "A change of regime would show here: where a model's direction AUC falls to 0.5, what it learnt no longer holds. "
+    "Whether it moves by more than chance is said in the column change shown. The last column says whether the mean over "
+    "folds is above or below 0.5 beyond chance; p is corrected for the number of models."
 )
 WITHIN_FOLD = "±: standard error of days and seeds within the fold."
 VALIDATION_SAYS = (
@@ -35,7 +36,11 @@ VALIDATION_SAYS = (
     "not. Ranks count from 1, the highest F1; equal ones share a rank. Kendall's tau compares the order of all models on "
     "validation with that on test: 1 is the same order, 0 is no relation, −1 is the reverse."
 )
-JOINED = "Joined: counted over the samples, or the trades, of all test periods together. Largest drawdown: share of the peak."
+JOINED = (
+    "F1, joined, and the columns after it count the samples of all test periods together, each fold at its own threshold "
+    "and calibration. Brier skill: by which share the Brier score is below that of telling every sample the share of "
+    "profits on the validation of its fold."
+)
 VALIDATION_AGAINST_TEST = (
     "A panel a fold, a dot a model. To the right: better on validation; up: better on test. Where validation orders "
     "models as test does, dots rise from left to right. Below the dashed diagonal a model is worse on test than on "
@@ -65,20 +70,6 @@ def explain_chance(confidence: float) -> str:
         "Each fold is one observation. Beyond chance: among all questions of a kind together, even one false finding has "
         f"a probability of {level_text(1 - confidence)} at most, for folds like these. What is not beyond chance may be "
         "there all the same: these folds do not show it."
-    )
-
-
-def describe_agreement(result: WalkForward) -> str:
-    """Say what the first on validation was worth on test, and how far the two orders agree."""
-    agreement, behind = result.rank_agreement, f"{result.choice.behind_best:.3f} behind the highest"
-    if len(result.folds) == 1:
-        was = "was" if agreement.best_was_best else "was not"
-        tau = "" if agreement.mean is None else f" Kendall's tau of the two orders is {agreement.mean:+.2f}."
-        return f"The first on validation {was} the first on test; its test F1 was {behind}.{tau}"
-    tau = "" if agreement.mean is None else f" Kendall's tau of the two orders is {agreement.mean:+.2f} on average."
-    return (
-        f"The first on validation was the first on test in {agreement.best_was_best} of {len(result.folds)} folds; on "
-        f"average its test F1 was {behind} of the fold, which nobody knows beforehand.{tau}"
     )
 
 

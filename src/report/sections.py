@@ -107,7 +107,14 @@ def _differences(result: Comparison, roster: Roster) -> list[Block]:
     unknown = not all(answer.error_is_known for answer in result.answers.test)
     return [
         Picture("differences"),
-        *tables.difference_tables(result, result.search.reference, roster),
+        *tables.difference_tables(
+            result.answers.test,
+            result.search.reference,
+            roster,
+            confidence=result.confidence,
+            draws=result.draws,
+            margin=result.margin,
+        ),
         _note(wording.DIFFERENCES.format(margin=result.margin, seen=f"{result.days['test']} days of test")),
         *([_note(wording.ERROR_UNKNOWN)] if unknown else []),
     ]

@@ -19,7 +19,7 @@ CHARACTER = 6.7  # width of a letter at 11 px, on the safe side
 class Line:
     """A polyline.
 
-    dots: radius at each point. errors: half the height of the bar at each point; None draws none.
+    dots: radius at each point. errors: half the height of the bar at each point, which ends with the axis; None draws none.
     label: is written beside its right end. kind: class of the page that draws it in grey, guide or faint.
     """
 
@@ -176,7 +176,8 @@ def _path(line: Line, x: Scale, y: Scale) -> str:
     drawn = f'<path d="M{steps}" fill="none" stroke="{line.colour}" stroke-width="{line.width:g}"{dash}{kind}/>'
     for (at, value), error in zip(line.points, line.errors, strict=False):
         if error:
-            drawn += stroke(x(at), y(value - error), x(at), y(value + error), f'stroke="{line.colour}" stroke-width="1.2"')
+            low, high = max(value - error, y.low), min(value + error, y.high)
+            drawn += stroke(x(at), y(low), x(at), y(high), f'stroke="{line.colour}" stroke-width="1.2"')
     for (at, value), radius in zip(line.points, line.dots, strict=False):
         if radius:
             drawn += circle(x(at), y(value), radius, f'fill="{line.colour}"')

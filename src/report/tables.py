@@ -10,7 +10,6 @@ from judge.family import Answer
 from judge.gates import STABLE, Gate
 from judge.names import BASELINES, Roster
 from judge.verdict import is_tie
-from judge.walk_forward import WalkForward
 from report.blocks import Folded, Table
 from report.numbers import DASH, fixed, level_text, p_text, percent, rate, with_interval
 
@@ -210,13 +209,21 @@ def split_answers(answers: Sequence[Answer], reference: str, roster: Roster) -> 
     return {kind: own for kind, belongs in asked.items() if (own := [a for a in answers if belongs(a)])}
 
 
-def difference_tables(result: Comparison | WalkForward, reference: str, roster: Roster) -> list[Table]:
-    """Show the differences in test F1, a table a kind of question; `reference`: the best one on validation."""
-    labels, level = roster.labels, level_text(result.confidence)
+def difference_tables(
+    answers: Sequence[Answer], reference: str, roster: Roster, *, confidence: float, draws: int, margin: float
+) -> list[Table]:
+    """Show the differences in test F1, a table a kind of question.
+
+    Args:
+        reference: the best one on validation.
+        confidence, draws: of intervals and p-values.
+        margin: a difference that does not matter.
+    """
+    labels, level = roster.labels, level_text(confidence)
     tables = []
-    for kind, answers in split_answers(result.answers.test, reference, roster).items():
+    for kind, of_kind in split_answers(answers, reference, roster).items():
         rows = []
-        shown = map(turn, answers) if kind == "networks" else answers
+        shown = map(turn, of_kind) if kind == "networks" else of_kind
         for answer in sorted(shown, key=lambda answer: -answer.difference):
             pair = f"{labels[answer.one]} − {labels[answer.other]}" if kind == "networks" else labels[answer.one]
             shows = answer.detectable if answer.error_is_known and not answer.is_clear else None
@@ -224,9 +231,9 @@ def difference_tables(result: Comparison | WalkForward, reference: str, roster: 
                 [
                     pair,
                     with_interval(answer.difference, answer.interval, "+.3f"),
-                    p_text(answer.p_value, result.draws),
+                    p_text(answer.p_value, draws),
                     fixed(shows),
-                    finding(answer, result.margin),
+                    finding(answer, margin),
                 ]
             )
         first = "pair" if kind == "networks" else "model"

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from judge.names import Roster
 from judge.verdict import direction_sentence
-from judge.walk_forward import WalkForward
+from judge.walk_forward_result import WalkForward
+from judge.walk_forward_verdict import choice_sentence, rank_sentence
 from report import fold_tables as tables
 from report import fold_wording as wording
 from report import markdown as md
@@ -16,6 +17,7 @@ from report.tables import difference_tables, group_blocks
 from report.wording import DIFFERENCES, DIRECTION, GROUPS, explain_references
 
 TITLE = "Walk-forward over test periods"
+OVER_FOLDS = "on test, mean over folds"
 
 
 def markdown(result: WalkForward, roster: Roster) -> str:
@@ -58,9 +60,9 @@ def _note(text: str) -> Paragraph:
 
 
 def _verdict(result: WalkForward) -> list[Block]:
-    one_fold = [Paragraph(wording.ONE_FOLD, is_warning=True)] if len(result.folds) == 1 else []
-    explained = map(_note, (wording.explain_chance(result.confidence), explain_references("one column")))
-    return [Bullets([minus(sentence) for sentence in result.verdict[1:]]), *one_fold, *explained]
+    several = [wording.explain_chance(result.confidence)] if len(result.folds) > 1 else []
+    explained = map(_note, (*several, explain_references("one column")))
+    return [Bullets([minus(sentence) for sentence in result.verdict[1:]]), *explained]
 
 
 def _folds(result: WalkForward, labels: Mapping[str, str]) -> list[Block]:
@@ -81,7 +83,7 @@ def _f1(result: WalkForward, roster: Roster) -> list[Block]:
 
 def _direction(result: WalkForward, roster: Roster) -> list[Block]:
     asked = result.answers.direction
-    said = [Paragraph(minus(direction_sentence(asked, result.confidence, roster.labels)))] if asked else []
+    said = [Paragraph(minus(direction_sentence(asked, result.confidence, roster.labels, OVER_FOLDS)))] if asked else []
     caption = "Direction AUC over folds, in the order of test F1"
     return [
         *said,
@@ -95,7 +97,7 @@ def _direction(result: WalkForward, roster: Roster) -> list[Block]:
 
 def _validation(result: WalkForward, labels: Mapping[str, str]) -> list[Block]:
     return [
-        Paragraph(minus(wording.describe_agreement(result))),
+        *(Paragraph(minus(sentence(result, labels))) for sentence in (choice_sentence, rank_sentence)),
         Picture("validation"),
         tables.choice_table(result, labels),
         tables.rank_table(result, labels),
@@ -111,7 +113,9 @@ def _differences(result: WalkForward, roster: Roster) -> list[Block]:
         return [Paragraph(wording.ONE_FOLD)]
     return [
         Picture("differences"),
-        *difference_tables(result, result.reference, roster),
+        *difference_tables(
+            asked, result.reference, roster, confidence=result.confidence, draws=result.draws, margin=result.margin
+        ),
         _note(DIFFERENCES.format(margin=result.margin, seen=wording.count(folds, "fold"))),
         _note(wording.DIFFERENCES_ARE_PAIRED),
     ]
