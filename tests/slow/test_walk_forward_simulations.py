@@ -53,9 +53,9 @@ def draw_family(folds: int, alike: float, edge: float, rng: np.random.Generator)
     """F1 of equal models in each fold but for the networks' edge, in standard deviations of a model between folds.
 
     Args:
-        alike: correlation of the models between folds.
+        alike: correlation of the networks with each other, and of the references.
     """
-    shared = rng.standard_normal((folds, 1))
+    shared = np.repeat(rng.standard_normal((folds, 2)), [len(NETWORKS), len(MODELS) - len(NETWORKS)], axis=1)
     values = alike**0.5 * shared + (1 - alike) ** 0.5 * rng.standard_normal((folds, len(MODELS)))
     values[:, : len(NETWORKS)] += edge
     noise = 0.01 * rng.standard_normal(20)
