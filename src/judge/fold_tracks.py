@@ -26,7 +26,8 @@ class Track:
     """How a model did on all test periods joined; means over seeds. A seed's track is joined of its own in every fold.
 
     f1, precision, recall: of the calls of all folds together, each at the threshold for F1 of its own validation.
-    pr_auc, roc_auc: of the calibrated probabilities of all folds together; None without both classes.
+    pr_auc, roc_auc: of the calibrated probabilities of all folds together, where those of a fold are all the same if its
+        calibration found no use in the scores; None without both classes.
     brier_skill: 1 less their Brier score as a share of that of each fold's own validation share of positives, told to every
         sample of the fold; None where that is 0.
     direction_auc: mean over folds, each weighted by the inverse of the variance that a coin's would have; None without winners

@@ -15,7 +15,7 @@ def verdict_over_folds(found: WalkForward, labels: Mapping[str, str]) -> list[st
     if folds > 1:
         f1 = {name: found.models[name].f1.mean for name in labels}
         sentences.append(
-            leader_sentence("Mean over folds of test:", f1, found.answers.test, f"{folds} folds", found.margin, labels)
+            leader_sentence("On test, mean over folds,", f1, found.answers.test, f"{folds} folds", found.margin, labels)
         )
     sentences += [choice_sentence(found, labels), rank_sentence(found, labels)]
     if folds > 1:
@@ -42,23 +42,25 @@ def first_sentence_over_folds(found: WalkForward, labels: Mapping[str, str]) -> 
 
 def choice_sentence(found: WalkForward, labels: Mapping[str, str]) -> str:
     """Say what it was worth to take what validation says, in each fold."""
-    choice, total = found.choice, found.choice.track.money["total_return_net"]
+    choice, returned = found.choice, found.choice.return_per_day
     taken = ", ".join(f"{labels[name]} in {count}" for name, count in Counter(choice.models).most_common())
-    text = f"Always taking what validation says ({taken}) had test F1 {choice.f1.mean:.3f}"
-    text += interval_text(choice.f1, found.confidence, ".3f")
+    f1 = f"{'mean ' if len(choice.models) > 1 else ''}test F1 {choice.f1.mean:.3f}"
+    text = f"Always taking what validation says ({taken}) had {f1}{interval_text(choice.f1, found.confidence, '.3f')}"
     text += f", {choice.behind_best:.3f} behind the best of each fold"
     if not any(choice.track.trades):
         return f"{text}; it takes no trade."
-    interval = choice.return_per_day.interval
-    if interval is None:
+    if returned.interval is None:
         shown = "whether its trades gain or lose is unknown"
-    elif interval[0] > 0:
-        shown = "its trades gained beyond chance, if this is the only question asked"
+    elif returned.interval[0] > 0:
+        shown = "its trades gained beyond chance after costs, asked alone"
+    elif returned.interval[1] < 0:
+        shown = "its trades lost beyond chance after costs"
     else:
-        shown = "its trades lost beyond chance" if interval[1] < 0 else "its trades show neither a gain nor a loss beyond chance"
-    returned = f"{choice.return_per_day.mean:+.3%} of the capital a day"
-    returned += interval_text(choice.return_per_day, found.confidence, "+.3%")
-    return f"{text}; {shown} ({returned}; total {total:+.1%}; buy and hold {found.buy_and_hold.total_return:+.1%})."
+        shown = "its trades show neither a gain nor a loss beyond chance after costs"
+    return (
+        f"{text}; {shown}: {returned.mean:+.3%} of the capital a day{interval_text(returned, found.confidence, '+.3%')}; total "
+        f"{choice.track.money['total_return_net']:+.1%}, buy and hold of the same assets {found.buy_and_hold.total_return:+.1%}."
+    )
 
 
 def interval_text(figure: OverFolds, confidence: float, form: str) -> str:
