@@ -101,13 +101,18 @@ def _sample(assets: int, months: int, seeds: int) -> Sample:
 
 
 def make_trades(first: str, months: int, assets: int, rng: np.random.Generator) -> Trades:
+    """Trades of `make_arrays`."""
+    return Trades.of(make_arrays(first, months, assets, rng), np.full(assets, COST))
+
+
+def make_arrays(first: str, months: int, assets: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Bars every 12 hours of that many months; hits are the more frequent the higher an asset's number is."""
     start = np.datetime64(first, "M")
     times = np.arange(start.astype("datetime64[s]"), (start + months).astype("datetime64[s]"), np.timedelta64(12, "h"))
     size = len(times)
     y = rng.random((assets, size)) < np.linspace(0.04, 0.21, assets)[:, None]
     is_last = np.arange(size) == size - 1  # its trade would end after the split
-    arrays = {
+    return {
         "y": np.where(is_last, -1, y).ravel().astype(np.int8),
         "mirrored": (~y & (rng.random(y.shape) < 0.1)).ravel().astype(np.int8),
         "returns": np.where(y, 0.05, np.where(rng.random(y.shape) < 0.5, -0.02, 0.0)).ravel(),
@@ -115,7 +120,6 @@ def make_trades(first: str, months: int, assets: int, rng: np.random.Generator) 
         "asset_ids": np.repeat(np.arange(assets), size).astype(np.int16),
         "timestamps": np.tile(times, assets),
     }
-    return Trades.of(arrays, np.full(assets, COST))
 
 
 def make_scores(trades: Trades, skill: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -131,12 +135,14 @@ def simple_scores(name: str, trades: Trades) -> np.ndarray:
     return (np.bincount(trades.asset_ids, trades.y) / np.bincount(trades.asset_ids))[trades.asset_ids][None]
 
 
-def evaluate(name: str, trades: dict[str, Trades], scores: dict[str, np.ndarray], symbols: list[str]) -> Judged:
+def evaluate(
+    name: str, trades: dict[str, Trades], scores: dict[str, np.ndarray], symbols: list[str], min_trades: int = 30
+) -> Judged:
     """Judge one model at the thresholds that are best on validation."""
     thresholds = [Ranking.of(trades["val"].y, row).best_threshold() for row in scores["val"]]
     seeds = list(range(1, len(thresholds) + 1)) if name in ROSTER.networks else [None]
     predictions = Predictions(seeds, thresholds, **scores, val_halves=cross(scores["val"]))
-    return judge_model(predictions, trades, halve(trades["val"]), symbols, min_trades=30)
+    return judge_model(predictions, trades, halve(trades["val"]), symbols, min_trades)
 
 
 def halve(val: Trades) -> np.ndarray:

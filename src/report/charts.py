@@ -7,11 +7,12 @@ from html import escape
 from typing import Any
 
 from judge.comparison import Comparison, ModelResult
+from judge.family import Answer
 from judge.names import NO_CURVE, Roster
 from judge.verdict import listing
 from report.numbers import fixed, level_text, percent
 from report.svg import Axis, Guide, Line, Row, confusion_matrix, heat_map, interval_plot, line_chart, swatch
-from report.tables import difference_caption, split_answers
+from report.tables import Groups, difference_caption, pick_groups, split_answers
 
 DASHES = (
     "",
@@ -42,9 +43,9 @@ def draw(result: Comparison, roster: Roster, curves: Mapping[str, Rows]) -> dict
         "direction": draw_direction(result, roster),
         "learning": draw_learning(curves["learning"], roster),
         "money": draw_money(result, curves["threshold"], roster),
-        "differences": draw_differences(result, roster),
-        "by_asset": draw_groups(result, "by_asset", roster),
-        "by_month": draw_groups(result, "by_month", roster),
+        "differences": draw_differences(result.answers.test, result.search.reference, roster),
+        "by_asset": draw_groups(pick_groups(result, "by_asset"), "asset", roster),
+        "by_month": draw_groups(pick_groups(result, "by_month"), "month", roster),
     }
 
 
@@ -60,7 +61,7 @@ def draw_f1(result: Comparison, roster: Roster) -> str:
     plot = interval_plot(
         f"F1 with {level} intervals", _spoken_rows("Test F1", rows), rows, Axis("F1 of the positive class"), guide
     )
-    return _keep(_note("● test; ○ above it: validation, cross-fitted; small ticks: single seeds on test."), plot)
+    return keep(note("● test; ○ above it: validation, cross-fitted; small ticks: single seeds on test."), plot)
 
 
 def draw_direction(result: Comparison, roster: Roster) -> str:
@@ -74,23 +75,23 @@ def draw_direction(result: Comparison, roster: Roster) -> str:
     if not rows:
         return ""
     title, spoken = f"Direction AUC with {level_text(result.confidence)} intervals", _spoken_rows("Direction AUC on test", rows)
-    return _keep(interval_plot(title, spoken, rows, Axis("direction AUC on test"), (0.5, "a coin")))
+    return keep(interval_plot(title, spoken, rows, Axis("direction AUC on test"), (0.5, "a coin")))
 
 
-def draw_differences(result: Comparison, roster: Roster) -> str:
-    """Draw the differences in test F1 to the best reference and to each of `judge.names.BASELINES`."""
+def draw_differences(answers: Sequence[Answer], reference: str, roster: Roster) -> str:
+    """Draw the differences in test F1 to the best reference on validation and to each of `judge.names.BASELINES`."""
     labels, colours, plots = roster.labels, roster.colours, []
-    for kind, answers in split_answers(result, roster).items():
+    for kind, of_kind in split_answers(answers, reference, roster).items():
         if kind != "networks":
             rows = [
                 Row(labels[a.one], colours[a.one], a.difference, a.interval, fixed(a.difference, "+.3f"))
-                for a in sorted(answers, key=lambda answer: -answer.difference)
+                for a in sorted(of_kind, key=lambda answer: -answer.difference)
             ]
-            title = difference_caption(result, kind, labels)
+            title = difference_caption(reference, kind, labels)
             plots.append(
                 interval_plot(title, _spoken_rows("Difference", rows), rows, Axis("difference in test F1"), (0.0, "equal"))
             )
-    return _keep(_note("Intervals are corrected for the number of questions."), _grid(plots))
+    return keep(note("Intervals are corrected for the number of questions."), grid(plots))
 
 
 def draw_learning(rows: Rows, roster: Roster) -> str:
@@ -120,9 +121,11 @@ def draw_learning(rows: Rows, roster: Roster) -> str:
         lower = line_chart(f"{name}, losses", seen, losses, epochs, Axis("loss"), size=(250, 180))
         figures.append(f"<div>{upper}{lower}</div>")
     numbers = dict.fromkeys(seed for seeds in runs.values() for seed in seeds)
-    legend = _legend((f"seed {seed}", "currentColor", dash) for seed, dash in zip(numbers, DASHES * len(numbers), strict=False))
-    note = "A dot marks each seed's best epoch. F1 axes are the same for all, loss axes are not."
-    return _keep(_note(note), legend, _grid(figures, "four"))
+    seeds_legend = legend(
+        (f"seed {seed}", "currentColor", dash) for seed, dash in zip(numbers, DASHES * len(numbers), strict=False)
+    )
+    said = "A dot marks each seed's best epoch. F1 axes are the same for all, loss axes are not."
+    return keep(note(said), seeds_legend, grid(figures, "four"))
 
 
 def draw_curves(result: Comparison, curves: Mapping[str, Rows], roster: Roster) -> str:
@@ -153,14 +156,14 @@ def draw_curves(result: Comparison, curves: Mapping[str, Rows], roster: Roster) 
         counts = models[name].test["confusion"]
         said = f"{counts['tp']:,} of {counts['tp'] + counts['fn']:,} profits called, {counts['fp']:,} calls without profit."
         matrices.append(confusion_matrix(labels[name], said, **counts))
-    note = (
+    said = (
         f"On test, best seed on validation. Precision is drawn from recall {LEAST_RECALL:g} on. On the dashed diagonal a model "
         "ranks by chance (ROC), or its score is the share of profits (calibration; larger dots hold more samples). Models that "
         f"score all samples of an asset alike have no curve: {listing(NO_CURVE, labels)}."
     )
     of_matrices = "Best seed on validation, at F1's threshold. Rows: what was true, with shares of it; columns: what was called."
-    return _keep(_note(note), _model_legend(pr | roc | observed, roster), _grid(charts)) + _keep(
-        "<h3>Confusion matrices on test</h3>", _note(of_matrices), _grid(matrices, "small")
+    return keep(note(said), model_legend(pr | roc | observed, roster), grid(charts)) + keep(
+        "<h3>Confusion matrices on test</h3>", note(of_matrices), grid(matrices, "small")
     )
 
 
@@ -190,46 +193,50 @@ def draw_money(result: Comparison, rows: Rows, roster: Roster) -> str:
         "The curves show all samples of test above a threshold, overlapping ones too, stricter to the left, down to "
         f"{LEAST_SHARE:.0%} of the samples. A threshold picked here would be picked on test."
     )
-    return _keep(_note(stricter), _model_legend(returns | precision, roster), _grid(charts))
+    return keep(note(stricter), model_legend(returns | precision, roster), grid(charts))
 
 
-def draw_groups(result: Comparison, key: str, roster: Roster) -> str:
-    """Shade the test F1 of every model in every group of `key`; before it stands the share of profits."""
-    names = result.ranking
-    tables = [result.models[name].test[key] for name in names]
+def draw_groups(figures: Mapping[str, Groups], name_of_group: str, roster: Roster) -> str:
+    """Shade the test F1 of every model in every group; before it stands the share of profits.
+
+    Args:
+        figures: of each model, in the order of the columns.
+        name_of_group: asset or month.
+    """
+    tables = list(figures.values())
     groups = list(tables[0])
     values = [[table[group]["f1"] for table in tables] for group in groups]
     notes = [fixed(tables[0][group]["positive_share"], ".0%") for group in groups]
     seen = "A column a model; a stronger colour is higher. The first column is the share of samples with a profit."
-    title, columns = f"Test F1 by {key.removeprefix('by_')}", [roster.labels[name] for name in names]
+    title, columns = f"Test F1 by {name_of_group}", [roster.labels[name] for name in figures]
     chart = heat_map(title, seen, columns, groups, values, notes=notes, notes_label="profits")
-    return _keep(_note("A stronger colour is a higher F1."), chart)
+    return keep(note("A stronger colour is a higher F1."), chart)
 
 
-def _keep(*parts: str) -> str:
+def keep(*parts: str) -> str:
     """Keep parts together on one printed page."""
     return f'<div class="keep">{"".join(parts)}</div>'
 
 
-def _note(text: str) -> str:
+def note(text: str) -> str:
     return f'<p class="note">{escape(text)}</p>'
 
 
-def _grid(figures: Iterable[str], kind: str = "") -> str:
+def grid(figures: Iterable[str], kind: str = "") -> str:
     return f'<div class="grid {kind}">{"".join(figures)}</div>'
 
 
-def _legend(entries: Iterable[tuple[str, str, str]]) -> str:
+def legend(entries: Iterable[tuple[str, str, str]]) -> str:
     """Write a legend; an entry is a text, the colour and the dash of its line."""
     return '<ul class="legend">' + "".join(f"<li>{swatch(c, dash)}{escape(t)}</li>" for t, c, dash in entries) + "</ul>"
 
 
-def _model_legend(names: Iterable[str], roster: Roster) -> str:
+def model_legend(names: Iterable[str], roster: Roster) -> str:
     labels, colours = roster.labels, roster.colours
-    return _legend((labels[name], colours[name], _dash(name, roster)) for name in names)
+    return legend((labels[name], colours[name], dash(name, roster)) for name in names)
 
 
-def _dash(name: str, roster: Roster) -> str:
+def dash(name: str, roster: Roster) -> str:
     """Return the dash of a model's line."""
     return DASHES[list(roster.labels).index(name) % len(DASHES)]
 
@@ -248,7 +255,7 @@ def _lines(curves: Points, roster: Roster) -> list[Line]:
     """Draw a line a model, the references thinner."""
     widths = {name: 1.9 if name in roster.networks else 1.4 for name in curves}
     colours = roster.colours
-    return [Line(points, colours[name], _dash(name, roster), widths[name]) for name, points in curves.items()]
+    return [Line(points, colours[name], dash(name, roster), widths[name]) for name, points in curves.items()]
 
 
 def _spoken(models: Mapping[str, ModelResult], names: Iterable[str], key: str, labels: Mapping[str, str]) -> str:

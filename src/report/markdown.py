@@ -1,4 +1,4 @@
-"""Write the comparison as Markdown.
+"""Write a report as Markdown.
 
 GitHub shows a table in a column of about 830 pixels: none is wider.
 """
@@ -11,7 +11,7 @@ from typing import Any
 from judge.comparison import Comparison
 from judge.names import Roster
 from judge.train_record import SettingsRecord
-from report.blocks import Block, Bullets, Folded, Paragraph, Picture, Table
+from report.blocks import Block, Bullets, Folded, Paragraph, Picture, Section, Table
 from report.sections import arrange
 from report.wording import SIMULATED
 
@@ -64,13 +64,24 @@ def write_blocks(blocks: Iterable[Block]) -> str:
 
 
 def comparison(result: Comparison, metadata: Mapping[str, Any], roster: Roster, settings: Sequence[SettingsRecord]) -> str:
-    """Write the whole report.
+    """Write the whole comparison.
 
     Args:
         metadata: data/training_data/metadata.json.
         settings: what the networks were trained with.
     """
-    parts = ["# Comparison", *([strong(SIMULATED)] if result.simulated else []), strong(result.verdict[0])]
-    for section in arrange(result, metadata, roster, settings):
+    sections = arrange(result, metadata, roster, settings)
+    return document("Comparison", result.verdict[0], sections, simulated=result.simulated)
+
+
+def document(title: str, choice: str, sections: Iterable[Section], *, simulated: bool) -> str:
+    """Write sections under a title.
+
+    Args:
+        choice: the sentence that stands above all others.
+        simulated: whether the bars are, which is said at the top.
+    """
+    parts = [f"# {title}", *([strong(SIMULATED)] if simulated else []), strong(choice)]
+    for section in sections:
         parts += [f"## {section.title}", write_blocks(section.blocks)]
     return "\n\n".join(parts) + "\n"

@@ -1,4 +1,4 @@
-"""Write the comparison as one HTML page that needs nothing else: what the Markdown says, and the pictures."""
+"""Write a report as one HTML page that needs nothing else: what the Markdown says, and the pictures."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 from judge.comparison import Comparison
 from judge.names import Roster
 from judge.train_record import SettingsRecord
-from report.blocks import Block, Bullets, Folded, Paragraph, Picture, Table
+from report.blocks import Block, Bullets, Folded, Paragraph, Picture, Section, Table
 from report.charts import Rows, draw
 from report.numbers import minus
 from report.sections import arrange
@@ -24,26 +24,39 @@ def page(
     settings: Sequence[SettingsRecord],
     curves: Mapping[str, Rows],
 ) -> str:
-    """Write the whole report: one HTML document without scripts or anything to load; the same input, the same text.
+    """Write the whole comparison: one HTML document without scripts or anything to load; the same input, the same text.
 
     Args:
         metadata: data/training_data/metadata.json.
         settings: what the networks were trained with.
         curves: rows of learning, pr, roc, calibration and threshold, as plots/*.csv have them; numbers may be text.
     """
-    sections, pictures = arrange(result, metadata, roster, settings), draw(result, roster, curves)
+    title, sections = "Comparison of trading classifiers", arrange(result, metadata, roster, settings)
+    pictures = draw(result, roster, curves)
+    return document(title, _subtitle(result, metadata), result.verdict[0], sections, pictures, simulated=result.simulated)
+
+
+def document(
+    title: str, subtitle: str, choice: str, sections: Sequence[Section], pictures: Mapping[str, str], *, simulated: bool
+) -> str:
+    """Write a page of sections.
+
+    Args:
+        choice: the sentence that stands above all others.
+        pictures: HTML by the name of each `Picture`.
+        simulated: whether the bars are, which is said at the top.
+    """
     links = "".join(f'<a href="#{section.anchor}">{escape(section.title)}</a>' for section in sections)
     body = "".join(
         f'<section id="{section.anchor}"><h2>{escape(section.title)}</h2>{_write_all(section.blocks, pictures)}</section>\n'
         for section in sections
     )
-    banner = _paragraph(SIMULATED, "banner") if result.simulated else ""
+    banner = _paragraph(SIMULATED, "banner") if simulated else ""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
-        f"<title>Comparison of trading classifiers</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        f"<header><h1>Comparison of trading classifiers</h1>{_paragraph(_subtitle(result, metadata), 'sub')}"
-        f"{banner}{_paragraph(minus(result.verdict[0]), 'choice')}</header>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<header><h1>{escape(title)}</h1>{_paragraph(subtitle, 'sub')}{banner}{_paragraph(minus(choice), 'choice')}</header>\n"
         f'<nav aria-label="Sections">{links}</nav>\n<main>\n{body}</main>\n</body>\n</html>\n'
     )
 

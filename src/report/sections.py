@@ -107,14 +107,21 @@ def _differences(result: Comparison, roster: Roster) -> list[Block]:
     unknown = not all(answer.error_is_known for answer in result.answers.test)
     return [
         Picture("differences"),
-        *tables.difference_tables(result, roster),
-        _note(wording.DIFFERENCES.format(margin=result.margin, days=result.days["test"])),
+        *tables.difference_tables(
+            result.answers.test,
+            result.search.reference,
+            roster,
+            confidence=result.confidence,
+            draws=result.draws,
+            margin=result.margin,
+        ),
+        _note(wording.DIFFERENCES.format(margin=result.margin, seen=f"{result.days['test']} days of test")),
         *([_note(wording.ERROR_UNKNOWN)] if unknown else []),
     ]
 
 
 def _group(result: Comparison, roster: Roster, kind: str) -> Picture:
-    return Picture(kind, tables.group_blocks(result, roster, kind))
+    return Picture(kind, tables.group_blocks(tables.pick_groups(result, kind), roster, kind.removeprefix("by_")))
 
 
 def _data(result: Comparison, metadata: Mapping[str, Any], settings: Sequence[SettingsRecord]) -> list[Block]:

@@ -36,6 +36,8 @@ td small { color: var(--quiet); font-size: .92em; white-space: nowrap; }
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); }
 .grid.four { grid-template-columns: repeat(auto-fill, minmax(min(100%, 14.5rem), 1fr)); }
 .grid.four figure { max-width: 20rem; }
+.grid.panels { gap: .6rem .8rem; grid-template-columns: repeat(auto-fill, minmax(min(46%, 12rem), 1fr)); }
+.grid.panels figure { max-width: 16rem; margin: .3rem 0; } .grid.panels figcaption { font-size: .8rem; }
 .grid.two { grid-template-columns: repeat(auto-fill, minmax(min(100%, 25rem), 1fr)); }
 .grid.small { gap: .6rem .8rem; align-items: end; grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); }
 .grid.small figcaption { font-size: .8rem; }
@@ -46,7 +48,8 @@ svg text { font: 11px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans",
 svg text.small { font-size: 10px; } svg text.quiet { fill: var(--quiet); }
 svg .halo { fill: var(--ink); paint-order: stroke; stroke: var(--page); stroke-width: 3px; stroke-linejoin: round; }
 line.grid { stroke: var(--rule); } .heat { fill: var(--heat); } .hollow { fill: var(--page); stroke-width: 1.4px; }
-line.guide { stroke: var(--quiet); stroke-dasharray: 3 3; stroke-width: 1.2px; }
+.guide { stroke: var(--quiet); stroke-dasharray: 3 3; stroke-width: 1.2px; }
+.faint { stroke: var(--quiet); stroke-opacity: .35; stroke-width: 1.1px; }
 .legend { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; font-size: .875rem; max-width: none; }
 .swatch { width: 28px; height: 10px; margin-right: .4rem; }
 @media (max-width: 40rem) {
@@ -60,7 +63,8 @@ line.guide { stroke: var(--quiet); stroke-dasharray: 3 3; stroke-width: 1.2px; }
   .scroll { overflow: visible; background: none; } .keep, tr { break-inside: avoid; }
   table { font-size: 7pt; } th, td { padding: .2rem .25rem; white-space: normal; } thead th { min-width: 0; }
   h2 { margin-top: 1.6rem; } h2, h3, figcaption, .note, .legend, summary { break-after: avoid; }
+  .note:last-child { break-after: auto; }
   .banner, .choice { border: 1px solid #999; } figure { max-width: 11cm; } .grid.small figcaption { font-size: .68rem; }
-  .grid { grid-template-columns: repeat(3, 1fr); } .grid.four { grid-template-columns: repeat(4, 1fr); }
+  .grid { grid-template-columns: repeat(3, 1fr); } .grid:is(.four, .panels) { grid-template-columns: repeat(4, 1fr); }
   .grid.two { grid-template-columns: repeat(2, 1fr); } .grid.small { grid-template-columns: repeat(9, 1fr); } }
 """

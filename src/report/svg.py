@@ -17,7 +17,11 @@ CHARACTER = 6.7  # width of a letter at 11 px, on the safe side
 
 @dataclass(frozen=True)
 class Line:
-    """A polyline; `dots` has the radius at each point, and `label` is written beside its right end."""
+    """A polyline.
+
+    dots: radius at each point. errors: half the height of the bar at each point, which ends with the axis; None draws none.
+    label: is written beside its right end. kind: class of the page that draws it in grey, guide or faint.
+    """
 
     points: Sequence[Point]
     colour: str
@@ -25,6 +29,8 @@ class Line:
     width: float = 1.7
     dots: Sequence[float] = ()
     label: str = ""
+    errors: Sequence[float | None] = ()
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class Axis:
     """An axis: its text, with the unit, and its range; None fits what is drawn.
 
     Values on a `log` axis are above 0. A `whole` axis counts something and has no ticks between whole numbers.
+    `marks` stand in place of round numbers: each a value with its text, of which "/" parts two lines.
     """
 
     label: str
@@ -48,6 +55,7 @@ class Axis:
     percent: bool = False
     log: bool = False
     whole: bool = False
+    marks: Sequence[tuple[float, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,9 @@ class Scale:
             span = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
             steps = (1, 2, 5) if len(span) < 5 else (1,)
             values = [step * 10.0**power for power in span for step in steps]
-            return [(v, f"{v:.0%}" if v >= 0.01 else f"{v:.1%}") for v in values if self.low * 0.999 <= v <= self.high * 1.001]
+            texts = [(f"{v:.0%}" if v >= 0.01 else f"{v:.1%}") if self.percent else f"{v:g}" for v in values]
+            pairs = zip(values, texts, strict=True)
+            return [(v, written) for v, written in pairs if self.low * 0.999 <= v <= self.high * 1.001]
         rough = (self.high - self.low) / min(max(abs(self.end - self.start) / apart, 2), 6)
         power = 10.0 ** math.floor(math.log10(rough))
         rounds = [power * n for n in (1, 2, 2.5, 5, 10) if not self.whole or (power * n).is_integer()]
@@ -135,14 +145,15 @@ def drawing(title: str, description: str, width: float, height: float, parts: It
     )
 
 
-def _axes(x: Scale, y: Scale, x_label: str, y_label: str) -> list[str]:
-    parts = [text(2, 11, y_label, kind="quiet"), text(x.end, y.start + 32, x_label, "end", "quiet")]
+def _axes(x: Scale, y: Scale, x_axis: Axis, y_label: str) -> list[str]:
+    parts = [text(2, 11, y_label, kind="quiet"), text(x.end, y.start + 32, x_axis.label, "end", "quiet")]
     for value, written in y.ticks(30):
         parts.append(stroke(x.start, y(value), x.end, y(value), 'class="grid"'))
         parts.append(text(x.start - 5, y(value) + 4, written, "end", "quiet"))
-    for value, written in x.ticks(42):
+    for value, written in x_axis.marks or x.ticks(42):
         parts.append(stroke(x(value), y.start, x(value), y.start + 4, 'class="grid"'))
-        parts.append(text(x(value), y.start + 16, written, "middle", "quiet"))
+        for line, part in enumerate(written.split("/")):
+            parts.append(text(x(value), y.start + 16 + 13 * line, part, "middle", "quiet"))
     return parts
 
 
@@ -161,7 +172,12 @@ def _columns(x: Scale, bottom: float, label: str) -> list[str]:
 def _path(line: Line, x: Scale, y: Scale) -> str:
     steps = "L".join(f"{x(at):.1f} {y(value):.1f}" for at, value in line.points)
     dash = f' stroke-dasharray="{line.dash}"' if line.dash else ""
-    drawn = f'<path d="M{steps}" fill="none" stroke="{line.colour}" stroke-width="{line.width:g}"{dash}/>'
+    kind = f' class="{line.kind}"' if line.kind else ""
+    drawn = f'<path d="M{steps}" fill="none" stroke="{line.colour}" stroke-width="{line.width:g}"{dash}{kind}/>'
+    for (at, value), error in zip(line.points, line.errors, strict=False):
+        if error:
+            low, high = max(value - error, y.low), min(value + error, y.high)
+            drawn += stroke(x(at), y(low), x(at), y(high), f'stroke="{line.colour}" stroke-width="1.2"')
     for (at, value), radius in zip(line.points, line.dots, strict=False):
         if radius:
             drawn += circle(x(at), y(value), radius, f'fill="{line.colour}"')
@@ -179,13 +195,19 @@ def line_chart(
 ) -> str:
     """Draw lines over two axes; a range that is not given fits the points and the guides."""
     points = [point for line in lines for point in line.points]
+    bars = [
+        (at, value + sign * (error or 0))
+        for line in lines
+        for (at, value), error in zip(line.points, line.errors, strict=False)
+        for sign in (-1, 1)
+    ]
     ends = [end for guide in guides for end in (guide.start, guide.end)]
     x_range = x_axis.range or bounds([at for at, _ in points], 0)
-    y_range = y_axis.range or bounds([value for _, value in [*points, *ends]])
+    y_range = y_axis.range or bounds([value for _, value in [*points, *ends, *bars]])
     margin = max((len(line.label) * CHARACTER + 8 for line in lines if line.label), default=18)
     x = Scale(*x_range, 42, size[0] - margin, x_axis.log, x_axis.percent, x_axis.whole)
     y = Scale(*y_range, size[1] - 40, 22, y_axis.log, y_axis.percent, y_axis.whole)
-    parts = _axes(x, y, x_axis.label, y_axis.label)
+    parts = _axes(x, y, x_axis, y_axis.label)
     for guide in guides:
         parts.append(stroke(x(guide.start[0]), y(guide.start[1]), x(guide.end[0]), y(guide.end[1]), 'class="guide"'))
     parts += [_path(line, x, y) for line in lines]

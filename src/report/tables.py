@@ -15,6 +15,8 @@ from report.numbers import DASH, fixed, level_text, p_text, percent, rate, with_
 
 PASSED, FAILED = "✓", "✗"  # the first character of a gate's cell
 
+Groups = Mapping[str, Mapping[str, float | None]]  # figures of one model by asset or month, as `judge.seed_means.group_means`
+
 
 def search_table(result: Comparison, labels: Mapping[str, str]) -> Table:
     """List the networks by cross-fitted F1, with what the test against the best reference says."""
@@ -194,9 +196,9 @@ def _money(result: Comparison, name: str, split: str, key: str) -> Mapping[str, 
     return {"val": model.val, "test": model.test}[split][key]
 
 
-def split_answers(result: Comparison, roster: Roster) -> dict[str, list[Answer]]:
+def split_answers(answers: Sequence[Answer], reference: str, roster: Roster) -> dict[str, list[Answer]]:
     """Part the answers on test by what was asked: against the best reference, between networks, against each of `BASELINES`."""
-    reference, networks = result.search.reference, roster.networks
+    networks = roster.networks
     asked = {
         "reference": lambda answer: answer.one in networks and answer.other == reference,
         "networks": lambda answer: answer.one in networks and answer.other in networks,
@@ -204,16 +206,24 @@ def split_answers(result: Comparison, roster: Roster) -> dict[str, list[Answer]]
     }
     if reference in BASELINES:  # then the first kind leaves out the references
         asked["reference"] = lambda answer: answer.other == reference
-    return {kind: own for kind, belongs in asked.items() if (own := [a for a in result.answers.test if belongs(a)])}
+    return {kind: own for kind, belongs in asked.items() if (own := [a for a in answers if belongs(a)])}
 
 
-def difference_tables(result: Comparison, roster: Roster) -> list[Table]:
-    """Show the differences in test F1, a table a kind of question."""
-    labels, level = roster.labels, level_text(result.confidence)
+def difference_tables(
+    answers: Sequence[Answer], reference: str, roster: Roster, *, confidence: float, draws: int, margin: float
+) -> list[Table]:
+    """Show the differences in test F1, a table a kind of question.
+
+    Args:
+        reference: the best one on validation.
+        confidence, draws: of intervals and p-values.
+        margin: a difference that does not matter.
+    """
+    labels, level = roster.labels, level_text(confidence)
     tables = []
-    for kind, answers in split_answers(result, roster).items():
+    for kind, of_kind in split_answers(answers, reference, roster).items():
         rows = []
-        shown = map(turn, answers) if kind == "networks" else answers
+        shown = map(turn, of_kind) if kind == "networks" else of_kind
         for answer in sorted(shown, key=lambda answer: -answer.difference):
             pair = f"{labels[answer.one]} − {labels[answer.other]}" if kind == "networks" else labels[answer.one]
             shows = answer.detectable if answer.error_is_known and not answer.is_clear else None
@@ -221,14 +231,14 @@ def difference_tables(result: Comparison, roster: Roster) -> list[Table]:
                 [
                     pair,
                     with_interval(answer.difference, answer.interval, "+.3f"),
-                    p_text(answer.p_value, result.draws),
+                    p_text(answer.p_value, draws),
                     fixed(shows),
-                    finding(answer, result.margin),
+                    finding(answer, margin),
                 ]
             )
         first = "pair" if kind == "networks" else "model"
         head = [first, f"difference [{level}]", "p", "would have shown from", "finding"]
-        tables.append(Table(difference_caption(result, kind, labels), head, rows))
+        tables.append(Table(difference_caption(reference, kind, labels), head, rows))
     return tables
 
 
@@ -240,12 +250,12 @@ def turn(answer: Answer) -> Answer:
     return replace(answer, one=answer.other, other=answer.one, difference=-answer.difference, interval=[-high, -low])
 
 
-def difference_caption(result: Comparison, kind: str, labels: Mapping[str, str]) -> str:
+def difference_caption(reference: str, kind: str, labels: Mapping[str, str]) -> str:
     """Name the differences of one kind of `split_answers`."""
     if kind == "networks":
         return "Networks among each other, the first less the second"
     if kind == "reference":
-        return f"Less {labels[result.search.reference]}, the best reference on validation"
+        return f"Less {labels[reference]}, the best reference on validation"
     return f"Less {labels[kind]}, which knows {BASELINES[kind]}"
 
 
@@ -256,14 +266,23 @@ def finding(answer: Answer, margin: float) -> str:
     return "tie" if is_tie(answer, margin) else "cannot be told apart"
 
 
-def group_blocks(result: Comparison, roster: Roster, kind: str) -> list[Table | Folded]:
-    """Show the test F1 of every model on each asset or month, the references folded; `kind` is by_asset or by_month."""
-    name_of_group, labels = kind.removeprefix("by_"), roster.labels
-    networks = [name for name in result.ranking if name in roster.networks]
-    references = [name for name in result.ranking if name not in roster.networks]
-    figures = {name: result.models[name].test[kind] for name in result.ranking}
+def pick_groups(result: Comparison, kind: str) -> dict[str, Groups]:
+    """Pick the figures of every model by asset or month, in the order of the ranking; `kind` is by_asset or by_month."""
+    return {name: result.models[name].test[kind] for name in result.ranking}
+
+
+def group_blocks(figures: Mapping[str, Groups], roster: Roster, name_of_group: str) -> list[Table | Folded]:
+    """Show the test F1 of every model on each group, the references folded.
+
+    Args:
+        figures: of each model, in the order of the columns.
+        name_of_group: asset or month.
+    """
+    labels = roster.labels
+    networks = [name for name in figures if name in roster.networks]
+    references = [name for name in figures if name not in roster.networks]
     of_networks, of_references = [], []
-    for group, first in figures[result.ranking[0]].items():
+    for group, first in next(iter(figures.values())).items():
         f1 = {name: fixed(groups[group]["f1"]) for name, groups in figures.items()}
         counts = [group, f"{first['samples']:,.0f}", f"{first['positive_share']:.1%}"]
         of_networks.append([*counts, *(f1[name] for name in networks)])

@@ -77,9 +77,8 @@ WHY_NOT_F1 = (
 )
 DIFFERENCES = (
     "Intervals and p are corrected for all questions in these tables together. Tie: the whole interval lies within "
-    "±{margin:g}, a difference that does not matter, and one of that size would have shown. Cannot be told apart: with {days} "
-    "days of test the difference is within chance; it would have shown with a probability of 80% from the size in the column "
-    "before on."
+    "±{margin:g}, a difference that does not matter, and one of that size would have shown. Cannot be told apart: with {seen} "
+    "the difference is within chance; it would have shown with a probability of 80% from the size in the column before on."
 )
 ERROR_UNKNOWN = (
     "The error of some differences is not known (one seed, or too few days): whatever they are, nothing is called clear or a tie."

@@ -3,7 +3,6 @@
 import dataclasses
 import html
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,16 +13,11 @@ from judge.names import BASELINES
 from judge.train_record import SettingsRecord
 from report.markdown import table
 from report.numbers import fixed, p_text, percent, rate, with_interval
+from report_reader import NAMES_OF_USERS, check_widths, named, renamed, tables, unescaped
 from sample import COST, LABELS, OVERFIT, ROSTER, Sample, sample
 
 NETWORKS = list(ROSTER.networks)
 RANKING = "Ranking, all on test; precision and recall at the threshold chosen on validation for F1"  # a table's caption
-NAMES_OF_USERS = ["A|B", "*x*", "<b>", "_a_", "`c`", "[d](e)", "~~f~~", "back\\slash", "$g$", "&amp;", "<script>", "h_i", "j-k.l"]
-
-
-def unescaped(text: str) -> str:
-    """What a reader sees: by the rules of CommonMark and GitHub a character after a backslash is itself."""
-    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text)
 
 
 def test_a_name_with_a_bar_stays_in_its_cell():
@@ -32,18 +26,6 @@ def test_a_name_with_a_bar_stays_in_its_cell():
         "|---|---:|",
         r"| BTC\|USDT | 0.3 |",
     ]
-
-
-def renamed(value: Any, names: dict[str, str]) -> Any:
-    """Replace names in `value`, keys too."""
-    if dataclasses.is_dataclass(value):
-        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return dataclasses.replace(value, **{key: renamed(entry, names) for key, entry in fields.items()})
-    if isinstance(value, dict):
-        return {renamed(key, names): renamed(entry, names) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [renamed(entry, names) for entry in value]
-    return names.get(value, value) if isinstance(value, str) else value
 
 
 @pytest.fixture(scope="module")
@@ -75,27 +57,6 @@ def test_names_of_users_make_no_tags_in_html(odd):
     for name in ("<b>", "<script>", "<i>_x_"):
         assert html.escape(name) in text
     assert not re.search(r"<(b|i)>|<script>(?!\W*\()", text.replace(html.escape("<script>"), ""))
-
-
-def tables(text: str) -> Iterator[tuple[str, str, list[list[str]]]]:
-    """Yield of each table its section, its caption, and its cells by row as a reader sees them."""
-    section = caption = ""
-    rows: list[list[str]] = []
-    for line in [*text.splitlines(), ""]:
-        if line.startswith("|"):
-            rows.append([unescaped(cell.strip()) for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
-        elif rows:
-            yield section, caption, rows
-            rows = []
-        section = line[3:] if line.startswith("## ") else section
-        caption = line.removesuffix(":") if line.endswith(":") else caption
-
-
-def named(text: str) -> dict[str, list[dict[str, str]]]:
-    """The tables of a report by their captions, a dict a row."""
-    found = {caption: [dict(zip(head, row, strict=True)) for row in rows] for _, caption, (head, _, *rows) in tables(text)}
-    assert len(found) == len(list(tables(text))), "no two have the same caption"
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -377,17 +338,7 @@ def test_the_best_reference_may_know_nothing_itself():
 
 @pytest.mark.parametrize("document", [Sample.comparison, Sample.decision])
 def test_github_shows_every_table_whole(document):
-    """In a column of 830 pixels: a letter is about 8.5 of them, a cell's padding 27, and only words of names and heads wrap."""
-    text = document(sample(assets=20))
-    for section, _, (head, _, *rows) in tables(text):
-        words = [max(map(len, name.split())) for name in head]
-        cells = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for n, name in enumerate(head):
-            if n == 0 or name in ("finding", "worth a search?"):
-                cells[n] = max(len(word) for row in rows for word in row[n].split())
-        width = sum(8.5 * max(pair) + 27 for pair in zip(words, cells, strict=True))
-        assert width < 830, f"{section}: {head}"
-    assert set(re.findall(r"</?(\w+)", re.sub(r"\\<", "", text))) <= {"details", "summary"}, "GitHub strips most other elements"
+    check_widths(document(sample(assets=20)), ("finding", "worth a search?"))
 
 
 def test_settings_end_with_what_the_networks_were_trained_with():

@@ -4,60 +4,23 @@ import copy
 import json
 import re
 import subprocess
-from collections.abc import Sequence
-from html import escape, unescape
-from html.parser import HTMLParser
+from html import escape
 from itertools import pairwise
 
 import pytest
 
 from browser import BROWSER, FLAGS, browse, in_a_browser
 from judge.train_record import SettingsRecord
-from report.blocks import Block, Bullets, Folded, Paragraph, Table
 from report.sections import arrange
 from report.style import STYLE
 from report.svg import Axis, Row, Scale, interval_plot
+from report_reader import Reader, charts, check_page, page_tables
 from sample import LABELS, ROSTER, sample
 
 SECTIONS = (
     "Verdict", "What to search", "Gates", "Leaderboard", "Direction or volatility", "Training", "Money", "Differences in test F1",
     "Test F1 by asset", "Test F1 by month", "Data and settings",
 )  # fmt: skip
-
-
-class Reader(HTMLParser):
-    """Collects what a page would load, whether every element is closed, and what is kept together on paper."""
-
-    VOID = frozenset({"meta", "link", "br", "line", "circle", "rect"})
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.loaded: list[str] = []
-        self.kept: list[list[str]] = []  # for each element with class keep, the elements in it
-        self.depths: list[int] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        for kept in self.kept[len(self.kept) - len(self.depths) :]:
-            kept += [tag, dict(attrs).get("class") or ""]
-        if dict(attrs).get("class") == "keep":
-            assert not self.depths, "one in another"
-            self.kept.append([])
-            self.depths.append(len(self.open))
-        self.loaded += [value or "" for key, value in attrs if key in ("src", "href", "srcset", "data", "xlink:href")]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-        if self.depths and self.depths[-1] == len(self.open):
-            self.depths.pop()
 
 
 def test_all_sections_and_charts_stand_in_their_order():
@@ -81,40 +44,11 @@ def test_all_sections_and_charts_stand_in_their_order():
     assert "no data" not in text.lower() and "None" not in text and "nan" not in re.sub("<style>.*</style>", "", text, flags=re.S)
 
 
-def tables(text: str) -> dict[str, list[dict[str, str]]]:
-    """Read the tables by caption, a dict a row."""
-    found = {}
-    for caption, table in re.findall(r'<p class="note caption">(.*?)</p>.*?(<table.*?</table>)', text):
-        cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", table)]
-        head, *rows = [[unescape(re.sub(r"<[^>]*>", "", cell)) for cell in row] for row in cells]
-        found[unescape(caption)] = [dict(zip(head, row, strict=True)) for row in rows]
-    return found
-
-
 def test_it_says_what_the_markdown_says():
-    """Tables cell by cell, but those that a picture stands for; and every sentence."""
     found = sample()
     text = found.page()
-    shown = tables(text)
-
-    def check(blocks: Sequence[Block]) -> None:
-        for block in blocks:
-            match block:
-                case Table():
-                    assert [list(row.values()) for row in shown[block.caption]] == [list(row) for row in block.rows]
-                    assert list(shown[block.caption][0]) == list(block.head)
-                case Folded():
-                    assert f"<details><summary>{escape(block.summary)}</summary>" in text
-                    check(block.blocks)
-                case Paragraph():
-                    assert f">{escape(block.text)}</p>" in text
-                case Bullets():
-                    for item in block.items:
-                        assert f"<li>{escape(item)}</li>" in text
-
-    for section in arrange(found.result, found.metadata, ROSTER, found.settings):
-        check(section.blocks)
-    assert len(shown) > 15
+    check_page(text, arrange(found.result, found.metadata, ROSTER, found.settings))
+    assert len(page_tables(text)) > 15
     assert f'<p class="choice">{escape(found.result.verdict[0])}</p>' in text
 
 
@@ -167,11 +101,6 @@ def test_a_model_without_a_figure_is_left_out_of_its_chart():
     assert "break-even at the barriers" not in text and "None" not in text and Reader(text).open == []
     found.result.models["mlp"].test["money"]["return_per_day_interval"] = None
     assert "Net return a day on test" not in found.page()
-
-
-def charts(text: str) -> dict[str, str]:
-    """The SVG of each chart by its caption."""
-    return dict(re.findall(r"<figcaption>(.*?)</figcaption>(<svg.*?</svg>)", text))
 
 
 def test_differences_are_drawn_with_the_intervals_that_were_tested():
@@ -242,7 +171,8 @@ def test_two_models_never_share_a_colour():
     [
         (Scale(0, 1, 0, 100), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]),
         (Scale(-0.011, 0.02, 0, 100, percent=True), ["−1%", "0%", "1%", "2%"]),
-        (Scale(0.01, 1, 0, 100, log=True), ["1%", "2%", "5%", "10%", "20%", "50%", "100%"]),
+        (Scale(0.3, 6, 0, 100, log=True), ["0.5", "1", "2", "5"]),
+        (Scale(0.01, 1, 0, 100, log=True, percent=True), ["1%", "2%", "5%", "10%", "20%", "50%", "100%"]),
         (Scale(1, 3, 0, 100, whole=True), ["1", "2", "3"]),
         (Scale(0.5, 1, 0, 100, whole=True), ["1"]),
         (Scale(1, 17, 0, 100, whole=True), ["5", "10", "15"]),
