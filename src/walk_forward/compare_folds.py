@@ -5,16 +5,18 @@ import sys
 sys.path.insert(0, __file__.rpartition("/walk_forward/")[0])  # the directory src
 import core.startup
 
-from judge.walk_forward import FoldCuts, FoldScores, judge_walk_forward
-
 from compare import Compare, compare, load
 from core.errors import print_stderr
-from core.files import read_json, write_json
+from core.files import read_json, write_csv, write_json, write_text
 from core.params import read_section
 from core.pipeline import WALK_FORWARD, Stage, read_architectures
 from core.run import run
 from core.splits import read_split
 from judge.names import Roster
+from judge.walk_forward import FoldScores, judge_walk_forward
+from judge.walk_forward_result import FoldCuts, WalkForward
+from report.fold_rows import flat_metrics, score_rows
+from report.walk_forward import markdown, page
 from walk_forward.folds import FOLDS, PROJECT, places_of
 
 BARS = ("y", "closes", "asset_ids", "timestamps")  # of test: what holding the assets is worked out from
@@ -36,6 +38,16 @@ def read_fold(name: str, cuts: FoldCuts, roster: Roster, settings: Compare) -> F
     )
 
 
+def write(result: WalkForward, roster: Roster) -> None:
+    """Write what was found: all of it, each model's row of the leaderboard, the plot's data, and the reports."""
+    write_json(PROJECT / "metrics/walk_forward.json", result.to_json())
+    for name, model in result.models.items():
+        write_json(PROJECT / "metrics/test" / f"{name}.json", flat_metrics(model))
+    write_csv(PROJECT / "plots/score_by_fold.csv", score_rows(result, roster))
+    write_text(PROJECT / "reports/walk_forward.md", markdown(result, roster))
+    write_text(PROJECT / "reports/walk_forward.html", page(result, roster))
+
+
 def main() -> None:
     settings = read_section("compare", Compare)
     planned = read_json(FOLDS)
@@ -55,7 +67,7 @@ def main() -> None:
         confidence=settings.confidence,
         margin=settings.margin,
     )
-    write_json(PROJECT / "walk_forward.json", result.to_json())
+    write(result, roster)
     print_stderr("compare_folds: " + " ".join(result.verdict))
 
 
