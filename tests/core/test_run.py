@@ -3,6 +3,7 @@
 import os
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -195,6 +196,7 @@ def test_what_is_no_item_of_the_matrix_is_wrong_usage(below, monkeypatch, capsys
 
 SCRIPTS = sorted(path.name for path in (PROJECT / "src").glob("*.py"))
 STAGES = [name for name in SCRIPTS if name != "campaign.py"]
+FOLD_STAGES = sorted(f"walk_forward/{path.name}" for path in (PROJECT / "src/walk_forward").glob("*_folds.py"))
 
 
 @pytest.mark.parametrize("command", [[name] for name in STAGES] + [["campaign.py", "bars"]], ids=lambda command: command[-1])
@@ -206,7 +208,7 @@ def test_a_refusal_is_exit_code_1_and_one_line_on_standard_error(tmp_path, comma
     assert done.stderr.count("\n") == 1, done.stderr
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", SCRIPTS + FOLD_STAGES)
 def test_every_script_has_help_and_refuses_unknown_arguments(desk, monkeypatch, capsys, script):
     """In this process, which has torch already; `test_a_refusal_is_exit_code_1...` starts them as users do."""
 
@@ -219,6 +221,9 @@ def test_every_script_has_help_and_refuses_unknown_arguments(desk, monkeypatch, 
     code, out, err = call("--help")
     assert (code, err) == (0, "")
     assert len(out) > 15
+    if script in FOLD_STAGES:
+        Path("walk_forward").mkdir()
+        shutil.copy(PROJECT / "walk_forward/dvc.yaml", "walk_forward")  # says which items train_folds takes
     code, out, err = call("--epochs", "3")
     assert (code, out) == (2, "")
     if script in STAGES:

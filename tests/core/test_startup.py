@@ -26,7 +26,8 @@ import core.startup
 
 def test_every_script_begins_with_the_same_lines():
     assert len(SCRIPTS) >= 10
-    for script, folder in [*((script, "/") for script in SCRIPTS), (PROJECT / "src/watch/mlflow_writer.py", "/watch/")]:
+    others = [PROJECT / "src/watch/mlflow_writer.py", *(PROJECT / "src/walk_forward").glob("*_folds.py")]
+    for script, folder in [*((script, "/") for script in SCRIPTS), *((script, f"/{script.parent.name}/") for script in others)]:
         assert script.read_text().split('"""', 2)[2].lstrip().startswith(START.format(folder=folder)), script
 
 
