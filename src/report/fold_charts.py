@@ -143,20 +143,21 @@ def draw_equity(result: WalkForward, roster: Roster) -> str:
     lowest, highest = max(min(every), LEAST_CAPITAL), max(every)
     log = highest / lowest > WIDE
     y_range = (lowest / 1.05, highest * 1.05) if log else bounds([*every, 1.0])
-    x_range = (days[0] - 1, days[-1]) if len(days) > 1 else (days[0] - 1, days[0] + 1)
+    start = _ordinal(result.folds[0].name)
+    x_range = (start, days[-1])
     marks = thinned([(_ordinal(fold.name), fold.name) for fold in result.folds], x_range, 400)
     x_axis = Axis("", x_range, marks=marks)
     y_axis = Axis("capital, start = 1" + (", log" if log else ""), y_range, log=log)
 
     def line(equity: Sequence[float], colour: str, style: str = "", width: float = 1.7) -> Line:
         shown = [max(value, lowest) for value in equity]
-        return Line([(days[0] - 1, 1.0), *zip(days, shown, strict=True)], colour, style, width)
+        return Line([(start, 1.0), *zip(days, shown, strict=True)], colour, style, width)
 
     starts = [Line([(_ordinal(fold.name), y_range[0]), (_ordinal(fold.name), y_range[1])], "currentColor", kind="faint")
               for fold in result.folds[1:]]  # fmt: skip
     held = line(result.buy_and_hold_equity, "currentColor", HELD, 1.3)
     beside = [*starts, held, line(result.choice.track.equity, "currentColor", width=1.3)]
-    charts, start = [], [Guide((x_range[0], 1.0), (x_range[1], 1.0), "")]
+    charts, unchanged = [], [Guide((x_range[0], 1.0), (x_range[1], 1.0), "")]
     for title, wanted in (("Networks", True), ("References", False)):
         names = [name for name in result.ranking if (name in roster.networks) == wanted]
         own = [line(curves[name], roster.colours[name], dash(name, roster)) for name in names]
@@ -165,7 +166,7 @@ def draw_equity(result: WalkForward, roster: Roster) -> str:
         others_at_the_end = "; ".join(f"{label} {fixed(equity[-1], '.2f')}" for label, equity in others)
         spoken = f"Capital at the end: {at_the_end}; {others_at_the_end}."
         if own:
-            charts.append(line_chart(f"{title}: capital", spoken, [*beside, *own], x_axis, y_axis, start, size=(400, 260)))
+            charts.append(line_chart(f"{title}: capital", spoken, [*beside, *own], x_axis, y_axis, unchanged, size=(400, 260)))
     entries = [(roster.labels[name], roster.colours[name], dash(name, roster)) for name in result.ranking]
     entries += [(RULE, "currentColor", ""), ("buy and hold", "currentColor", HELD)]
     explained = note(wording.EQUITY.format(rule=RULE.capitalize(), scale=wording.LOGARITHMIC if log else ""))
@@ -234,5 +235,5 @@ def thinned(marks: Sequence[tuple[float, str]], x_range: tuple[float, float], wi
 
 
 def _ordinal(fold: str) -> float:
-    """Return the day on which a fold's test period starts, as the axis of days has it."""
+    """Return the end of the day before a fold's test period, on an axis on which a day's number is its end."""
     return float(date.fromisoformat(fold[:10]).toordinal()) - 1

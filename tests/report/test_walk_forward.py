@@ -251,6 +251,7 @@ def test_money_is_that_of_the_joined_test_periods(four, shown):
         assert trades["mean trade, net"] == percent(money["mean_return_net"])
     held, nothing = shown[CAPITAL][-2:]
     assert (held["total, net"], nothing["total, net"]) == (percent(four.buy_and_hold_equity[-1] - 1, 1), "0.0%")
+    assert (held["largest drawdown"], nothing["largest drawdown"]) == (fixed(four.buy_and_hold.max_drawdown, ".1%"), "0.0%")
 
 
 def test_a_fold_without_a_trade_returns_nothing_and_is_counted(four, shown):
@@ -318,6 +319,15 @@ def test_every_model_has_a_panel_with_its_line_and_bars(folds):
                 bars = re.findall(r'<line [^>]*stroke="#[0-9A-F]{6}" stroke-width="1.2"', chart)
                 assert len(bars) == sum(bool(error) for error in figure.errors)
                 assert 'class="guide"' in chart and chart.count('class="faint"') >= len(found.ranking) - 2
+
+
+def test_a_bar_is_the_interval_of_the_error_within_its_fold(four):
+    chart, figure = panels(page(four, ROSTER), "f1")["GRU + attention"], four.models["gru"].f1
+    dots = [float(y) for y in re.findall(r'<circle cx="[^"]*" cy="([^"]*)"', chart)]
+    pixels = (dots[0] - dots[2]) / (figure.by_fold[2] - figure.by_fold[0])  # of an F1 of 1
+    bars = re.findall(r'<line x1="[^"]*" y1="([^"]*)" x2="[^"]*" y2="([^"]*)" stroke="#', chart)
+    for (bottom, top), dot, error in zip(bars, dots, figure.errors, strict=True):
+        assert float(bottom) - dot == pytest.approx(dot - float(top), abs=0.2) == pytest.approx(1.96 * error * pixels, abs=0.5)
 
 
 def test_a_bar_ends_with_the_axis():
