@@ -28,9 +28,9 @@ from core.errors import CampaignError, print_stderr
 from core.files import read_json, write_array, write_json
 from core.metrics import Ranking
 from core.params import Settings, read_section
-from core.pipeline import MODELS
+from core.places import CAMPAIGN
 from core.run import run
-from core.splits import DATA, SCORED_SPLITS, evenly_spaced, gather_windows, read_split, sample_rows
+from core.splits import SCORED_SPLITS, evenly_spaced, gather_windows, read_split, sample_rows
 
 MAX_HESSIAN_COLUMNS = 2000  # with more, Newton's method is faster without forming the Hessian matrix
 
@@ -222,7 +222,7 @@ def fit_references(data: Path, out: Path, settings: References) -> None:
 
 
 def main() -> None:
-    fit_references(DATA, MODELS / "references", read_section("references", References))
+    fit_references(CAMPAIGN.data, CAMPAIGN.models_of("references"), read_section("references", References))
 
 
 if __name__ == "__main__":

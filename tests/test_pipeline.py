@@ -32,15 +32,20 @@ COMPARES = (
     *("comparison", "confidence_set", "family", "figures", "gates", "recommendation", "seed_means", "threshold_draws"),
     *("train_record", "uncertainty", "verdict"),
 )
+JUDGES_FOLDS = {
+    f"judge/{name}.py" for name in ("fold_tracks", "over_folds", "walk_forward", "walk_forward_result", "walk_forward_verdict")
+}
+REPORTS_FOLDS = {f"report/{name}.py" for name in ("fold_charts", "fold_rows", "fold_tables", "fold_wording", "walk_forward")}
 SURPLUS = {  # files of the folders that a stage depends on and does not import: an edit of them runs it again all the same
-    "simulate_market": {"core/cross_fitting.py", "core/machine.py", "core/metrics.py", "core/png.py", "core/splits.py"},
-    "generate_data": {"core/cross_fitting.py", "core/metrics.py", "core/png.py", "core/splits.py"},
+    "simulate_market": {f"core/{name}.py" for name in ("cross_fitting", "machine", "metrics", "places", "png", "splits")},
+    "generate_data": {f"core/{name}.py" for name in ("cross_fitting", "metrics", "places", "png", "splits")},
     "fit_references": {"core/cross_fitting.py", "core/machine.py", "core/png.py"},
     "evaluate": {  # the layers are imported by the networks' files, which `learn.architecture` finds by name
         *(f"judge/{name}.py" for name in COMPARES),
+        *JUDGES_FOLDS,
         *(f"learn/{name}.py" for name in ("gru", "layers", "train_stage", "trainings")),
     },
-    "compare": {"core/machine.py", "core/png.py"},
+    "compare": {"core/machine.py", "core/png.py", *JUDGES_FOLDS, *REPORTS_FOLDS},
 }
 
 

@@ -10,8 +10,7 @@ from pydantic import Field, field_validator
 from core.errors import CampaignError
 from core.files import read_json, write_bytes, write_json
 from core.params import Settings, read_section
-from core.pipeline import MODELS
-from core.splits import DATA
+from core.places import CAMPAIGN
 from learn.architecture import Architecture
 from learn.device import device, environment, resolve_precision
 from learn.models import best_on_validation, with_seeds, write_models
@@ -85,8 +84,8 @@ def train(architecture: Architecture) -> None:
         CampaignError: settings or data cannot be used, or a seed failed; finished epochs are kept for the next start.
     """
     settings = read_section("train", Train)
-    trainings = plan_trainings(architecture, settings, DATA, settings.seeds)
-    metadata = read_json(DATA / "metadata.json")
+    trainings = plan_trainings(architecture, settings, CAMPAIGN.data, settings.seeds)
+    metadata = read_json(CAMPAIGN.data / "metadata.json")
     tags = {"fingerprint": trainings[0].fingerprint(), "data_hash": metadata["content_hash"], "bars": metadata["source"]}
     tags |= {"device": device(), "precision": trainings[0].loop.precision}
     with running(trainings) as runner:
@@ -95,8 +94,8 @@ def train(architecture: Architecture) -> None:
         with progress.clearing_bars(), following(trainings, tags) as live:
             trained = require_trained(runner.outcomes(lambda training: watching(training, live)), runner)
             name = architecture.name
-            write_models(architecture, trained, MODELS / name, DATA)
-            write_json(Path("metrics/train") / f"{name}.json", train_record(trainings, trained))
+            write_models(architecture, trained, CAMPAIGN.models_of(name), CAMPAIGN.data)
+            write_json(CAMPAIGN.train_record_of(name), train_record(trainings, trained))
             summaries = [seed.summary for seed in trained]
             write_bytes(Path("plots/learning_curves") / f"{name}.png", learning_curves(name, with_seeds(trained), summaries))
 
