@@ -570,8 +570,7 @@ def check_samples(splits: Mapping[str, SplitRows], symbols: Sequence[str], barri
         _check_classes(split, rows, barriers, lengths)
         if split != "train":
             _check_days(split, rows, lengths)
-    left_out = set(range(len(symbols))) - {*np.concatenate([np.unique(rows.asset_ids) for rows in splits.values()]).tolist()}
-    used = [symbol for number, symbol in enumerate(symbols) if number not in left_out]
+    used = {symbol for number, symbol in enumerate(symbols) if any((rows.asset_ids == number).any() for rows in splits.values())}
     absent = {
         split: [symbol for symbol in _assets_without_sample(rows, symbols) if symbol in used] for split, rows in splits.items()
     }

@@ -81,7 +81,7 @@ def main() -> None:
             metadata = write_data(DATA / fold.name, root, symbols, used, rules, fold.cuts, prepared, clip=data.clip)
         warnings = list(prepared.warnings)
         if left_out:
-            warnings += [f"{join_first(left_out)}: no training sample yet, left out of this fold"]
+            warnings += [f"{join_first(left_out)}: no training sample, left out of this fold"]
         for warning in warnings:
             print_stderr(f"cut_folds: warning: fold {fold.name}: {warning}")
         report_splits(f"cut_folds: fold {fold.name}", metadata["splits"])

@@ -51,7 +51,7 @@ def test_each_fold_lies_within_its_cuts_is_scaled_on_its_own_train_and_leaves_ou
         "test_from": "2024-02-04T00:00:00",
         "test_until": "2024-02-12T00:00:00",
     }
-    assert "cut_folds: warning: fold 2024-02-04: CCC: no training sample yet, left out of this fold" in said
+    assert "cut_folds: warning: fold 2024-02-04: CCC: no training sample, left out of this fold" in said
     assert said.count("left out") == 1
     for name, times in folds.items():
         metadata = json.loads(Path("walk_forward/data", name, "metadata.json").read_text())
