@@ -258,21 +258,25 @@ def ask(
         having = [Question(name) for name, model in figures.items() if getattr(model, kind) is not None]
         return put(kind, having, test_blocks, one_sided=one_sided)
 
-    against_reference = [Question(name, reference) for name in networks]
-    between_networks = [Question(*pair) for pair in combinations(networks, 2)]
-    baselines = list(BASELINES)
-    against_baselines = [
-        Question(name, own) for number, own in enumerate(baselines) for name in figures if name not in baselines[: number + 1]
-    ]
-    on_test = dict.fromkeys([*against_reference, *between_networks, *against_baselines])  # the best reference may be one of them
     return Answers(
-        search=put("cross_fitted", against_reference, val_blocks, one_sided=True),
-        networks=put("cross_fitted", between_networks, val_blocks),
-        test=put("test", list(on_test), test_blocks),
+        search=put("cross_fitted", [Question(name, reference) for name in networks], val_blocks, one_sided=True),
+        networks=put("cross_fitted", [Question(*pair) for pair in combinations(networks, 2)], val_blocks),
+        test=put("test", test_questions(list(figures), networks, reference), test_blocks),
         direction=put_to_all("direction"),
         hit_rate=put_to_all("hit_margin", one_sided=True),
         trade=put_to_all("daily", one_sided=True),
     )
+
+
+def test_questions(models: Sequence[str], networks: Sequence[str], reference: str) -> list[Question]:
+    """List what is asked on test: each network and the reference, every two networks, each model and each baseline."""
+    baselines = list(BASELINES)
+    questions = [
+        *(Question(name, reference) for name in networks),
+        *(Question(*pair) for pair in combinations(networks, 2)),
+        *(Question(name, own) for number, own in enumerate(baselines) for name in models if name not in baselines[: number + 1]),
+    ]
+    return list(dict.fromkeys(questions))  # the reference may be a baseline
 
 
 def daily_log_losses(evaluation: Evaluation, scores: Mapping[str, ModelScores], test: Trades) -> dict[str, np.ndarray]:

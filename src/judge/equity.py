@@ -25,7 +25,35 @@ class Growth:
 NO_TRADE = Growth(total_return=0.0, max_drawdown=0.0)
 
 
+@dataclasses.dataclass(frozen=True)
+class EquityPath:
+    """A capital over time, as a share of that at the start.
+
+    times: datetime64 (P,), increasing; opening times of the bars at whose close it has changed.
+    capital: float64 (P,), from that close on.
+    """
+
+    times: np.ndarray
+    capital: np.ndarray
+
+    @property
+    def growth(self) -> Growth:
+        """Sum up the path."""
+        equity = np.append(1.0, self.capital)
+        return Growth(float(equity[-1] - 1), float((1 - equity / np.maximum.accumulate(equity)).max()))
+
+    def at_end_of(self, days: np.ndarray) -> np.ndarray:
+        """Return the capital at the end of each UTC day, float64 (D,); `days`: datetime64[D] (D,)."""
+        last = np.searchsorted(self.times, (days + 1).astype(self.times.dtype), side="left")
+        return np.append(1.0, self.capital)[last]
+
+
 def follow_trades(opened: np.ndarray, closed: np.ndarray, returns: np.ndarray, slots: int) -> Growth:
+    """Return what becomes of a capital that is staked as `trade_path` does; arguments likewise."""
+    return trade_path(opened, closed, returns, slots).growth
+
+
+def trade_path(opened: np.ndarray, closed: np.ndarray, returns: np.ndarray, slots: int) -> EquityPath:
     """Stake a share of the current equity in each trade, and follow the equity.
 
     A trade stakes 1 / `slots` of the equity at its entry, but never more than the cash that is not in open positions. Positions
@@ -44,22 +72,25 @@ def follow_trades(opened: np.ndarray, closed: np.ndarray, returns: np.ndarray, s
     order = np.lexsort((opens, times))  # stable
     events = zip(times[order].astype(np.int64).tolist(), opens[order].tolist(), np.tile(number, 2)[order].tolist(), strict=True)
     gains, stakes = returns.tolist(), [0.0] * len(returns)
-    equity = peak = 1.0
-    staked = deepest = 0.0
-    now = None
+    equity, staked = 1.0, 0.0
+    path: dict[int, float] = {}
     for time, is_entry, trade in events:
-        if time != now:  # what ends in the same bar counts together
-            now, peak, deepest = time, max(peak, equity), max(deepest, 1 - equity / peak)
         if is_entry:
             stakes[trade] = min(equity / slots, max(equity - staked, 0.0))
             staked += stakes[trade]
         else:
             equity = max(equity + stakes[trade] * gains[trade], 0.0)
             staked -= stakes[trade]
-    return Growth(total_return=equity - 1, max_drawdown=max(deepest, 1 - equity / peak))
+        path[time] = equity  # what ends in the same bar counts together
+    return EquityPath(np.array(list(path), np.int64).astype(times.dtype), np.array(list(path.values()), np.float64))
 
 
 def buy_and_hold(arrays: Mapping[str, np.ndarray], costs: np.ndarray) -> Growth:
+    """Return what becomes of a capital that is held as `hold_path` does; arguments likewise."""
+    return hold_path(arrays, costs).growth
+
+
+def hold_path(arrays: Mapping[str, np.ndarray], costs: np.ndarray) -> EquityPath:
     """Buy every asset that has samples at the close of its first one, with equal stakes, and hold it to its last bar.
 
     Each stake pays one round trip, at the purchase. An asset's value between its bars is that of its last close; the drawdown is
@@ -78,5 +109,4 @@ def buy_and_hold(arrays: Mapping[str, np.ndarray], costs: np.ndarray) -> Growth:
         values = np.maximum(arrays["closes"][rows] / arrays["closes"][entry] - costs[asset], 0.0)
         last = np.searchsorted(arrays["timestamps"][rows], times, side="right") - 1
         total += np.where(last >= 0, values[np.maximum(last, 0)], 1.0)
-    equity = np.append(1.0, total / len(assets))
-    return Growth(float(equity[-1] - 1), float((1 - equity / np.maximum.accumulate(equity)).max()))
+    return EquityPath(times, total / len(assets))

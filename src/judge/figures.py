@@ -1,4 +1,4 @@
-"""Work out a model's figures with their bootstrap draws: F1 on validation and test, direction, return, hit rate.
+"""Work out a model's figures with their bootstrap draws: F1 on validation and test, PR AUC, direction, return, hit rate.
 
 Shapes: S seeds, N samples of a split, D days, W draws.
 """
@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from core.metrics import Ranking
 from judge.direction import direction_auc, direction_draws
 from judge.family import Figure
 from judge.money import Trades, hit_margin_draws
-from judge.threshold_draws import Choice, Scored, cross_fitted_choices, drawn_f1
+from judge.threshold_draws import Choice, DayCalls, Scored, candidate_thresholds, cross_fitted_choices, drawn_f1
 from judge.uncertainty import DrawnDays
 
 
@@ -82,6 +83,26 @@ def test_f1(scores: ModelScores, by_seed: Sequence[float], days: Days, *, is_net
         undrawn = drawn_f1(choice, np.ones((1, val_weights.shape[1])), np.ones((1, test_weights.shape[1])))
         deviations.append(drawn_f1(choice, val_weights, test_weights) - undrawn)
     return Figure(by_seed, np.mean(deviations, axis=0), is_network)
+
+
+def pr_auc(scores: ModelScores, days: Days, *, is_network: bool) -> Figure | None:
+    """Draw the average precision on test; None where test has no positive.
+
+    The draws step through the thresholds of `candidate_thresholds`; one without a positive has that of all days.
+    """
+    weights = days.test_drawn.weights
+    if not days.test.y.any():
+        return None
+
+    def draw(row: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        calls = DayCalls.of(_scored(days.test, row, days.test_drawn), candidate_thresholds(row))
+        tp, called, positives = weights @ calls.tp, weights @ calls.called, weights @ calls.positives
+        area = (np.diff(tp, prepend=0) * tp / np.maximum(called, 1)).sum(axis=1)
+        return np.where(positives > 0, area / np.maximum(positives, 1), np.nan)
+
+    deviations = np.mean([draw(row, weights) - draw(row, np.ones((1, weights.shape[1]))) for row in scores.test], axis=0)
+    by_seed = [Ranking.of(days.test.y, row).pr_auc() for row in scores.test]
+    return Figure(by_seed, np.nan_to_num(deviations, nan=0.0), is_network)
 
 
 def above_coin(scores: ModelScores, days: Days, *, is_network: bool) -> Figure | None:

@@ -191,9 +191,14 @@ class Estimate:
         variances = [(float(np.var(deviations)) * blocks.inflation, blocks.degrees_of_freedom)]
         if of_seeds and of_seeds.degrees_of_freedom:
             variances.append((of_seeds.variance / len(by_seed), of_seeds.degrees_of_freedom))
+        return cls.of_variances(float(np.mean(by_seed)), variances)
+
+    @classmethod
+    def of_variances(cls, value: float, variances: Sequence[tuple[float, float]]) -> "Estimate":
+        """Add up independent parts of the error; `variances`: of each part, with its degrees of freedom."""
         total = sum(variance for variance, _ in variances)
         welch = sum(variance**2 / freedom for variance, freedom in variances)  # Welch, Satterthwaite
-        return cls(float(np.mean(by_seed)), total**0.5, total**2 / welch if welch > 0 else np.inf)
+        return cls(value, total**0.5, total**2 / welch if welch > 0 else np.inf)
 
     def interval(self, confidence: float) -> list[float]:
         """Return [low, high] by Student's t."""

@@ -47,29 +47,43 @@ def test_sentence(
 ) -> str:
     """Say who has the highest F1 on test, and which models chance does not explain that of.
 
-    Models tie as `is_tie` says. That no difference was found is no tie.
-
     Args:
         test_f1: mean over seeds of every model.
         answers: to the questions asked on test.
         days: of test.
         margin: a difference of F1 that does not matter.
     """
-    first = max(test_f1, key=lambda name: test_f1[name])
+    return leader_sentence("On test", test_f1, answers, f"{days} days", margin, labels)
+
+
+def leader_sentence(
+    where: str, f1: Mapping[str, float], answers: Sequence[Answer], span: str, margin: float, labels: Mapping[str, str]
+) -> str:
+    """Say who has the highest F1, and which models chance does not explain that of.
+
+    Models tie as `is_tie` says. That no difference was found is no tie.
+
+    Args:
+        where: and how the sentence begins. span: what was judged on, "26 days".
+        f1: of every model.
+        answers: to the questions asked about it.
+        margin: a difference of F1 that does not matter.
+    """
+    first = max(f1, key=lambda name: f1[name])
     own = {
         answer.other if answer.one == first else answer.one: answer for answer in answers if first in (answer.one, answer.other)
     }
     below = [name for name, answer in own.items() if answer.is_clear]
     tied = [name for name, answer in own.items() if name not in below and is_tie(answer, margin)]
     open_ones = [name for name in own if name not in below and name not in tied]
-    unasked = [name for name in test_f1 if name != first and name not in own]
-    text = f"On test {labels[first]} has the highest F1 ({test_f1[first]:.3f})"
+    unasked = [name for name in f1 if name != first and name not in own]
+    text = f"{where} {labels[first]} has the highest F1 ({f1[first]:.3f})"
     if below:
         text += f", beyond chance above {listing(below, labels)}"
     if tied:
         text += f"; it ties with {listing(tied, labels)}: any difference is below {margin:.3f}"
     if open_ones:
-        text += f"; {days} days cannot tell it from {listing(open_ones, labels)}"
+        text += f"; {span} cannot tell it from {listing(open_ones, labels)}"
         if all(own[name].error_is_known for name in open_ones):
             text += f": from {max(own[name].detectable for name in open_ones):.3f} on a difference would have shown, at 80% power"
         else:
@@ -84,8 +98,12 @@ def is_tie(answer: Answer, margin: float) -> bool:
     return answer.error_is_known and max(answer.detectable, *(abs(end) for end in answer.interval)) < margin
 
 
-def direction_sentence(answers: Sequence[Answer], confidence: float, labels: Mapping[str, str]) -> str:
-    """Say whether any model tells a rise from a fall; `answers`: direction AUC less 0.5, by model."""
+def direction_sentence(answers: Sequence[Answer], confidence: float, labels: Mapping[str, str], where: str = "on test") -> str:
+    """Say whether any model tells a rise from a fall.
+
+    Args:
+        answers: direction AUC less 0.5, by model. where: it was measured.
+    """
     if not answers:
         return "Test has too few winners of one direction to say whether a model tells a rise from a fall."
     up = [answer for answer in answers if answer.is_clear and answer.difference > 0]
@@ -93,7 +111,7 @@ def direction_sentence(answers: Sequence[Answer], confidence: float, labels: Map
     if not up and not down:
         low, high = (0.5 + end(answer.difference for answer in answers) for end in (min, max))
         return (
-            f"No model is shown to tell a rise from a fall (direction AUC on test {low:.2f} to {high:.2f}; 0.5 is a coin): "
+            f"No model is shown to tell a rise from a fall (direction AUC {where} {low:.2f} to {high:.2f}; 0.5 is a coin): "
             "what was learnt, if anything, may be when prices move, not where to."
         )
     parts = []
@@ -101,7 +119,7 @@ def direction_sentence(answers: Sequence[Answer], confidence: float, labels: Map
         if clear:
             parts.append(f"{what} " + ", ".join(f"{labels[answer.one]} ({0.5 + answer.difference:.2f})" for answer in clear))
     text = "; ".join(parts)
-    return f"Beyond chance, {text} (direction AUC on test, {100 * confidence:.4g}% confidence over all models; 0.5 is a coin)."
+    return f"Beyond chance, {text} (direction AUC {where}, {100 * confidence:.4g}% confidence over all models; 0.5 is a coin)."
 
 
 def money_sentence(label: str, money: Mapping[str, Any], found: Answer | None, confidence: float, buy_and_hold: float) -> str:

@@ -1,0 +1,147 @@
+"""Drawn folds, of which the truth is known: how often a mean is covered, chance is called clear, and a change is found.
+
+Every rate is held against the binomial 99.9 % band of 1,000 campaigns.
+"""
+
+import numpy as np
+import pytest
+
+from judge.comparison import test_questions as list_questions
+from judge.direction import direction_auc, direction_draws
+from judge.family import Figure, Question
+from judge.over_folds import FoldFigures, OverFolds, answer_over_folds, change_p_value
+from judge.uncertainty import Blocks, DrawnDays, Estimate
+
+pytestmark = pytest.mark.slow
+CAMPAIGNS, DRAWS = 1000, 999
+NETWORKS = [f"network {number}" for number in range(4)]
+MODELS = [*NETWORKS, "logistic_regression", "gradient_boosting", "one_column", "prior", "always_positive"]
+SETTINGS = {"confidence": 0.95, "draws": DRAWS}
+DAYS, SAMPLES = 50, 24
+
+
+def band(share: float) -> float:
+    """Half the width of the binomial 99.9 % band."""
+    return 3.29 * (share * (1 - share) / CAMPAIGNS) ** 0.5
+
+
+def draw_estimates(truths: np.ndarray, error: float, freedom: float, rng: np.random.Generator) -> list[Estimate]:
+    """Estimates of the truths, whose errors are themselves estimated with some degrees of freedom."""
+    errors = error * np.sqrt(rng.chisquare(freedom, len(truths)) / freedom)
+    values = truths + error * rng.standard_normal(len(truths))
+    return [Estimate(*own, freedom) for own in zip(values, errors, strict=True)]
+
+
+@pytest.mark.parametrize(("folds", "between"), [(2, 0.05), (4, 0.05), (4, 0.02), (8, 0.05)])
+def test_the_interval_of_the_mean_covers_it_where_folds_truly_differ(folds, between):
+    rng, covered, within_only = np.random.default_rng(folds), 0, 0
+    for _ in range(CAMPAIGNS):
+        own = draw_estimates(0.3 + between * rng.standard_normal(folds), 0.02, 5.0, rng)
+        low, high = OverFolds.of(own, 0.95).interval
+        covered += low <= 0.3 <= high
+        error = np.sqrt(np.mean([one.standard_error**2 for one in own]) / folds)
+        within_only += abs(np.mean([one.value for one in own]) - 0.3) <= 1.96 * error
+    print(f"means covered, {folds} folds, {between} between them: {covered / CAMPAIGNS:.3f}")
+    assert covered >= CAMPAIGNS * (0.95 - band(0.95))
+    if folds > 2:  # of two the larger of both errors, at one degree of freedom, covers nearly always
+        assert covered <= CAMPAIGNS * (0.985 + band(0.985))
+    if between > 0.02:
+        assert within_only / CAMPAIGNS < 0.75, "the error within folds alone covers too rarely"
+
+
+def draw_family(folds: int, alike: float, edge: float, rng: np.random.Generator) -> list[FoldFigures]:
+    """F1 of equal models in each fold but for the networks' edge, in standard deviations of a model between folds.
+
+    Args:
+        alike: correlation of the networks with each other, and of the references.
+    """
+    shared = np.repeat(rng.standard_normal((folds, 2)), [len(NETWORKS), len(MODELS) - len(NETWORKS)], axis=1)
+    values = alike**0.5 * shared + (1 - alike) ** 0.5 * rng.standard_normal((folds, len(MODELS)))
+    values[:, : len(NETWORKS)] += edge
+    noise = 0.01 * rng.standard_normal(20)
+    return [
+        FoldFigures(
+            {name: Figure([0.3 + 0.05 * own], 0.05 * noise, False) for name, own in zip(MODELS, fold, strict=True)}, Blocks(1e6)
+        )
+        for fold in values
+    ]
+
+
+@pytest.mark.parametrize(("folds", "alike"), [(3, 0.0), (4, 0.0), (4, 0.9), (8, 0.0), (8, 0.9)])
+def test_of_equal_models_in_folds_that_differ_none_is_told_apart_in_95_of_100(folds, alike):
+    """As many questions as four networks have; the reference is any of them, chosen on other data."""
+    questions, found = list_questions(MODELS, NETWORKS, "gradient_boosting"), 0
+    for seed in range(CAMPAIGNS):
+        family = draw_family(folds, alike, 0.0, np.random.default_rng(seed))
+        found += any(own.is_clear for own in answer_over_folds(questions, family, **SETTINGS, seed=[seed]))
+    print(f"families with a wrong finding, {folds} folds, correlation {alike}: {found / CAMPAIGNS:.3f}")
+    assert found <= CAMPAIGNS * (0.05 + band(0.05))
+
+
+@pytest.mark.parametrize("folds", [3, 4, 8])
+def test_without_a_gain_no_model_is_worth_a_trade_in_95_of_100(folds):
+    found = 0
+    for seed in range(CAMPAIGNS):
+        family = draw_family(folds, 0.5, 0.0, np.random.default_rng(seed))
+        family = [
+            FoldFigures(
+                {name: Figure([own.mean - 0.3], own.deviations, False) for name, own in fold.figures.items()}, fold.blocks
+            )
+            for fold in family
+        ]
+        answers = answer_over_folds([Question(name) for name in MODELS], family, **SETTINGS, seed=[seed], one_sided=True)
+        found += any(own.is_clear for own in answers)
+    print(f"families with a gain by chance, {folds} folds: {found / CAMPAIGNS:.3f}")
+    assert found <= CAMPAIGNS * (0.05 + band(0.05))
+
+
+@pytest.mark.parametrize(("folds", "edge", "least"), [(8, 3.0, 0.8)])
+def test_a_planted_edge_is_found_in_80_of_100(folds, edge, least):
+    questions, found = list_questions(MODELS, NETWORKS, "gradient_boosting"), 0
+    for seed in range(CAMPAIGNS):
+        family = draw_family(folds, 0.5, edge, np.random.default_rng(seed))
+        answers = answer_over_folds(questions, family, **SETTINGS, seed=[seed])
+        found += any(own.is_clear and own.other == "gradient_boosting" for own in answers)
+    print(f"edge of {edge} found in {folds} folds: {found / CAMPAIGNS:.3f}")
+    assert found >= CAMPAIGNS * (least - band(least))
+
+
+@pytest.mark.parametrize(("folds", "freedom"), [(2, 5.0), (4, 5.0), (8, 5.0), (4, 2.0)])
+def test_folds_that_are_alike_change_in_5_of_100_though_errors_are_uncertain(folds, freedom):
+    rng, found = np.random.default_rng(folds), 0
+    for _ in range(CAMPAIGNS):
+        own = draw_estimates(np.full(folds, 0.3), 0.02, freedom, rng)
+        found += change_p_value(own, DRAWS, rng) < 0.05
+    print(f"changes by chance, {folds} folds, {freedom} degrees of freedom: {found / CAMPAIGNS:.3f}")
+    assert found <= CAMPAIGNS * (0.05 + band(0.05))
+    assert found >= CAMPAIGNS * 0.005
+
+
+def draw_direction(signs: list[float], strength: float, rng: np.random.Generator) -> list[Estimate]:
+    """The direction AUC of each fold, as walk-forward estimates it: scores know the sign of a day's drift times `signs`."""
+    estimates = []
+    for sign in signs:
+        drift, state = np.empty(DAYS), rng.standard_normal()
+        for day in range(DAYS):  # neighbouring days are alike
+            drift[day] = state = 0.6 * state + 0.8 * rng.standard_normal()
+        days = np.repeat(np.arange(DAYS), SAMPLES)
+        kind = rng.standard_normal(len(days)) + 0.5 * drift[days]
+        y, mirrored = (kind > 1.2).astype(float), kind < -1.2
+        scores = sign * strength * kind + 0.5 * drift[days] * rng.choice([-1, 1], DAYS)[days] + rng.standard_normal(len(days))
+        drawn = DrawnDays.of([DAYS], None, 199, int(rng.integers(2**31)))
+        auc = direction_auc(scores, y, mirrored)
+        draws = direction_draws(scores[None], y, mirrored, days, drawn.weights)
+        estimates.append(Estimate.of([auc], draws - auc, drawn.blocks))
+    return estimates
+
+
+def test_a_direction_that_stays_changes_in_5_of_100_at_most_and_one_that_turns_is_found_in_80():
+    rates = []
+    for signs in ([1, 1, 1, 1], [1, 1, -1, -1]):
+        rng = np.random.default_rng(5)
+        rates.append(
+            sum(change_p_value(draw_direction(signs, 0.15, rng), DRAWS, rng) < 0.05 for _ in range(CAMPAIGNS)) / CAMPAIGNS
+        )
+    print(f"direction: changes by chance {rates[0]:.3f}, turns that are found {rates[1]:.3f}")
+    assert rates[0] <= 0.05 + band(0.05)
+    assert rates[1] >= 0.8 - band(0.8)
