@@ -5,8 +5,6 @@ import sys
 sys.path.insert(0, __file__.rpartition("/walk_forward/")[0])  # the directory src
 import core.startup
 
-from judge.walk_forward import FoldCuts, FoldScores, judge_walk_forward
-
 from compare import Compare, compare, load
 from core.errors import print_stderr
 from core.files import read_json, write_json
@@ -15,7 +13,9 @@ from core.pipeline import WALK_FORWARD, Stage, read_architectures
 from core.run import run
 from core.splits import read_split
 from judge.names import Roster
+from judge.walk_forward import FoldCuts, FoldScores, judge_walk_forward
 from walk_forward.folds import FOLDS, PROJECT, places_of
+from watch import tracking
 
 BARS = ("y", "closes", "asset_ids", "timestamps")  # of test: what holding the assets is worked out from
 
@@ -36,6 +36,7 @@ def read_fold(name: str, cuts: FoldCuts, roster: Roster, settings: Compare) -> F
     )
 
 
+@tracking.update_at_end("update_walk_forward")
 def main() -> None:
     settings = read_section("compare", Compare)
     planned = read_json(FOLDS)

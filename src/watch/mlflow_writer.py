@@ -2,7 +2,8 @@
 
 `follow` makes a training's run and its children, one a seed (`_create_run`), or resumes the run of an interrupted training
 (`_open_run`), and logs epochs as they end. At the training's end `write_run` completes the run from the files; so it does after
-`evaluate` and `compare` (`update`), and in a backfill, where it finds the run by its models or makes one.
+`evaluate` and `compare` (`update`), and in a backfill, where it finds the run by its models or makes one. Walk-forward has runs
+of its own (`walk_forward_runs`), written at its end (`update_walk_forward`) and in a backfill.
 """
 
 import sys
@@ -502,6 +503,15 @@ def update() -> None:
             write_run(store, name)
 
 
+def update_walk_forward() -> None:
+    """Write walk-forward's runs once standard input says that its stage ended well."""
+    from watch import walk_forward_runs
+
+    store = Store()
+    if sys.stdin.buffer.read() == tracking.STAGE_ENDED_WELL:
+        walk_forward_runs.write_runs(store)
+
+
 def for_a_person(command: Callable[[], None]) -> Callable[[], None]:
     """Have `command` raise CampaignError, without a password in it, on whatever a store, a network or a disk can do."""
 
@@ -519,13 +529,19 @@ def for_a_person(command: Callable[[], None]) -> Callable[[], None]:
 
 @for_a_person
 def backfill() -> None:
-    """Write all runs of the models that are here. Raises CampaignError where there are none."""
-    if not (here := list_trained()):
+    """Write all runs of the models and the walk-forward that are here. Raises CampaignError where there are none."""
+    from watch import walk_forward_runs
+
+    here, has_walk_forward = list_trained(), walk_forward_runs.is_judged()
+    if not here and not has_walk_forward:
         raise CampaignError("no trained models here; run dvc repro, or dvc pull")
     store = Store()
     with hold_lock(project_root() / "mlflow.db.backfill"):  # two at once would make every run twice
         for name in here:
             print(f"{name:9} run {write_run(store, name)}")
+        if has_walk_forward:
+            run = walk_forward_runs.write_runs(store, backfilled="true")
+            print(f"walk-forward run {run}")
     print(f"all in {tracking.without_password(store.uri)}")
 
 
@@ -551,7 +567,7 @@ def open_ui() -> None:
 
 if __name__ == "__main__":
     try:
-        follow() if sys.argv[1] == "follow" else update()
+        {"follow": follow, "update": update, "update_walk_forward": update_walk_forward}[sys.argv[1]]()
     except Exception as error:  # whatever a store, a network or a disk can do
         tracking.warn(error)
     os._exit(0)  # the listener may still wait for the trainer, and would make an orderly end a fatal error
