@@ -12,6 +12,7 @@ from drawn_folds import ROSTER, Skill, draw_fold, judge
 from judge.names import BASELINES, REFERENCES
 from judge.walk_forward import KINDS, FoldScores
 from judge.walk_forward_result import WalkForward
+from judge.walk_forward_verdict import verdict_over_folds
 
 LABELS, NETWORKS = ROSTER.labels, list(ROSTER.networks)
 
@@ -25,7 +26,7 @@ def draw(count: int, *by_fold: dict[str, Skill], seed: int = 0, **settings: floa
 
 @pytest.fixture(scope="module")
 def folds() -> list[FoldScores]:
-    early = {"mlp": Skill(0.4, 1.2), "gru": Skill(1.4), "gradient_boosting": Skill(0.7), "logistic_regression": Skill(0.5)}
+    early = {"mlp": Skill(0.4, 1.2), "gru": Skill(2.1), "gradient_boosting": Skill(2.0), "logistic_regression": Skill(2.0)}
     late = early | {"mlp": Skill(0.4, -1.2)}
     return draw(4, early, early, late, late)
 
@@ -93,6 +94,13 @@ def test_answers_are_the_differences_of_the_means(found):
     assert {own.is_clear for own in found.answers.test} == {True, False}
 
 
+def test_better_is_who_exceeds_the_reference_not_a_baseline(found):
+    above = {(own.one, own.other) for own in found.answers.test if own.is_clear and own.difference > 0}
+    assert found.better == [name for name in found.ranking if name in NETWORKS and (name, found.reference) in above]
+    assert any(one in NETWORKS and one not in found.better for one, _ in above), "the folds have one above a baseline alone"
+    assert found.verdict[0].startswith("Over 4 folds nothing is shown to be better than the references; worth a trade: ")
+
+
 def test_ranks_are_compared_pair_by_pair(found):
     def tau_b(one: list[float], other: list[float]) -> float:
         pairs = [np.sign([a - b, c - d]) for (a, c), (b, d) in combinations(zip(one, other, strict=True), 2)]
@@ -113,6 +121,7 @@ def test_ranks_are_compared_pair_by_pair(found):
 def test_validations_choice_takes_the_first_on_validation_in_each_fold(found, folds):
     choice = found.choice
     assert choice.models == [fold.comparison.ranking[0] for fold in folds] and len(set(choice.models)) > 1
+    assert choice.models != [fold.best_on_test for fold in found.folds]
     f1 = [fold.comparison.models[name].test["f1"]["mean"] for fold, name in zip(folds, choice.models, strict=True)]
     best = [max(model.test["f1"]["mean"] for model in fold.comparison.models.values()) for fold in folds]
     assert choice.f1.by_fold == pytest.approx(f1)
@@ -150,7 +159,7 @@ def test_a_direction_that_turns_is_told(found):
 
 
 def test_where_nothing_changes_the_verdict_says_so():
-    found = judge(draw(3, {"mlp": Skill(0.8)}, seed=3, share=0.25))
+    found = judge(draw(3, {"mlp": Skill(0.8)}, seed=3, days=25, share=0.25))
     assert "No figure on test is shown to change between folds beyond the error within them." in found.verdict
 
 
@@ -199,21 +208,30 @@ def test_a_fold_without_a_trade_returns_nothing_and_is_named(found):
 
 
 def test_who_never_trades_is_asked_nothing_about_money(folds):
-    found = judge(draw(2, {}, min_trades=100_000))
+    found = judge(draw(2, {}, days=20, min_trades=100_000))
     assert found.answers.trade == [] and found.worth_a_trade == []
     assert found.choice.track.money["total_return_net"] == 0 and set(found.choice.track.equity) == {1.0}
     assert any(text.endswith("it takes no trade.") for text in found.verdict)
 
 
-def test_money_is_said_to_gain_only_where_its_interval_shows_it(found):
-    (sentence,) = [text for text in found.verdict if text.startswith("Always taking what validation says")]
-    low, high = found.choice.return_per_day.interval
-    assert ("gained" in sentence, "lost" in sentence) == (low > 0, high < 0)
-    assert ("neither a gain nor a loss" in sentence) == (low <= 0 <= high)
+@pytest.mark.parametrize(
+    ("interval", "said"),
+    [
+        ([0.001, 0.003], "its trades gained beyond chance after costs, asked alone: "),
+        ([-0.003, -0.001], "its trades lost beyond chance after costs: "),
+        ([-0.001, 0.002], "its trades show neither a gain nor a loss beyond chance after costs: "),
+        (None, "whether its trades gain or lose is unknown: "),
+    ],
+)
+def test_money_is_said_to_gain_or_to_lose_only_where_its_interval_shows_it(found, interval, said):
+    returned = dataclasses.replace(found.choice.return_per_day, interval=interval)
+    changed = dataclasses.replace(found, choice=dataclasses.replace(found.choice, return_per_day=returned))
+    sentence = verdict_over_folds(changed, LABELS)[2]
+    assert sentence.startswith("Always taking what validation says") and said in sentence
 
 
 def test_an_edge_in_every_fold_is_told():
-    found = judge(draw(6, {"gru": Skill(3.0), "mlp": Skill(0.0)}, seed=5))
+    found = judge(draw(6, {"gru": Skill(3.0)}, seed=5, days=20))
     assert found.better == ["gru"] and "gru" in found.worth_a_trade
     assert found.verdict[0].startswith("Over 6 folds: yes, better than")
     assert "GRU. Worth a trade: GRU" in found.verdict[0]

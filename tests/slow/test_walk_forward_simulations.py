@@ -67,7 +67,7 @@ def draw_family(folds: int, alike: float, edge: float, rng: np.random.Generator)
     ]
 
 
-@pytest.mark.parametrize(("folds", "alike"), [(3, 0.0), (4, 0.0), (4, 0.9), (8, 0.0), (8, 0.9)])
+@pytest.mark.parametrize(("folds", "alike"), [(3, 0.0), (4, 0.0), (4, 0.9), (8, 0.5)])
 def test_of_equal_models_in_folds_that_differ_none_is_told_apart_in_95_of_100(folds, alike):
     """As many questions as four networks have; the reference is any of them, chosen on other data."""
     questions, found = list_questions(MODELS, NETWORKS, "gradient_boosting"), 0
@@ -95,15 +95,14 @@ def test_without_a_gain_no_model_is_worth_a_trade_in_95_of_100(folds):
     assert found <= CAMPAIGNS * (0.05 + band(0.05))
 
 
-@pytest.mark.parametrize(("folds", "edge", "least"), [(8, 3.0, 0.8)])
-def test_a_planted_edge_is_found_in_80_of_100(folds, edge, least):
+def test_an_edge_of_four_standard_deviations_between_folds_is_found_in_80_of_100_with_six_folds():
     questions, found = list_questions(MODELS, NETWORKS, "gradient_boosting"), 0
     for seed in range(CAMPAIGNS):
-        family = draw_family(folds, 0.5, edge, np.random.default_rng(seed))
+        family = draw_family(6, 0.5, 4.0, np.random.default_rng(seed))
         answers = answer_over_folds(questions, family, **SETTINGS, seed=[seed])
         found += any(own.is_clear and own.other == "gradient_boosting" for own in answers)
-    print(f"edge of {edge} found in {folds} folds: {found / CAMPAIGNS:.3f}")
-    assert found >= CAMPAIGNS * (least - band(least))
+    print(f"edge found: {found / CAMPAIGNS:.3f}")
+    assert found >= CAMPAIGNS * (0.8 - band(0.8))
 
 
 @pytest.mark.parametrize(("folds", "freedom"), [(2, 5.0), (4, 5.0), (8, 5.0), (4, 2.0)])
