@@ -165,7 +165,7 @@ def test_imports_point_downwards():
         "learn": {"core", "learn", "watch"},
         "judge": {"core", "judge"},
         "report": {"core", "judge", "report"},
-        "watch": {"core", "judge", "learn", "watch"},
+        "watch": {"core", "judge", "learn", "watch", "walk_forward"},
     }
     assert names_of(closure(SOURCE / "walk_forward/folds.py")) <= names_of(
         {file for folder in ("core", "bars", "walk_forward") for file in (SOURCE / folder).glob("*.py")}
@@ -177,6 +177,8 @@ def test_imports_point_downwards():
     assert names_of({f for f in (SOURCE / "learn").glob("*.py") if any("watch/" in name for name in names_of(imported(f)))}) == {
         "learn/train_stage.py"
     }
+    of_watch = {name for file in (SOURCE / "watch").glob("*.py") for name in names_of(imported(file)) if "walk_forward/" in name}
+    assert of_watch - {"walk_forward/__init__.py"} == {"walk_forward/folds.py"}
 
 
 def test_a_networks_file_imports_the_trainer_only_when_it_runs():

@@ -18,6 +18,7 @@ from judge.walk_forward_result import FoldCuts, WalkForward
 from report.fold_rows import flat_metrics, score_rows
 from report.walk_forward import markdown, page
 from walk_forward.folds import FOLDS, PROJECT, places_of
+from watch import tracking
 
 BARS = ("y", "closes", "asset_ids", "timestamps")  # of test: what holding the assets is worked out from
 
@@ -48,6 +49,7 @@ def write(result: WalkForward, roster: Roster) -> None:
     write_text(PROJECT / "reports/walk_forward.html", page(result, roster))
 
 
+@tracking.update_at_end("update_walk_forward")
 def main() -> None:
     settings = read_section("compare", Compare)
     planned = read_json(FOLDS)

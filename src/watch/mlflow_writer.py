@@ -2,7 +2,8 @@
 
 `follow` makes a training's run and its children, one a seed (`_create_run`), or resumes the run of an interrupted training
 (`_open_run`), and logs epochs as they end. At the training's end `write_run` completes the run from the files; so it does after
-`evaluate` and `compare` (`update`), and in a backfill, where it finds the run by its models or makes one.
+`evaluate` and `compare` (`update`), and in a backfill, where it finds the run by its models or makes one. Walk-forward has runs
+of its own (`walk_forward_runs`), written at its end (`update_walk_forward`) and in a backfill.
 """
 
 import sys
@@ -17,11 +18,9 @@ import hashlib
 import importlib.metadata
 import json
 import os
-import platform
 import queue
 import select
 import statistics
-import subprocess
 import tempfile
 import threading
 import time
@@ -34,12 +33,26 @@ from core.files import project_root, read_array, read_json
 from core.pipeline import MODELS, TRAIN, read_generated_yaml
 from core.splits import DATA
 from watch import tracking
+from watch.run_values import (
+    RUN_TAGS,
+    Point,
+    Record,
+    changed_points,
+    describe_code,
+    describe_versions,
+    directory_md5,
+    epoch_points,
+    flatten,
+    last_epoch,
+    missing_means,
+    pop_means,
+    read_history,
+)
 from watch.store import Store, hold_lock, is_dead, store_uri
 
 if TYPE_CHECKING:
     from torch import nn
 
-RUN_TAGS = {"stage": "PRODUCTION", "purpose": "baseline_benchmark", "phase": "baseline_training"}
 RUN_NOTE = (
     "Curves and figures are means over seeds, curves as far as every seed trained; each seed's own are in its child run. "
     "The tag threshold is the best seed's, whose network is the logged model. How busy the machine was: system metrics."
@@ -52,9 +65,6 @@ MODEL_FILE = "data/model.pt2"  # of a logged model, beside its MLmodel
 BATCH_SECONDS = 2.0  # epochs that end within so long go to the store together
 SAMPLING_SECONDS, SAMPLES_PER_POINT = 2.0, 5  # between looks at the machine, and looks that make one point
 CURVES_COLOUR = "#0072B2"
-
-Point = tuple[str, float, int]  # a metric's key, value and step
-Record = Mapping[str, Any]  # a row of the training history, values as numbers or text
 
 
 # --- a training while it runs ----------------------------------------------------------------------------------------
@@ -99,7 +109,7 @@ def log_epochs(
     Returns:
         How the training ended.
     """
-    ending, mean_logged = None, _last_epoch(store, run)
+    ending, mean_logged = None, last_epoch(store, run)
     unfinished: dict[int, list[Record]] = {}
     while ending is None:
         points: dict[str, list[Point]] = {}
@@ -181,7 +191,7 @@ def _open_run(
         for resumed in (run, *children.values()):
             store.log(resumed, tags=tags)
             store.client.update_run(resumed, status="RUNNING")
-        return run, children, {seed: _last_epoch(store, child) for seed, child in children.items()}
+        return run, children, {seed: last_epoch(store, child) for seed, child in children.items()}
     run, children = _create_run(store, architecture, seeds, params, tags)
     return run, children, dict.fromkeys(seeds, 0)
 
@@ -209,37 +219,6 @@ def _open_children(store: Store, run: str, seeds: list[int]) -> dict[int, str]:
     return children
 
 
-def _last_epoch(store: Store, run: str) -> int:
-    """Return the last epoch that a run has; 0 where it has none."""
-    return max((point.step for point in store.client.get_metric_history(run, "epoch/val_f1")), default=0)
-
-
-def epoch_points(record: Mapping[str, float], best_f1: float) -> list[Point]:
-    """Make points of a history row.
-
-    Those are its own columns, and the score of the best epoch so far, under the name that it has at the end.
-    """
-    step = int(record["epoch"])
-    points = [(f"epoch/{key}", value, step) for key, value in record.items() if key not in ("epoch", "seed")]
-    return [*points, ("val_f1_score_positive_class", best_f1, step)]
-
-
-def pop_means(unfinished: dict[int, list[Record]], seeds: int) -> list[Point]:
-    """Remove the epochs that all seeds have finished from `unfinished`, and return points of their means over seeds.
-
-    Args:
-        unfinished: records of each epoch.
-        seeds: how many there are.
-    """
-    finished = {epoch: unfinished.pop(epoch) for epoch in sorted(unfinished) if len(unfinished[epoch]) == seeds}
-    return [
-        (f"epoch/{key}", statistics.fmean(float(record[key]) for record in records), epoch)
-        for epoch, records in finished.items()
-        for key in records[0]
-        if key not in ("epoch", "seed")
-    ]
-
-
 # --- a finished training's run, from the files ----------------------------------------------------------------------
 
 
@@ -265,8 +244,7 @@ def write_run(store: Store, architecture: str, run: str | None = None) -> str:
         run, _ = _create_run(store, architecture, seeds, params, {**tags, **_describe_backfill(trained)})
     children = _open_children(store, run, seeds)
     evaluated = read_evaluation(architecture, trained)
-    with (MODELS / architecture / "training_history.csv").open(newline="") as file:
-        history = list(csv.DictReader(file))
+    history = read_history(MODELS / architecture)
 
     _write_children(store, children, trained, evaluated, history, tags)
     _write_parent(store, run, architecture, trained, evaluated, history, tags)
@@ -299,7 +277,7 @@ def _write_children(
         figures = {key: value for key, value in summary.items() if key not in ("seed", "stopped_early")}
         if evaluated:
             figures |= {f"test_{key}": value for key, value in evaluated["test"][number].items()}
-        store.log(child, metrics=_changed_points(store, child, figures), tags={**tags, "threshold": summary["threshold"]})
+        store.log(child, metrics=changed_points(store, child, figures), tags={**tags, "threshold": summary["threshold"]})
 
 
 def _write_parent(
@@ -312,12 +290,7 @@ def _write_parent(
     tags: Mapping[str, str],
 ) -> None:
     """Complete the epochs, figures and tags of the run that stands for all seeds."""
-    last_epoch = _last_epoch(store, run)
-    epochs: dict[int, list[Record]] = {}
-    for row in history:
-        if int(row["epoch"]) > last_epoch:
-            epochs.setdefault(int(row["epoch"]), []).append(row)
-    store.log(run, metrics=pop_means(epochs, len(trained["seeds"])))
+    store.log(run, metrics=missing_means(store, run, history, len(trained["seeds"])))
 
     figures = {key: value for key, value in trained.items() if key != "best_seed"}
     figures["val_pr_auc"] = statistics.fmean(summary["val_pr_auc"] for summary in trained["seeds"])
@@ -325,34 +298,24 @@ def _write_parent(
         figures |= read_json(Path("metrics/test") / f"{architecture}.json")
     (best,) = [summary for summary in trained["seeds"] if summary["seed"] == trained["best_seed"]]
     own = {"threshold": best["threshold"], "mlflow.note.content": RUN_NOTE}
-    store.log(run, metrics=_changed_points(store, run, figures), tags={**tags, **own})
+    store.log(run, metrics=changed_points(store, run, figures), tags={**tags, **own})
 
 
 def _find_run(store: Store, models_md5: str) -> str | None:
-    """Find the run of these very models; within an experiment of DVC only the experiment's own."""
-    same = store.find_parents(f"tags.models_md5 = '{models_md5}'")
-    name = os.environ.get("DVC_EXP_NAME", "")
-    own = [run for run in same if run.data.tags.get("dvc_exp_name", "") == name] or ([] if name else same)
-    return own[0].info.run_id if own else None
+    """Find the run of these very models."""
+    run = store.find_own(f"tags.models_md5 = '{models_md5}'")
+    return run.info.run_id if run else None
 
 
 def _missing_epochs(store: Store, child: str, seed: int, history: Iterable[Mapping[str, str]]) -> list[Point]:
     """Make points of the epochs of one seed that its run lacks; `history` holds all seeds' rows."""
-    last, best_f1, points = _last_epoch(store, child), -1.0, []
+    last, best_f1, points = last_epoch(store, child), -1.0, []
     for row in history:
         if int(row["seed"]) == seed:
             record = {key: float(value) for key, value in row.items()}
             best_f1 = max(best_f1, record["val_f1"])
             points += epoch_points(record, best_f1) if record["epoch"] > last else []
     return points
-
-
-def _changed_points(store: Store, run: str, figures: Mapping[str, Any]) -> list[Point]:
-    """Make points, at the run's last epoch, of the numbers among `figures` that it lacks or has otherwise."""
-    known = store.client.get_run(run).data.metrics
-    step = _last_epoch(store, run)
-    numbers = {key: float(value) for key, value in figures.items() if isinstance(value, int | float)}
-    return [(key, value, step) for key, value in numbers.items() if known.get(key) != value]
 
 
 def read_evaluation(architecture: str, trained: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -501,17 +464,6 @@ def make_servable(network: "nn.Module") -> "nn.Module":
     return Servable()
 
 
-def directory_md5(directory: Path) -> str:
-    """Return the MD5 of a directory as DVC computes it for dvc.lock, without what .dvcignore leaves out."""
-    files = sorted(
-        (path.relative_to(directory).as_posix(), path)
-        for path in directory.rglob("*")
-        if path.is_file() and path.name != ".gitignore" and path.suffix != ".tmp"
-    )
-    listing = [{"md5": hashlib.md5(path.read_bytes()).hexdigest(), "relpath": name} for name, path in files]
-    return hashlib.md5(json.dumps(listing, sort_keys=True).encode()).hexdigest() + ".dir"
-
-
 def _describe_lock(architecture: str, models_md5: str) -> dict[str, str]:
     """Hash the train stage's entry in dvc.lock, as a tag, where it is the stage that made these models."""
     with contextlib.suppress(CampaignError, KeyError):
@@ -524,33 +476,6 @@ def _describe_lock(architecture: str, models_md5: str) -> dict[str, str]:
 @functools.cache
 def _read_locked_stages() -> dict[str, Any]:
     return read_generated_yaml(Path("dvc.lock"))["stages"]
-
-
-def describe_versions() -> dict[str, str]:
-    """Return tags of the versions that trained."""
-    packages = {name: importlib.metadata.version(name) for name in ("torch", "mlflow", "dvc", "numpy")}
-    return {"python": platform.python_version(), **packages}
-
-
-def describe_code() -> dict[str, str]:
-    """Return tags of the commit and of DVC's experiment."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10).stdout.strip()
-
-    tags = {"dvc_exp_name": os.environ.get("DVC_EXP_NAME", "")}  # empty, so that every table of runs has the column
-    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        if commit := git("rev-parse", "HEAD"):
-            tags |= {"mlflow.source.git.commit": commit, "git_dirty": str(bool(git("status", "--porcelain"))).lower()}
-    return tags
-
-
-def flatten(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Name the leaves of nested mappings by dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= flatten(value, f"{above}{key}.") if isinstance(value, Mapping) else {f"{above}{key}": value}
-    return flat
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------
@@ -578,6 +503,15 @@ def update() -> None:
             write_run(store, name)
 
 
+def update_walk_forward() -> None:
+    """Write walk-forward's runs once standard input says that its stage ended well."""
+    from watch import walk_forward_runs
+
+    store = Store()
+    if sys.stdin.buffer.read() == tracking.STAGE_ENDED_WELL:
+        walk_forward_runs.write_runs(store)
+
+
 def for_a_person(command: Callable[[], None]) -> Callable[[], None]:
     """Have `command` raise CampaignError, without a password in it, on whatever a store, a network or a disk can do."""
 
@@ -595,13 +529,19 @@ def for_a_person(command: Callable[[], None]) -> Callable[[], None]:
 
 @for_a_person
 def backfill() -> None:
-    """Write all runs of the models that are here. Raises CampaignError where there are none."""
-    if not (here := list_trained()):
+    """Write all runs of the models and the walk-forward that are here. Raises CampaignError where there are none."""
+    from watch import walk_forward_runs
+
+    here, has_walk_forward = list_trained(), walk_forward_runs.is_judged()
+    if not here and not has_walk_forward:
         raise CampaignError("no trained models here; run dvc repro, or dvc pull")
     store = Store()
     with hold_lock(project_root() / "mlflow.db.backfill"):  # two at once would make every run twice
         for name in here:
             print(f"{name:9} run {write_run(store, name)}")
+        if has_walk_forward:
+            run = walk_forward_runs.write_runs(store, backfilled="true")
+            print(f"walk-forward run {run}")
     print(f"all in {tracking.without_password(store.uri)}")
 
 
@@ -627,7 +567,7 @@ def open_ui() -> None:
 
 if __name__ == "__main__":
     try:
-        follow() if sys.argv[1] == "follow" else update()
+        {"follow": follow, "update": update, "update_walk_forward": update_walk_forward}[sys.argv[1]]()
     except Exception as error:  # whatever a store, a network or a disk can do
         tracking.warn(error)
     os._exit(0)  # the listener may still wait for the trainer, and would make an orderly end a fatal error

@@ -28,7 +28,7 @@ EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # else 
 SQLITE_URI = re.compile(r"(?P<scheme>sqlite(\+\w+)?:///)(?P<file>(?!:memory:|file:)[^?]+)(?P<query>\?.*)?")
 DIRECTORY_URI = re.compile(r"(?P<scheme>file:)?(?P<path>(?!databricks$)[^:]+)")
 MAX_BATCH = 900  # metrics in a call: a store takes at most 1000 values, 100 of them parameters
-MAX_PARAMETER = 6000  # characters
+MAX_TEXT = 6000  # characters of a parameter or a note
 MLFLOW_ENVIRONMENT = {  # a server that is down costs seconds, not minutes, and nothing is sent to anyone else
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -215,8 +215,14 @@ class Store:
                 return found
 
     def find_parents(self, condition: str) -> "list[Run]":
-        """Find runs of whole trainings, newest first."""
+        """Find runs of whole trainings, or of walk-forward, newest first."""
         return [run for run in self.find(condition) if "mlflow.parentRunId" not in run.data.tags]
+
+    def find_own(self, condition: str) -> "Run | None":
+        """Find the newest of these parents; within an experiment of DVC only the experiment's own counts."""
+        same, name = self.find_parents(condition), os.environ.get("DVC_EXP_NAME", "")
+        own = [run for run in same if run.data.tags.get("dvc_exp_name", "") == name] or ([] if name else same)
+        return own[0] if own else None
 
     def find_children(self, parent: str) -> "dict[int, Run]":
         """Find the newest run of each seed."""
@@ -232,7 +238,7 @@ class Store:
 
         now = time.time_ns() // 1_000_000
         values = [Metric(key, float(value), now, step) for key, value, step in metrics]
-        texts = [Param(key, str(value)[:MAX_PARAMETER]) for key, value in (params or {}).items()]
+        texts = [Param(key, str(value)[:MAX_TEXT]) for key, value in (params or {}).items()]
         labels = [RunTag(key, str(value)) for key, value in (tags or {}).items()]
         for first in range(0, max(len(values), 1), MAX_BATCH):
             self.client.log_batch(run, metrics=values[first : first + MAX_BATCH], params=texts, tags=labels)

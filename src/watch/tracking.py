@@ -83,12 +83,15 @@ class Writer:
 
 
 @contextlib.contextmanager
-def update_at_end() -> Iterator[None]:
+def update_at_end(command: str = "update") -> Iterator[None]:
     """Update MLflow from the files that are here when the block has ended well.
 
     The writer starts with the block, since its imports and the export of models can take as long as a stage does.
+
+    Args:
+        command: of the writer: ``update`` writes the campaign's runs, ``update_walk_forward`` those of walk-forward.
     """
-    process = None if is_off() else start_writer("update")
+    process = None if is_off() else start_writer(command)
     try:
         yield
         check_unchanged()

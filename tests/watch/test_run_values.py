@@ -2,7 +2,7 @@
 
 import hashlib
 
-from watch.mlflow_writer import directory_md5
+from watch.run_values import directory_md5
 
 
 def test_a_folder_is_hashed_as_dvc_does(tmp_path):
