@@ -84,10 +84,13 @@ def leader_sentence(
         text += f"; it ties with {listing(tied, labels)}: any difference is below {margin:.3f}"
     if open_ones:
         text += f"; {span} cannot tell it from {listing(open_ones, labels)}"
-        if all(own[name].error_is_known for name in open_ones):
-            text += f": from {max(own[name].detectable for name in open_ones):.3f} on a difference would have shown, at 80% power"
-        else:
+        smallest = max(own[name].detectable for name in open_ones)
+        if not all(own[name].error_is_known for name in open_ones):
             text += ": with one seed, or so few days, no difference shows"
+        elif smallest < 1:
+            text += f": from {smallest:.3f} on a difference would have shown, at 80% power"
+        else:
+            text += ": hardly any difference would have shown"
     if unasked:
         text += f"; whether it is above {listing(unasked, labels)} was not asked"
     return text + "."

@@ -226,7 +226,7 @@ def difference_tables(
         shown = map(turn, of_kind) if kind == "networks" else of_kind
         for answer in sorted(shown, key=lambda answer: -answer.difference):
             pair = f"{labels[answer.one]} − {labels[answer.other]}" if kind == "networks" else labels[answer.one]
-            shows = answer.detectable if answer.error_is_known and not answer.is_clear else None
+            shows = answer.detectable if answer.error_is_known and not answer.is_clear and answer.detectable < 1 else None
             rows.append(
                 [
                     pair,

@@ -96,6 +96,15 @@ def test_a_tie_is_told_by_the_interval_and_not_by_what_would_have_shown():
     assert "ties" not in found and "60 days cannot tell it from GRU + attention, LSTM, asset prior" in found
 
 
+def test_no_size_is_named_that_a_difference_of_f1_cannot_have():
+    """Two folds: the smallest difference that would have shown is 14."""
+    found = on_test(*(answered("mlp", other, 0.2, 10.0) for other in ("gru", "lstm", "prior")))
+    assert found == (
+        "On test MLP has the highest F1 (0.300); 60 days cannot tell it from GRU + attention, LSTM, asset prior: hardly any "
+        "difference would have shown."
+    )
+
+
 def test_one_seed_ties_with_nothing():
     found = on_test(*(answered("mlp", other, 0.001, 0.001, known=False) for other in ("gru", "lstm", "prior")))
     assert found == (
