@@ -70,7 +70,8 @@ def main() -> None:
         margin=settings.margin,
     )
     write(result, roster)
-    print_stderr("compare_folds: " + " ".join(result.verdict))
+    for sentence in result.verdict:
+        print_stderr(f"compare_folds: {sentence}")
 
 
 if __name__ == "__main__":
