@@ -87,6 +87,21 @@ def test_one_more_fold_leaves_the_bytes_of_the_others_and_one_less_removes_its_o
     assert sorted(path.name for path in Path("walk_forward/data").iterdir()) == ["2024-02-12", "folds.json"]
 
 
+def test_bars_that_are_appended_leave_the_folds_before_them_as_they_were(desk):
+    """`until` moves by one test period, and there is one more."""
+    frames = {symbol: make_frame(1500, seed=number, volatility=0.015) for number, symbol in enumerate(("AAA", "BBB"))}
+    for size, folds, until in ((1200, 2, "2024-02-17"), (1500, 3, "2024-02-25")):
+        for symbol, frame in frames.items():
+            write_symbol(desk / "bars", symbol, frame[:size])
+        write_params(desk, data={"bars": "bars"}, walk_forward=DAYS | {"folds": folds, "until": until})
+        cut_folds.main()
+        found = {path.name: fold_files(path.name) for path in Path("walk_forward/data").iterdir() if path.is_dir()}
+        if size == 1200:
+            before = found
+    assert sorted(found) == ["2024-02-01", "2024-02-09", "2024-02-17"]
+    assert {name: found[name] for name in before} == before
+
+
 def test_a_rolling_train_has_its_days_and_no_more(bars, desk):
     write_params(desk, data={"bars": "bars"}, walk_forward=DAYS | {"folds": 1, "train": "rolling", "embargo_hours": 12})
     cut_folds.main()
