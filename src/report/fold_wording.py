@@ -13,6 +13,10 @@ FOLDS = (
     "every asset once, with equal stakes, and pays one round trip. First on validation: the highest cross-fitted F1. "
     "Worth a search: what the campaign's rule says if it sees this fold alone."
 )
+ONE_SEED = (
+    "It is none wherever networks have one seed: a fold alone cannot tell what another seed would have given. Over folds it can be "
+    "told, since every fold is trained anew."
+)
 ONE_FOLD = "With one fold no spread between folds is known: nothing is asked."
 PANELS = (
     "A panel a model, with its mean over folds in the title; grey: the other models; dashed: {guide}. Bars are {level} "

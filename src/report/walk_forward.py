@@ -66,7 +66,9 @@ def _verdict(result: WalkForward) -> list[Block]:
 
 
 def _folds(result: WalkForward, labels: Mapping[str, str]) -> list[Block]:
-    return [tables.cut_table(result.folds), tables.fold_table(result.folds, labels), _note(wording.FOLDS)]
+    has_one_seed = any(model.kind == "network" and len(model.seeds) == 1 for model in result.models.values())
+    note = f"{wording.FOLDS} {wording.ONE_SEED}" if has_one_seed else wording.FOLDS
+    return [tables.cut_table(result.folds), tables.fold_table(result.folds, labels), _note(note)]
 
 
 def _f1(result: WalkForward, roster: Roster) -> list[Block]:

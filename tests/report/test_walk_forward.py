@@ -46,6 +46,14 @@ def shown(four) -> dict[str, list[dict[str, str]]]:
     return named(markdown(four, ROSTER))
 
 
+def test_with_one_seed_it_is_said_why_no_fold_alone_finds_anything_worth_a_search(four):
+    one = walk_forward(4, seeds=1)
+    assert not any(fold.worth_a_search for fold in one.folds)
+    reason = "It is none wherever networks have one seed"
+    assert reason in markdown(one, ROSTER)
+    assert reason not in markdown(four, ROSTER)
+
+
 def by_model(rows: list[dict[str, str]]) -> dict[str, dict[str, str]]:
     return {row["model"]: row for row in rows}
 
