@@ -14,8 +14,8 @@ FOLDS = (
     "Worth a search: what the campaign's rule says if it sees this fold alone."
 )
 ONE_SEED = (
-    "It is none wherever networks have one seed: a fold alone cannot tell what another seed would have given. Over folds it can be "
-    "told, since every fold is trained anew."
+    "It is none wherever networks have one seed: a fold alone cannot tell what another seed would have given. Over folds it can "
+    "be told, since every fold is trained anew."
 )
 ONE_FOLD = "With one fold no spread between folds is known: nothing is asked."
 PANELS = (
