@@ -100,7 +100,7 @@ def test_a_rolling_train_has_its_days_and_no_more(bars, desk):
 def test_a_fold_with_the_campaigns_cuts_has_the_campaigns_bytes_and_trains_the_campaigns_models(bars, desk, monkeypatch):
     quick = {"epochs": 2, "seeds": [2, 1], "batch_size": 64, "precision": "float32"}
     network = {"hidden_sizes": [8]}
-    params = write_params(desk, data={"bars": "bars"}, train=quick, mlp=network, walk_forward={"folds": 1})
+    params = write_params(desk, data={"bars": "bars"}, train=quick, mlp=network, walk_forward={"folds": 1, "seeds": None})
     generate_data.main()
     rules = Data(**params["data"]).row_rules()
     times = np.concatenate([rows.timestamps for rows in read_asset_rows(bars, find_symbols(bars), rules)])
