@@ -71,13 +71,14 @@ def main() -> None:
         embargo=settings.embargo_hours * HOUR,
     )
 
+    lengths = "walk_forward.val_days, test_days or train_days"
+    if settings.embargo_hours:
+        lengths = "walk_forward.val_days, test_days, train_days or embargo_hours"
     described = {}
     for fold in folds:
         with naming(fold.name):
             used, left_out = without_untrained(assets, symbols, fold.cuts, lookback=rules.lookback)
-            prepared = split_and_fit_scaler(
-                used, symbols, fold.cuts, rules, lengths="walk_forward.val_days, test_days or train_days"
-            )
+            prepared = split_and_fit_scaler(used, symbols, fold.cuts, rules, lengths=lengths)
             metadata = write_data(DATA / fold.name, root, symbols, used, rules, fold.cuts, prepared, clip=data.clip)
         warnings = list(prepared.warnings)
         if left_out:

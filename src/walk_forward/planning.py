@@ -53,7 +53,11 @@ def plan_folds(
     room = int((end - first - train - val) // test)
     if isinstance(folds, int):
         if folds > room:
-            raise CampaignError(_no_room(folds, room, first, end, train_days, val_days, test_days))
+            found = f"walk_forward.folds is {folds}, the rows from {_day(first)} to {_day(end)} have room for "
+            lengths = f"(train_days {train_days}, val_days {val_days}, test_days {test_days})"
+            raise CampaignError(
+                found + _room_and_cure(room, lengths, "add bars" if until is None else "set a later walk_forward.until")
+            )
         starts = [end - number * test for number in range(folds, 0, -1)]
     else:
         starts = list(folds)
@@ -85,21 +89,20 @@ def _fold(
 def _check_starts(starts: Sequence[np.datetime64], first: np.datetime64, end: np.datetime64, before: np.timedelta64) -> None:
     """Check test periods that were named one by one. Raises CampaignError."""
     if starts[0] - before < first:
+        days = max(0, int((starts[0] - first) // DAY))
         raise CampaignError(
-            f"walk_forward.folds: before {_day(starts[0])} there are {int((starts[0] - first) // DAY)} days of rows, train and "
+            f"walk_forward.folds: before {_day(starts[0])} there are {days} days of rows, train and "
             f"validation need {int(before / DAY)}; lower walk_forward.train_days or val_days, or leave that fold out"
         )
     if starts[-1] >= end:
         raise CampaignError(f"walk_forward.folds names {_day(starts[-1])}, test ends with {_day(end)}; leave that fold out")
 
 
-def _no_room(folds: int, room: int, first: np.datetime64, end: np.datetime64, train: int, val: int, test: int) -> str:
-    fit = f"{max(room, 0)} of them" if room > 0 else "none"
-    cure = f"set walk_forward.folds to {room}, or shorten" if room > 0 else "add bars, or shorten"
-    return (
-        f"walk_forward.folds is {folds}, the rows from {_day(first)} to {_day(end)} have room for {fit} (train_days {train}, "
-        f"val_days {val}, test_days {test}); {cure} the three"
-    )
+def _room_and_cure(room: int, lengths: str, if_none: str) -> str:
+    """Say for how many folds of these `lengths` there is room, and what to do; `if_none`: where there is none at all."""
+    if room > 0:
+        return f"{room} of them {lengths}; set walk_forward.folds to {room}, or shorten the three"
+    return f"none {lengths}; {if_none}, or shorten the three"
 
 
 def _midnight_after(time: np.datetime64) -> np.datetime64:

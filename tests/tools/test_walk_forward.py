@@ -1,4 +1,4 @@
-"""What is checked before walk-forward starts; tests/slow/test_walk_forward_project.py runs it."""
+"""What is checked before walk-forward starts; tests/slow/test_walk_forward.py runs it."""
 
 import os
 import re

@@ -145,6 +145,11 @@ def test_a_fold_with_the_campaigns_cuts_has_the_campaigns_bytes_and_trains_the_c
             "fold 2024-02-04: the val split has samples on 3 day(s), at least 4 are needed to tell a difference from chance; add "
             "bars, or change walk_forward.val_days, test_days or train_days",
         ),
+        (
+            {"embargo_hours": 10_000},
+            "fold 2024-02-04: the train split has no sample; add bars, or change walk_forward.val_days, test_days, train_days or "
+            "embargo_hours, data.profit or data.stop",
+        ),
     ],
 )
 def test_bars_that_are_too_few_for_the_folds_are_refused(bars, desk, changed, message):

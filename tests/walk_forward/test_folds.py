@@ -47,9 +47,9 @@ FOLDS = 'a whole number from 1 to 1000, or a list of days in quotes, such as ["2
             ]
         ),
         (
-            {"folds": ["2023-03-01", "2023-03-20"]},
-            "walk_forward: test periods of test_days 25 from 2023-03-01 and 2023-03-20 overlap; "
-            "choose days that are as far apart, or lower test_days to 19",
+            {"folds": ["2023-03-01", "2023-04-19"], "test_days": 50},
+            "walk_forward: test periods of test_days 50 from 2023-03-01 and 2023-04-19 overlap; "
+            "choose days that are as far apart, or lower test_days to 49",
         ),
         (
             {"folds": ["2023-03-01"], "until": "2023-03-01"},

@@ -88,12 +88,22 @@ def test_an_appended_month_leaves_the_folds_before_it_as_they_were():
             "test_days 10); add bars, or shorten the three",
         ),
         (
+            {"until": np.datetime64("2022-01-01", "s")},
+            "walk_forward.folds is 2, the rows from 2022-01-07T04 to 2022-01-01 have room for none (train_days 60, val_days 20, "
+            "test_days 10); set a later walk_forward.until, or shorten the three",
+        ),
+        (
             {"until": np.datetime64("2022-09-01", "s")},
             "walk_forward.until is 2022-09-01, the bars end on 2022-07-26T04; name a day that they reach, or null",
         ),
         (
             {"folds": [np.datetime64("2022-03-01", "s")]},
             "walk_forward.folds: before 2022-03-01 there are 52 days of rows, train and validation need 80; lower "
+            "walk_forward.train_days or val_days, or leave that fold out",
+        ),
+        (
+            {"folds": [np.datetime64("1999-03-01", "s")]},
+            "walk_forward.folds: before 1999-03-01 there are 0 days of rows, train and validation need 80; lower "
             "walk_forward.train_days or val_days, or leave that fold out",
         ),
         (
