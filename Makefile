@@ -71,8 +71,8 @@ quick: lint ## ruff, and all tests but the slow ones
 
 test: lint ## ruff, and all tests; the loop's on two instruction sets
 	pytest -n 2 --dist loadfile --no-loadscope-reorder
-	@if grep -qw avx512f /proc/cpuinfo; then set -x; ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 pytest $(LOOP); \
-	elif [ "$$(uname -m)" = x86_64 ]; then set -x; ONEDNN_MAX_CPU_ISA=AVX ATEN_CPU_CAPABILITY=default pytest $(LOOP); fi
+	@if grep -qw avx512f /proc/cpuinfo; then set -x; ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 pytest -n 2 $(LOOP); \
+	elif [ "$$(uname -m)" = x86_64 ]; then set -x; ONEDNN_MAX_CPU_ISA=AVX ATEN_CPU_CAPABILITY=default pytest -n 2 $(LOOP); fi
 
 lint: $(READY) ## ruff: style and format
 	ruff check .

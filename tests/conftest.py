@@ -1,4 +1,6 @@
+import fcntl
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 import torch
 
 from learn.device import avoid_unusable_amx
-from scaffold import REAL_BARS, write_params
+from scaffold import REAL_BARS, Clone, write_params
 
 hypothesis.settings.register_profile("reproducible", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("reproducible")
@@ -25,6 +27,28 @@ os.environ["CAMPAIGN_TRACKING"] = "off"  # but where it is the matter
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first, so that processes side by side end at about the same time."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.fixture(scope="session")
+def finished_campaign(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a small campaign that has run and is committed, to be copied (`Clone.copy_of`).
+
+    It runs once for all files, also where they are spread over processes.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    directory, making = shared / "finished", shared / "making"
+    with (shared / "finished.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not directory.exists():
+            shutil.rmtree(making, ignore_errors=True)  # of a process that failed
+            making.mkdir()
+            clone = Clone(making, train={"epochs": 2}, evaluate={"min_trades": 2})  # with the default no network would trade
+            clone.repro()
+            clone.commit()
+            making.rename(directory)
+    return directory
 
 
 @pytest.fixture

@@ -130,6 +130,12 @@ class Clone:
         clone.directory = directory
         return clone
 
+    @classmethod
+    def copy_of(cls, other: Path, directory: Path) -> "Clone":
+        """A copy of another clone with all that lies in it, also what git and DVC ignore."""
+        shutil.copytree(other, directory, symlinks=True, dirs_exist_ok=True)
+        return cls.of(directory)
+
     def commit(self) -> None:
         self.run("git add -A")
         self.run("git -c user.name=test -c user.email=test@example.org commit -qm test")

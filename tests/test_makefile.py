@@ -92,7 +92,7 @@ def test_help_lists_every_target():
 
 def test_the_loops_tests_run_again_under_a_lowered_instruction_set():
     printed = subprocess.check_output(["make", "--dry-run", "test"], cwd=PROJECT, text=True).replace("\\\n", " ")
-    again = re.findall(r"ONEDNN_MAX_CPU_ISA=\w+ ATEN_CPU_CAPABILITY=\w+ pytest ([\w/. ]+);", printed)
+    again = re.findall(r"ONEDNN_MAX_CPU_ISA=\w+ ATEN_CPU_CAPABILITY=\w+ pytest -n 2 ([\w/. ]+);", printed)
     assert len(again) == 2
     assert "tests/learn/test_fit.py" in again[0]
     assert all((PROJECT / path).is_file() for paths in again for path in paths.split())

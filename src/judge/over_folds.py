@@ -131,8 +131,9 @@ def answer_over_folds(
     differences = np.array([[np.nan if one is None else one.value for one in own] for own in asked.values()])
     null = draw_null(differences, draws, np.random.default_rng(seed))
     steps = step_down([mean.value for mean in means], [mean.error for mean in means], null, confidence, one_sided=one_sided)
+    powers = stats.t.ppf(POWER, [mean.degrees_of_freedom for mean in means]).tolist()
     answers = []
-    for question, mean, step in zip(asked, means, steps, strict=True):
+    for question, mean, step, power in zip(asked, means, steps, powers, strict=True):
         half_width = step.critical * mean.error
         answers.append(
             Answer(
@@ -143,7 +144,7 @@ def answer_over_folds(
                 p_value=step.p_value,
                 is_clear=step.p_value < 1 - confidence,
                 error_is_known=True,
-                detectable=half_width + float(stats.t.ppf(POWER, mean.degrees_of_freedom)) * mean.error,
+                detectable=half_width + power * mean.error,
             )
         )
     return answers

@@ -67,30 +67,40 @@ def write_in_a_process(before: str, write: str) -> subprocess.CompletedProcess[s
 
 
 @pytest.mark.parametrize(
-    ("directory", "script", "options", "finding"),
+    ("script", "disks"),
     [
-        ("models/mlp", "train_mlp", "size=40k", f"{FULL} models/mlp/"),
-        ("models/mlp", "train_mlp", "ro", f"{READ_ONLY} models/mlp/seed_1.pt; make the file system writable"),
-        ("plots/learning_curves", "train_mlp", "size=4k", f"{FULL} plots/learning_curves/mlp.png; free some disk space"),
-        (".checkpoints", "train_mlp", "size=40k", FULL),
-        ("data/training_data", "generate_data", "size=60k", f"{FULL} data/training_data/train_X.npy"),
-        ("data/training_data", "generate_data", "ro", f"{READ_ONLY} data/training_data/train_X.npy"),
-        ("metrics", "generate_data", "ro", f"{READ_ONLY} metrics/generate_data.json"),
-        ("data/simulated", "simulate_market", "size=20k", f"{FULL} data/simulated/SIM01/1Hour/data.parquet"),
+        (
+            "train_mlp",
+            [
+                (".checkpoints", "size=40k", FULL),
+                ("models/mlp", "size=40k", f"{FULL} models/mlp/"),
+                ("models/mlp", "ro", f"{READ_ONLY} models/mlp/seed_1.pt; make the file system writable"),
+                ("plots/learning_curves", "size=4k", f"{FULL} plots/learning_curves/mlp.png; free some disk space"),
+            ],
+        ),
+        (
+            "generate_data",
+            [
+                ("data/training_data", "size=60k", f"{FULL} data/training_data/train_X.npy"),
+                ("data/training_data", "ro", f"{READ_ONLY} data/training_data/train_X.npy"),
+                ("metrics", "ro", f"{READ_ONLY} metrics/generate_data.json"),
+            ],
+        ),
+        ("simulate_market", [("data/simulated", "size=20k", f"{FULL} data/simulated/SIM01/1Hour/data.parquet")]),
     ],
-    ids=lambda value: value.replace("/", "_") if isinstance(value, str) and len(value) < 24 else "",
 )
-def test_a_full_or_read_only_disk_is_one_line_and_harms_no_result(trained, directory, script, options, finding):
+def test_a_full_or_read_only_disk_is_one_line_and_harms_no_result(trained, script, disks):
     before = results(trained.directory)
-    with mounted(trained.directory / directory, options):
-        line = last_line(trained.run(f"python src/{script}.py", fails=True))
-        assert line.startswith(f"{script}: ")
-        assert finding in line
-        assert not list((trained.directory / directory).rglob("*.tmp")), "no half-written file stays"
+    for directory, options, finding in disks:
+        shutil.rmtree(trained.directory / ".checkpoints", ignore_errors=True)
+        with mounted(trained.directory / directory, options):
+            line = last_line(trained.run(f"python src/{script}.py", fails=True))
+            assert line.startswith(f"{script}: ")
+            assert finding in line
+            assert not list((trained.directory / directory).rglob("*.tmp")), "no half-written file stays"
+        assert results(trained.directory) == before
+    trained.run(f"python src/{script}.py")  # a training goes on after the epochs that the last disk left it
     assert results(trained.directory) == before
-    trained.run(f"python src/{script}.py")
-    assert results(trained.directory) == before
-    shutil.rmtree(trained.directory / ".checkpoints", ignore_errors=True)
 
 
 def test_an_array_whose_last_bytes_do_not_fit_is_an_error(tmp_path):

@@ -16,7 +16,6 @@ from scaffold import Clone
 
 pytestmark = pytest.mark.slow
 PARTS = file_blocks("docs/architectures.md")
-SMALL = {"train": {"epochs": 2, "seeds": [1, 2]}}
 
 
 def add(clone: Clone, *, without: str = "") -> None:
@@ -33,11 +32,9 @@ def add(clone: Clone, *, without: str = "") -> None:
 
 
 @pytest.fixture(scope="module")
-def campaign(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+def campaign(finished_campaign: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone with the four architectures trained, where the fifth is added then and the pipeline run once more."""
-    clone = Clone(tmp_path_factory.mktemp("fifth"), **SMALL)
-    clone.repro()
-    clone.commit()
+    clone = Clone.copy_of(finished_campaign, tmp_path_factory.mktemp("fifth"))
     add(clone)
     checked = clone.run("python src/campaign.py check").stdout
     assert re.search(r"^ok +train_tcn ", checked, re.MULTILINE), checked
@@ -84,7 +81,7 @@ def test_git_sees_the_three_parts_and_the_results_alone(campaign):
 
 @pytest.mark.parametrize("forgotten", ["src/train_tcn.py", "params.yaml", "dvc.yaml"])
 def test_a_forgotten_part_is_named_by_the_quick_tests_and_by_check(tmp_path, forgotten):
-    clone = Clone(tmp_path, **SMALL)
+    clone = Clone(tmp_path)
     add(clone, without=forgotten)
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/test_pipeline.py"]
     done = subprocess.run(command, cwd=clone.directory, capture_output=True, text=True)

@@ -3,17 +3,19 @@
 Every rate is held against the binomial 99.9 % band of 1,000 campaigns.
 """
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from judge.comparison import test_questions as list_questions
 from judge.direction import direction_auc, direction_draws
-from judge.family import Figure, Question
+from judge.family import Answer, Figure, Question
 from judge.over_folds import FoldFigures, OverFolds, answer_over_folds, change_p_value
 from judge.uncertainty import Blocks, DrawnDays, Estimate
 
 pytestmark = pytest.mark.slow
-CAMPAIGNS, DRAWS = 1000, 999
+CAMPAIGNS, DRAWS = 1000, 399
 NETWORKS = [f"network {number}" for number in range(4)]
 MODELS = [*NETWORKS, "logistic_regression", "gradient_boosting", "one_column", "prior", "always_positive"]
 SETTINGS = {"confidence": 0.95, "draws": DRAWS}
@@ -49,58 +51,61 @@ def test_the_interval_of_the_mean_covers_it_where_folds_truly_differ(folds, betw
         assert within_only / CAMPAIGNS < 0.75, "the error within folds alone covers too rarely"
 
 
-def draw_family(folds: int, alike: float, edge: float, rng: np.random.Generator) -> list[FoldFigures]:
-    """F1 of equal models in each fold but for the networks' edge, in standard deviations of a model between folds.
+@dataclasses.dataclass(frozen=True)
+class ExactFold:
+    """The figures of all models in one fold, as `FoldFigures` whose differences have no error within the fold."""
+
+    values: dict[str, float]
+
+    def estimate(self, one: str, other: str | None = None) -> Estimate:
+        return Estimate(self.values[one] - (self.values[other] if other else 0.0), 0.0, np.inf)
+
+
+def draw_families(folds: int, alike: float, edge: float = 0.0) -> list[list[dict[str, float]]]:
+    """F1 by campaign, fold and model: equal but for the networks' edge, in standard deviations of a model between folds.
 
     Args:
         alike: correlation of the networks with each other, and of the references.
     """
-    shared = np.repeat(rng.standard_normal((folds, 2)), [len(NETWORKS), len(MODELS) - len(NETWORKS)], axis=1)
-    values = alike**0.5 * shared + (1 - alike) ** 0.5 * rng.standard_normal((folds, len(MODELS)))
-    values[:, : len(NETWORKS)] += edge
-    noise = 0.01 * rng.standard_normal(20)
-    return [
-        FoldFigures(
-            {name: Figure([0.3 + 0.05 * own], 0.05 * noise, False) for name, own in zip(MODELS, fold, strict=True)}, Blocks(1e6)
-        )
-        for fold in values
-    ]
+    rng = np.random.default_rng(folds)
+    of_kind = rng.standard_normal((CAMPAIGNS, folds, 2))
+    shared = np.repeat(of_kind, [len(NETWORKS), len(MODELS) - len(NETWORKS)], axis=2)
+    values = alike**0.5 * shared + (1 - alike) ** 0.5 * rng.standard_normal((CAMPAIGNS, folds, len(MODELS)))
+    values[..., : len(NETWORKS)] += edge
+    return [[dict(zip(MODELS, own, strict=True)) for own in family] for family in (0.3 + 0.05 * values).tolist()]
+
+
+def compare(family: list[dict[str, float]], seed: int) -> list[Answer]:
+    """Ask as many questions as four networks have; the reference is any of them, chosen on other data."""
+    questions = list_questions(MODELS, NETWORKS, "gradient_boosting")
+    return answer_over_folds(questions, [ExactFold(own) for own in family], **SETTINGS, seed=[seed])
 
 
 @pytest.mark.parametrize(("folds", "alike"), [(3, 0.0), (4, 0.0), (4, 0.9), (8, 0.5)])
 def test_of_equal_models_in_folds_that_differ_none_is_told_apart_in_95_of_100(folds, alike):
-    """As many questions as four networks have; the reference is any of them, chosen on other data."""
-    questions, found = list_questions(MODELS, NETWORKS, "gradient_boosting"), 0
-    for seed in range(CAMPAIGNS):
-        family = draw_family(folds, alike, 0.0, np.random.default_rng(seed))
-        found += any(own.is_clear for own in answer_over_folds(questions, family, **SETTINGS, seed=[seed]))
+    families = enumerate(draw_families(folds, alike))
+    found = sum(any(own.is_clear for own in compare(family, seed)) for seed, family in families)
     print(f"families with a wrong finding, {folds} folds, correlation {alike}: {found / CAMPAIGNS:.3f}")
     assert found <= CAMPAIGNS * (0.05 + band(0.05))
 
 
 @pytest.mark.parametrize("folds", [3, 4, 8])
 def test_without_a_gain_no_model_is_worth_a_trade_in_95_of_100(folds):
-    found = 0
-    for seed in range(CAMPAIGNS):
-        family = draw_family(folds, 0.5, 0.0, np.random.default_rng(seed))
-        family = [
-            FoldFigures(
-                {name: Figure([own.mean - 0.3], own.deviations, False) for name, own in fold.figures.items()}, fold.blocks
-            )
-            for fold in family
-        ]
-        answers = answer_over_folds([Question(name) for name in MODELS], family, **SETTINGS, seed=[seed], one_sided=True)
+    questions, found = [Question(name) for name in MODELS], 0
+    noise = 0.0005 * np.random.default_rng(0).standard_normal(20)
+    for seed, family in enumerate(draw_families(folds, 0.5)):
+        returns = [{name: Figure([own - 0.3], noise, False) for name, own in fold.items()} for fold in family]
+        figures = [FoldFigures(own, Blocks(1e6)) for own in returns]
+        answers = answer_over_folds(questions, figures, **SETTINGS, seed=[seed], one_sided=True)
         found += any(own.is_clear for own in answers)
     print(f"families with a gain by chance, {folds} folds: {found / CAMPAIGNS:.3f}")
     assert found <= CAMPAIGNS * (0.05 + band(0.05))
 
 
 def test_an_edge_of_four_standard_deviations_between_folds_is_found_in_80_of_100_with_six_folds():
-    questions, found = list_questions(MODELS, NETWORKS, "gradient_boosting"), 0
-    for seed in range(CAMPAIGNS):
-        family = draw_family(6, 0.5, 4.0, np.random.default_rng(seed))
-        answers = answer_over_folds(questions, family, **SETTINGS, seed=[seed])
-        found += any(own.is_clear and own.other == "gradient_boosting" for own in answers)
+    found = 0
+    for seed, family in enumerate(draw_families(6, 0.5, 4.0)):
+        found += any(own.is_clear and own.other == "gradient_boosting" for own in compare(family, seed))
     print(f"edge found: {found / CAMPAIGNS:.3f}")
     assert found >= CAMPAIGNS * (0.8 - band(0.8))
 
@@ -135,12 +140,12 @@ def draw_direction(signs: list[float], strength: float, rng: np.random.Generator
 
 
 def test_a_direction_that_stays_changes_in_5_of_100_at_most_and_one_that_turns_is_found_in_80():
-    rates = []
-    for signs in ([1, 1, 1, 1], [1, 1, -1, -1]):
-        rng = np.random.default_rng(5)
-        rates.append(
-            sum(change_p_value(draw_direction(signs, 0.15, rng), DRAWS, rng) < 0.05 for _ in range(CAMPAIGNS)) / CAMPAIGNS
-        )
-    print(f"direction: changes by chance {rates[0]:.3f}, turns that are found {rates[1]:.3f}")
-    assert rates[0] <= 0.05 + band(0.05)
-    assert rates[1] >= 0.8 - band(0.8)
+    """The first two folds are the same."""
+    rng, found = np.random.default_rng(5), np.zeros(2)
+    for _ in range(CAMPAIGNS):
+        folds = draw_direction([1, 1, 1, 1, -1, -1], 0.15, rng)
+        found += [change_p_value(own, DRAWS, rng) < 0.05 for own in (folds[:4], folds[:2] + folds[4:])]
+    stays, turns = found / CAMPAIGNS
+    print(f"direction: changes by chance {stays:.3f}, turns that are found {turns:.3f}")
+    assert stays <= 0.05 + band(0.05)
+    assert turns >= 0.8 - band(0.8)
