@@ -134,7 +134,9 @@ class Clone:
     def copy_of(cls, other: Path, directory: Path) -> "Clone":
         """A copy of another clone with all that lies in it, also what git and DVC ignore."""
         shutil.copytree(other, directory, symlinks=True, dirs_exist_ok=True)
-        return cls.of(directory)
+        clone = cls.of(directory)
+        clone.run("git status --short")  # takes note of the new files, which git reset would write again
+        return clone
 
     def commit(self) -> None:
         self.run("git add -A")

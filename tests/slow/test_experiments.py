@@ -25,13 +25,10 @@ SIZES, COSTS = (4, 6), (0.001, 0.002)
 
 
 @pytest.fixture(scope="module")
-def campaign(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+def campaign(finished_campaign: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A finished campaign, its MLflow store, and a grid of four experiments that ran two at a time."""
-    some_trade = {"min_trades": 2}  # on so few bars no network would pass the default
-    clone = Clone(tmp_path_factory.mktemp("experiments"), train={"epochs": 2}, evaluate=some_trade)
-    clone.run("dvc repro")
+    clone = Clone.copy_of(finished_campaign, tmp_path_factory.mktemp("experiments"))
     clone.run("python src/campaign.py backfill", **ON)
-    clone.commit()
     grid = (("gru.hidden_size", SIZES), ("evaluate.cost_per_trade", COSTS))
     clone.run("dvc exp run --queue " + " ".join(f"-S {key}={','.join(map(str, values))}" for key, values in grid))
     clone.said = clone.run("dvc exp run --run-all -j 2", **ON)
@@ -93,12 +90,14 @@ def test_parallel_experiments_leave_the_store_whole_and_their_figures_apart(camp
     with contextlib.closing(sqlite3.connect(campaign.directory / "mlflow.db")) as store:
         assert store.execute("pragma integrity_check").fetchall() == [("ok",)]
         assert store.execute("select distinct status from runs").fetchall() == [("FINISHED",)]
+        ready = {name for (name,) in store.execute("select name from logged_models where status = 2")}
         runs = [run for (run,) in store.execute("select run_uuid from runs")]
         tags, metrics = ({run: {} for run in runs} for _ in range(2))
         for run, key, value in store.execute("select run_uuid, key, value from tags"):
             tags[run][key] = value
         for run, key, value in store.execute("select run_uuid, key, value from latest_metrics"):
             metrics[run][key] = value
+    assert ready == set(NETWORKS), "a model of every architecture"
     assert not [run for run in runs if not set(KEYS) <= set(metrics[run])], "no gap in the table that users make"
     for name, row in ((row["Experiment"], row) for row in experiments(campaign).values()):
         own = [run for run in runs if tags[run].get("dvc_exp_name") == name]

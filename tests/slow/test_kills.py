@@ -73,31 +73,29 @@ def finish(directory: Path, name: str, expected: dict[str, bytes]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("name", "fault"),
+    ("name", "faults"),
     [
-        ("mlp", "worker:fsync:1"),  # the first checkpoint is written but not yet in place
-        ("gru", "worker:replace:1"),
-        ("mlp", "worker:fsync:2"),  # it is in place, its directory not yet on disk
-        ("gru", "worker:fsync:9"),
-        ("mlp", "worker:fsync:9"),
-        ("mlp", "worker:replace:7"),
-        ("gru", f"worker:replace:{EPOCHS}"),
-        ("mlp", f"worker:replace:{EPOCHS}"),
-        ("gru", "trainer:fsync:1"),  # all is trained, the first model is being written
-        ("mlp", "trainer:replace:3"),
-        ("mlp", "trainer:fsync:11"),
+        # the first checkpoint is written but not yet in place; it is in place, its directory not yet on disk; some later one
+        ("mlp", ["worker:fsync:1", "worker:fsync:2", "worker:fsync:9"]),
+        ("gru", ["worker:replace:1", "worker:fsync:9"]),
+        # in training; all is trained, a model or the last file is being written
+        ("mlp", ["worker:replace:7", "trainer:replace:3"]),
+        ("gru", [f"worker:replace:{EPOCHS}", "trainer:fsync:1"]),
+        ("mlp", [f"worker:replace:{EPOCHS}", "trainer:fsync:11"]),
     ],
 )
-def test_killed_while_it_writes(trained, copy, name, fault):
-    with start(copy, name, FAULT=fault, PYTHONPATH=str(FAULTS)) as process:
-        process.communicate()
-    assert process.returncode == -signal.SIGKILL
+def test_killed_while_it_writes(trained, copy, name, faults):
+    """One training is killed at one fault after the other; what is counted starts anew with each process."""
+    for fault in faults:
+        with start(copy, name, FAULT=fault, PYTHONPATH=str(FAULTS)) as process:
+            process.communicate()
+        assert process.returncode == -signal.SIGKILL, fault
     said_after = finish(copy, name, results(trained.directory, name))
     resumed = [int(epoch) for epoch in re.findall(r"goes on after epoch (\d+)", said_after)]
     if fault.startswith("trainer"):
         assert resumed == [EPOCHS, EPOCHS]
-    if fault == "worker:fsync:9":
-        assert 4 in resumed
+    else:
+        assert max(resumed) >= 4, "fsync is called twice a checkpoint"
 
 
 @pytest.mark.parametrize(("name", "moment"), [("mlp", 0), ("mlp", 1), ("mlp", 2), ("gru", 0), ("gru", 1), ("gru", 2), ("gru", 3)])
@@ -150,10 +148,8 @@ def test_a_worker_that_dies_is_named_and_the_other_seeds_work_is_kept(trained, c
 @pytest.mark.parametrize("how", ["temp", "queue"])
 def test_an_experiment_goes_on_after_the_epochs_of_a_killed_training(trained, tmp_path, how):
     """Experiments run in a copy that DVC deletes; their checkpoints are in the project's root all the same."""
-    clone = Clone(tmp_path, train={"epochs": EPOCHS, "seeds": [1, 2], "patience": 50})
-    shutil.copytree(trained.directory / "data", clone.directory / "data", dirs_exist_ok=True)
+    clone = Clone.copy_of(trained.directory, tmp_path)
     params = (tmp_path / "params.yaml").read_text()
-    clone.run("dvc repro generate_data")
     clone.commit()
     (tmp_path / "params.yaml").write_text(params.replace("weight_decay: 0.01", "weight_decay: 0.02"))
     with start(tmp_path, "mlp", FAULT="worker:replace:4", PYTHONPATH=str(FAULTS)) as process:

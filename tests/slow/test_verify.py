@@ -32,7 +32,6 @@ from tools.verify import (
 STAGES = YAML(typ="safe").load((PROJECT / "dvc.yaml").read_text())["stages"]
 OUTS = sum(len(entry.get("outs", [])) + len(entry.get("metrics", [])) for entry in STAGES.values())
 ELSEWHERE = {"precision": "bfloat24", "torch": "2.0.0", "processor": "AVX1024"}
-TINY = {"train": {"seeds": [1], "epochs": 1}}
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
@@ -165,13 +164,10 @@ def test_where_there_is_nothing_committed_one_line_says_so(bare):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+def finished(finished_campaign: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A campaign of this machine, committed, with what `make` needs."""
     directory = tmp_path_factory.mktemp("verify") / "a" / "campaign"
-    directory.mkdir(parents=True)
-    clone = Clone(directory, **TINY)
-    clone.repro()
-    clone.commit()
+    clone = Clone.copy_of(finished_campaign, directory)
     clone.run("git tag ours")
     (directory / ".venv").mkdir()
     for part in Path(sys.prefix).iterdir():
