@@ -183,7 +183,7 @@ def test_scores_follow_from_the_predictions_of_each_fold(finished):
 def test_an_asset_without_a_train_row_is_left_out_of_that_fold_alone(finished):
     warnings = re.findall("warning: fold (.*)", finished.done.stderr)
     assert warnings == [
-        "2024-02-03: LATE: no training sample yet, left out of this fold",
+        "2024-02-03: LATE: no training sample, left out of this fold",
         "2024-02-19: OVER has no sample in test: it is not judged there",
         "2024-02-27: OVER has no sample in val: it is not judged there",
         "2024-02-27: OVER has no sample in test: it is not judged there",
@@ -352,7 +352,8 @@ def test_killed_three_times_and_with_one_job_the_bytes_are_the_same(finished, cl
     assert ran(done.stdout) == [stage for stage in STAGES if stage not in ("cut_folds", "train_folds@gru")]
     assert epochs(done.stderr) == [], "the third start had trained all"
     assert len(re.findall(f"goes on after epoch {EPOCHS}:", done.stderr)) == trainings
-    assert trainings * EPOCHS <= printed < 2 * trainings * EPOCHS
+    unprinted = 2 * trainings  # each of the two kills while training may take the line of an epoch that was just kept
+    assert trainings * EPOCHS - unprinted <= printed < 2 * trainings * EPOCHS
     expected, found = contents(finished), contents(clone)
     assert found.keys() == expected.keys()
     assert [name for name in expected if found[name] != expected[name] and name != "dvc.lock"] == []
