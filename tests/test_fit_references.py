@@ -63,6 +63,7 @@ def test_a_logistic_regression_that_did_not_converge_is_a_warning(capfd):
     ]
 
 
+@pytest.mark.slow
 def test_openmp_threads_do_not_spin_while_they_wait():
     """By default they do, which on busy cores takes a hundred times the work."""
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}

@@ -135,6 +135,7 @@ def check_stage_survives(place: Path, capsys: pytest.CaptureFixture[str]) -> Non
     capsys.readouterr()
 
 
+@pytest.mark.slow
 @examples(200)
 @given(content=mutated(GOOD))
 def test_bars_of_any_bytes(place, capsys, content):
@@ -142,6 +143,7 @@ def test_bars_of_any_bytes(place, capsys, content):
     check_stage_survives(place, capsys)
 
 
+@pytest.mark.slow
 @examples(120)
 @given(frame=odd_frame())
 def test_bars_of_any_columns(place, capsys, frame):
@@ -250,6 +252,7 @@ ODD = st.one_of(
 )
 
 
+@pytest.mark.slow
 @examples(100)
 @given(key=KEYS, value=ODD)
 def test_parameters_of_any_value(place, capsys, key, value):

@@ -44,6 +44,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return packages
 
 
+@pytest.mark.slow
 def test_a_projects_path_can_have_spaces_and_quotes(packages):
     assert (packages.parents[2] / "ready").exists()
 

@@ -126,6 +126,7 @@ def test_the_leak_audit_is_shown_in_its_own_words():
 # --- what users type ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_bars_come_from_a_csv_by_the_block_as_printed(desk):
     """A CSV with other names, in no order of time; then they are looked at."""
     frame = make_frame(900, seed=1, volatility=0.015).reset_index().rename(columns={"timestamp": "date", "Volume": "vol"})
@@ -150,6 +151,7 @@ def test_local_times_come_from_a_csv_by_the_block_as_printed(desk):
     np.testing.assert_allclose(bars.close, frame["Close"], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_bars_are_imported_by_the_commands_as_printed(desk):
     frame = make_frame(900, seed=1, volatility=0.015)
     local = frame.tz_convert("America/New_York").reset_index().rename(columns={"timestamp": "date", "Volume": "vol"})

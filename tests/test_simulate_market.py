@@ -194,6 +194,7 @@ def test_prices_never_fall_below_one_tick():
     assert (frame[["Open", "High", "Low", "Close"]] > 0).all(axis=None)
 
 
+@pytest.mark.slow
 def test_prices_stay_in_range_for_a_century_at_the_strongest_signal():
     for _, frame in simulate(**DEFAULTS | {"seed": 7, "assets": 2, "bars": 876_000, "start": "1970-01-01", "signal": 1.0}):
         start = frame["Open"].iloc[0]

@@ -199,6 +199,7 @@ STAGES = [name for name in SCRIPTS if name != "campaign.py"]
 FOLD_STAGES = sorted(f"walk_forward/{path.name}" for path in (PROJECT / "src/walk_forward").glob("*_folds.py"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [[name] for name in STAGES] + [["campaign.py", "bars"]], ids=lambda command: command[-1])
 def test_a_refusal_is_exit_code_1_and_one_line_on_standard_error(tmp_path, command):
     script, *arguments = command

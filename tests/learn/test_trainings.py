@@ -272,6 +272,7 @@ def test_code_that_is_reached_by_a_link_is_in_the_fingerprint(tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_trainings_are_run_in_order_and_their_checkpoints_kept_until_the_block_ends_well(desk):
     """Two equal trainings with different seeds in two different sets of splits, as folds are; real processes."""
     for fold, offset in (("a", 0), ("b", 10)):
@@ -299,6 +300,7 @@ def test_trainings_are_run_in_order_and_their_checkpoints_kept_until_the_block_e
     assert not list(Path(".checkpoints").rglob("state.pt"))
 
 
+@pytest.mark.slow
 def test_kept_trainings_are_not_run_again_and_one_more_fold_runs_alone(desk):
     """Their outcomes lie in the checkpoints: not even their data are read again."""
     for fold, offset in (("a", 0), ("b", 10), ("c", 20)):
@@ -327,6 +329,7 @@ def test_kept_trainings_are_not_run_again_and_one_more_fold_runs_alone(desk):
     assert again[0].model not in (first[0].model, first[1].model)
 
 
+@pytest.mark.slow
 def test_a_failed_training_is_an_outcome_among_the_others(desk):
     write_data(DATA)
     with running([one(1), one(2, learning_rate=1e30)]) as runner:

@@ -220,6 +220,7 @@ onload = () => {
 """
 
 
+@pytest.mark.slow
 @in_a_browser
 def test_a_phone_shows_the_choice_at_once_and_that_tables_scroll(tmp_path):
     file = tmp_path / "frame.html"

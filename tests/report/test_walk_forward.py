@@ -485,6 +485,7 @@ def test_a_browser_has_nothing_to_complain_about(four, tmp_path):
     assert "CONSOLE" not in seen.stderr
 
 
+@pytest.mark.slow
 @in_a_browser
 def test_a_phone_scrolls_tables_and_not_the_page(tmp_path):
     """Twelve folds and nine models in 390 pixels; two panels stand beside each other."""

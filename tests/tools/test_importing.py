@@ -740,6 +740,7 @@ FORMS = {  # how times are written, and whether they tell that they are in UTC
 }
 
 
+@pytest.mark.slow
 @given(
     first=st.datetimes(pd.Timestamp("1995-01-01"), pd.Timestamp("2025-06-01")),
     size=st.integers(320, 2000),

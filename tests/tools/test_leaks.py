@@ -45,6 +45,7 @@ def campaign(desk: Path) -> Path:
     return desk
 
 
+@pytest.mark.slow
 def test_a_sound_campaign_passes_whatever_its_networks_are_set_to(campaign, capsys):
     """Settings with which nothing is learnt are no leak."""
     learns_nothing = {"batch_size": 100_000, "learning_rate": 1e-5, "patience": 1}
@@ -174,6 +175,7 @@ def test_a_mirrored_label_where_no_sample_ends_is_found(campaign):
     assert (labels.sound, mirrored.sound) == (True, False)
 
 
+@pytest.mark.slow
 def test_what_is_learnt_from_shuffled_labels_is_a_leak_where_chance_would_rarely_reach_it(campaign, monkeypatch):
     """Chance being random scores of the same labels."""
     _, arrays = leaks.read_data()
@@ -215,6 +217,7 @@ def test_a_missing_purge_is_found(campaign, untrained, capsys):
     assert "LEAK  train trades ended before val: -8 hours before" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_test_samples_in_train_are_found(campaign, capsys):
     for name in ARRAYS:
         save(f"train_{name}", np.load(DATA / f"test_{name}.npy"))
@@ -224,6 +227,7 @@ def test_test_samples_in_train_are_found(campaign, capsys):
     assert "shuffled labels teach nothing" in refused, "they are learnt by heart where test is trained on"
 
 
+@pytest.mark.slow
 def test_windows_that_end_a_bar_too_early_are_found(campaign, monkeypatch):
     """The label itself is among the features, and out of sight."""
     gather = Split.gather

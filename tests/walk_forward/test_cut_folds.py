@@ -112,6 +112,7 @@ def test_a_rolling_train_has_its_days_and_no_more(bars, desk):
     assert last + 9 * HOUR == np.datetime64("2024-02-04") - 12 * HOUR
 
 
+@pytest.mark.slow
 def test_a_fold_with_the_campaigns_cuts_has_the_campaigns_bytes_and_trains_the_campaigns_models(bars, desk, monkeypatch):
     quick = {"epochs": 2, "seeds": [2, 1], "batch_size": 64, "precision": "float32"}
     network = {"hidden_sizes": [8]}
