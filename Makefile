@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check bars repro report leaderboard experiments leaks audit walk-forward verify backfill ui bench quick test \
+.PHONY: help setup ray check bars repro report leaderboard experiments leaks audit walk-forward search verify backfill ui bench quick test \
   lint clean-checkpoints
 
 help: ## list the targets
@@ -19,6 +19,9 @@ $(READY): requirements.txt constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
 	@touch $(READY)
+
+ray: $(READY) ## install Ray too, for CAMPAIGN_BACKEND=ray
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-ray.txt -c constraints.txt
 
 check: $(READY) ## tell whether a run can start, and how long it takes
 	@python src/campaign.py check
@@ -46,6 +49,9 @@ audit: leaks # another name of leaks
 
 walk-forward: $(READY) ## train and judge on several test periods, one after the other
 	@python src/campaign.py walk-forward
+
+search: $(READY) ## search the settings of what the comparison recommends, or params.yaml names
+	@python src/campaign.py search
 
 verify: $(READY) ## run the committed campaign again, and compare every byte
 	@python src/campaign.py verify

@@ -10,21 +10,17 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # python -P and PYTHONSAFEPATH 
 import core.startup
 
 import dataclasses
-import signal
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from pydantic import Field, field_validator
 
 from core.cross_fitting import halves
 from core.errors import CampaignError, print_stderr
+from core.fan_out import fan_out
 from core.files import read_array, read_json, write_array, write_bytes, write_csv, write_json
-from core.machine import job_count
 from core.metrics import Ranking, f1_precision_recall, sigmoid
 from core.params import Settings, read_section
 from core.pipeline import read_labels
@@ -32,6 +28,7 @@ from core.places import CAMPAIGN, Places
 from core.png import Figure, to_png
 from core.run import run
 from core.splits import SCORED_SPLITS, read_split
+from core.task import Task
 from judge.equity import buy_and_hold
 from judge.evaluation import Evaluation, Judged, SplitMetrics
 from judge.money import Trades, break_even_precision, costs_by_asset
@@ -43,7 +40,7 @@ from learn.fit import predict
 from learn.models import load_model
 from watch import tracking
 
-ARRAYS = ("X", "y", "mirrored", "asset_ids", "timestamps", "returns", "held", "closes")  # of each split
+ARRAYS = ("y", "mirrored", "asset_ids", "timestamps", "returns", "held", "closes")  # of each split
 F1_TOLERANCE = 1e-3  # of validation F1 against what training reported: another machine's rounding moves it less
 
 
@@ -61,13 +58,12 @@ class Evaluate(Settings):
         return {str(symbol): float(cost) for symbol, cost in value.items()} if isinstance(value, dict) else float(value)
 
 
-def predict_network(places: Places, name: str, splits: Mapping[str, Split], val_y: np.ndarray) -> Predictions:
-    """Predict both splits with every trained seed of an architecture.
+def predict_network(places: Places, name: str, val_y: np.ndarray) -> Predictions:
+    """Predict validation and test with every trained seed of an architecture.
 
     Args:
-        places: where its models are.
+        places: where its models and the splits are.
         name: of the architecture.
-        splits: ``val`` and ``test``.
         val_y: labels of the samples of validation, (N,).
 
     Raises:
@@ -77,18 +73,14 @@ def predict_network(places: Places, name: str, splits: Mapping[str, Split], val_
     files = sorted(models.glob("seed_*.pt"), key=lambda path: int(path.stem.split("_")[1]))
     if not files:
         raise CampaignError(f"{models} holds no trained seed; run {command}")
-    with ThreadPoolExecutor(job_count(len(files))) as threads:  # joins its threads: an exit amid a matrix product aborts
-        try:
-            contents, scores = zip(*threads.map(predict_seed, files, repeat(splits)), strict=True)
-        except KeyboardInterrupt:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would interrupt the join
-            raise
-    for file, content, by_split in zip(files, contents, scores, strict=True):
+    inputs = models, places.data
+    predicted = fan_out([Task(f"scores of {file}", predict_seed, inputs, (file.name,), uses_gpu=True) for file in files])
+    for file, (content, by_split) in zip(files, predicted, strict=True):
         check_reported_f1(file, content, val_y, by_split["val"], command)
     return Predictions(
-        seeds=[content["seed"] for content in contents],
-        thresholds=[content["threshold"] for content in contents],
-        **{split: np.stack([by_split[split] for by_split in scores]) for split in SCORED_SPLITS},
+        seeds=[content["seed"] for content, _ in predicted],
+        thresholds=[content["threshold"] for content, _ in predicted],
+        **{split: np.stack([by_split[split] for _, by_split in predicted]) for split in SCORED_SPLITS},
         val_halves=np.stack([read_half_scores(file, len(val_y), command) for file in files]),
     )
 
@@ -112,18 +104,23 @@ def read_half_scores(path: Path, samples: int, command: str) -> np.ndarray:
     return sigmoid(logits)
 
 
-def predict_seed(path: Path, splits: Mapping[str, Split]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Load one model file and predict both splits.
+def predict_seed(models: Path, data: Path, file: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Load one model file of the directory `models`, and predict validation and test of the splits in the directory `data`.
 
     Returns:
-        What the file holds, and by split the probabilities, float64 (N,).
+        What the file holds beside the weights, and by split the probabilities, float64 (N,).
 
     Raises:
-        CampaignError: as `load_model` does.
+        CampaignError: as `load_model` does, or the splits are missing or damaged.
     """
-    torch.set_num_threads(1)  # holds for the calling thread only
-    model, content = load_model(path)
-    return content, {name: sigmoid(predict(model.to(split.X.device), split)) for name, split in splits.items()}
+    prepare_process()
+    model, content = load_model(models / file)
+    lookback = read_json(data / "metadata.json")["lookback"]
+    scores = {}
+    for name in SCORED_SPLITS:
+        split = Split.of(**read_split(data, name, "X", "y", "asset_ids"), lookback=lookback, device=device())
+        scores[name] = sigmoid(predict(model.to(split.X.device), split))
+    return {key: value for key, value in content.items() if key != "weights"}, scores
 
 
 def check_reported_f1(path: Path, content: Mapping[str, Any], val_y: np.ndarray, val_scores: np.ndarray, command: str) -> None:
@@ -220,19 +217,13 @@ def evaluate(
     arrays = {split: read_split(places.data, split, *ARRAYS) for split in SCORED_SPLITS}
     trades = {split: Trades.of(part, costs) for split, part in arrays.items()}
     half = halves(arrays["val"]["y"], arrays["val"]["timestamps"], metadata["horizon"])
-    prepare_process()
-    splits = {
-        split: Split.of(part["X"], part["y"], part["asset_ids"], lookback=metadata["lookback"], device=device())
-        for split, part in arrays.items()
-    }
 
+    prepare_process()  # before there are threads
     found: dict[str, Evaluated] = {}
     references, val_y = places.models_of("references"), trades["val"].y
     for name in names:
-        if name in REFERENCES:
-            predictions = read_reference(references, name, val_y)
-        else:
-            predictions = predict_network(places, name, splits, val_y)
+        is_reference = name in REFERENCES
+        predictions = read_reference(references, name, val_y) if is_reference else predict_network(places, name, val_y)
         judged = judge_model(predictions, trades, half, metadata["assets"], settings.min_trades)
         write_array(places.predictions_of(name, "val"), predictions.val)
         write_array(places.predictions_of(name, "test"), predictions.test)

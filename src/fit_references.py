@@ -13,6 +13,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # no spin locks: on busy cores waiting threads would slow the others
 
@@ -25,12 +26,14 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from core.errors import CampaignError, print_stderr
+from core.fan_out import fan_out
 from core.files import read_json, write_array, write_json
 from core.metrics import Ranking
 from core.params import Settings, read_section
 from core.places import CAMPAIGN
 from core.run import run
 from core.splits import SCORED_SPLITS, evenly_spaced, gather_windows, read_split, sample_rows
+from core.task import Task
 
 MAX_HESSIAN_COLUMNS = 2000  # with more, Newton's method is faster without forming the Hessian matrix
 
@@ -175,12 +178,37 @@ def boosting_scores(
     return {split: model.predict_proba(x)[:, 1] for split, x in scored_x.items()}
 
 
-def fit_references(data: Path, out: Path, settings: References) -> None:
-    """Fit all references to the splits in the directory `data`, and write their scores of the others to `out`.
+def fit_references(by_directory: Mapping[Path, Path], settings: References) -> None:
+    """Fit all references to each directory of splits, and write their scores to the directory that it maps to.
+
+    On this machine two at a time: one's logistic regression, which has one thread, leaves cores to the other's boosting, and
+    more would take much memory.
+
+    Raises:
+        CampaignError: as `fit` does, or a cluster cannot be used.
+    """
+    tasks = [Task(f"references on {data}", fit, (data,), (settings.model_dump(),)) for data in by_directory]
+    with threadpool_limits(1, user_api="blas"):  # it counts for all threads, so that the one inside a fit must change nothing
+        fitted = fan_out(tasks, jobs=min(len(tasks), 2))
+    for out, (scores, column) in zip(by_directory.values(), fitted, strict=True):
+        write_json(out / "one_column.json", column)
+        for name, values in scores.items():
+            write_array(out / f"{name}.npy", values)
+
+
+def fit(data: Path, values: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Fit all references to the splits in the directory `data`, and score the others.
+
+    Args:
+        values: of `References`.
+
+    Returns:
+        The scores, float64 (N,), by ``<reference>_<split>``; and which column "one column" is, with its area on train.
 
     Raises:
         CampaignError: the splits are missing or damaged, or the train windows have one label only.
     """
+    settings = References(**values)
     metadata = read_json(data / "metadata.json")
     features, lookback = metadata["features"], metadata["lookback"]
     train = load_train_windows(data, lookback, settings.max_windows)
@@ -196,7 +224,6 @@ def fit_references(data: Path, out: Path, settings: References) -> None:
     last_bar = (lookback - 1) * len(features)
     best = best_column(train.x[:, last_bar:], train.y)
     print_stderr(f"fit_references: one column, {features[best.number]}, train ROC AUC {best.roc_auc:.3f}")
-    write_json(out / "one_column.json", {"column": features[best.number], "train_roc_auc": best.roc_auc})
     column = slice(last_bar + best.number, last_bar + best.number + 1)
     scores["one_column"] = logistic_scores(
         train.x[:, column], train.y, {split: x[:, column] for split, x in scored_x.items()}, **logistic
@@ -216,13 +243,12 @@ def fit_references(data: Path, out: Path, settings: References) -> None:
         min_leaf=settings.boosting_min_leaf,
     )
 
-    for name, by_split in scores.items():
-        for split, values in by_split.items():
-            write_array(out / f"{name}_{split}.npy", values)
+    arrays = {f"{name}_{split}": array for name, by_split in scores.items() for split, array in by_split.items()}
+    return arrays, {"column": features[best.number], "train_roc_auc": best.roc_auc}
 
 
 def main() -> None:
-    fit_references(CAMPAIGN.data, CAMPAIGN.models_of("references"), read_section("references", References))
+    fit_references({CAMPAIGN.data: CAMPAIGN.models_of("references")}, read_section("references", References))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import torch
 
 import evaluate
 from core.errors import CampaignError
-from core.files import read_json, write_array
+from core.files import read_json, write_array, write_json
 from core.params import check_section
 from core.places import CAMPAIGN
 from evaluate import (
@@ -23,7 +23,6 @@ from evaluate import (
     write_model,
 )
 from judge.scores import Curves
-from learn.dataset import Split
 
 LABELS = np.array([1.0, 0, 0, 1])
 CONTENT = {"seed": 3, "threshold": 0.5, "val_f1_score_positive_class": 0.5}  # as a model file with F1 1/2 holds
@@ -63,7 +62,7 @@ def test_rounding_of_another_machine_is_tolerated():
 
 def test_an_architecture_without_a_trained_seed_is_refused(desk):
     with pytest.raises(CampaignError, match="models/gru holds no trained seed; run dvc repro --force train_gru"):
-        predict_network(CAMPAIGN, "gru", {}, LABELS)
+        predict_network(CAMPAIGN, "gru", LABELS)
 
 
 def test_seeds_are_predicted_in_order_of_their_numbers(desk, monkeypatch):
@@ -72,8 +71,10 @@ def test_seeds_are_predicted_in_order_of_their_numbers(desk, monkeypatch):
         (desk / f"models/gru/seed_{seed}.pt").parent.mkdir(parents=True, exist_ok=True)
         (desk / f"models/gru/seed_{seed}.pt").touch()
         write_array(desk / f"models/gru/seed_{seed}_val_half_logits.npy", np.full((2, 4), seed - 9.5, np.float32))
-    ends = torch.arange(4)
-    split = Split(X=torch.zeros(4, 1), y=torch.as_tensor(LABELS), asset_ids=torch.zeros(4), ends=ends, lookback=1)
+    write_json(CAMPAIGN.data / "metadata.json", {"lookback": 1})
+    for split in ("val", "test"):
+        for array, content in {"X": np.zeros((4, 1), np.float32), "y": LABELS, "asset_ids": np.zeros(4, np.int16)}.items():
+            write_array(CAMPAIGN.data / f"{split}_{array}.npy", content)
 
     def load(path: Path) -> tuple[torch.nn.Module, dict]:
         seed = int(path.stem.removeprefix("seed_"))
@@ -81,7 +82,7 @@ def test_seeds_are_predicted_in_order_of_their_numbers(desk, monkeypatch):
 
     monkeypatch.setattr(evaluate, "load_model", load)
     monkeypatch.setattr(evaluate, "predict", lambda model, split: np.full(len(split), 30.0))
-    found = predict_network(CAMPAIGN, "gru", {"val": split, "test": split}, LABELS)
+    found = predict_network(CAMPAIGN, "gru", LABELS)
     assert (found.seeds, found.thresholds) == ([9, 10], [0.45, 0.5])
     assert found.val == pytest.approx(np.ones((2, 4)))
     assert found.test == pytest.approx(np.ones((2, 4)))

@@ -99,11 +99,18 @@ def test_the_loops_tests_run_again_under_a_lowered_instruction_set():
     assert all((PROJECT / path).is_file() for paths in again for path in paths.split())
 
 
+def test_the_continuous_integration_installs_ray_first():
+    """So that the tests of Ray run there."""
+    assert (PROJECT / ".ci/run").read_text().splitlines()[-2:] == ["make ray", "exec make test"]
+    printed = subprocess.check_output(["make", "--dry-run", "ray"], cwd=PROJECT, text=True)
+    assert "-r requirements-ray.txt -c constraints.txt" in printed
+
+
 def test_a_pull_request_runs_the_tests_and_compares_the_metrics():
     """By the commands of the workflow itself; actionlint, which is not installed with the tests, found nothing in it."""
     workflow = YAML(typ="safe").load((PROJECT / ".github/workflows/tests.yml").read_text())
     steps = [step.get("run", "") for step in workflow["jobs"]["tests"]["steps"]]
-    assert "make test" in steps
+    assert {"make ray", "make test"} <= set(steps)
     (line,) = [line.strip() for step in steps for line in step.splitlines() if "dvc metrics diff" in line]
     command = line.partition(" >")[0].replace(".venv/bin/dvc", f"{shlex.quote(sys.executable)} -m dvc")
     done = subprocess.run(["sh", "-c", command], cwd=PROJECT, env=os.environ | {"BASE": "HEAD"}, capture_output=True, text=True)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from closure import SOURCE, circles, closure, imported
-from core.pipeline import WALK_FORWARD, read_architectures
+from core.pipeline import SEARCH, WALK_FORWARD, read_architectures
 from learn.architecture import find_architecture
 from scaffold import PROJECT, read_params
 
@@ -20,6 +20,7 @@ SECTIONS |= {f"train_{name}": ["train", name] for name in ARCHITECTURES}
 SECTIONS |= {name: [name] for name in ("evaluate", "compare")}
 
 FOLD_STAGES = yaml.load((PROJECT / WALK_FORWARD).read_text(), yaml.CSafeLoader)["stages"]
+SEARCH_STAGES = yaml.load((PROJECT / SEARCH).read_text(), yaml.CSafeLoader)["stages"]
 FOLD_SECTIONS = {
     "cut_folds": ["data", "walk_forward"],
     "train_folds": ["train", "${item.architecture}", "walk_forward.seeds"],
@@ -36,16 +37,17 @@ JUDGES_FOLDS = {
     f"judge/{name}.py" for name in ("fold_tracks", "over_folds", "walk_forward", "walk_forward_result", "walk_forward_verdict")
 }
 REPORTS_FOLDS = {f"report/{name}.py" for name in ("fold_charts", "fold_rows", "fold_tables", "fold_wording", "walk_forward")}
+FANS_OUT = {f"core/{name}.py" for name in ("cluster", "fan_out", "machine", "task")}
 SURPLUS = {  # files of the folders that a stage depends on and does not import: an edit of them runs it again all the same
-    "simulate_market": {f"core/{name}.py" for name in ("cross_fitting", "machine", "metrics", "places", "png", "splits")},
+    "simulate_market": {f"core/{name}.py" for name in ("cross_fitting", "metrics", "places", "png", "splits")} | FANS_OUT,
     "generate_data": {f"core/{name}.py" for name in ("cross_fitting", "metrics", "places", "png", "splits")},
-    "fit_references": {"core/cross_fitting.py", "core/machine.py", "core/png.py"},
+    "fit_references": {"core/cross_fitting.py", "core/png.py"},
     "evaluate": {  # the layers are imported by the networks' files, which `learn.architecture` finds by name
         *(f"judge/{name}.py" for name in COMPARES),
         *JUDGES_FOLDS,
         *(f"learn/{name}.py" for name in ("gru", "layers", "train_stage", "trainings")),
     },
-    "compare": {"core/machine.py", "core/png.py", *JUDGES_FOLDS, *REPORTS_FOLDS},
+    "compare": {"core/png.py", *FANS_OUT, *JUDGES_FOLDS, *REPORTS_FOLDS},
 }
 
 
@@ -102,7 +104,7 @@ def test_every_part_of_an_architecture_is_there(name):
 
 
 def test_every_section_of_the_parameters_belongs_to_a_stage():
-    assert set(read_params()) == {section for sections in SECTIONS.values() for section in sections} | {"walk_forward"}
+    assert set(read_params()) == {section for sections in SECTIONS.values() for section in sections} | {"walk_forward", "search"}
     for name, stage in STAGES.items():
         assert stage["params"] == SECTIONS[name], name
 
@@ -117,6 +119,16 @@ def test_the_code_a_stage_depends_on_is_its_import_closure(name):
 @pytest.mark.parametrize("name", [name for name in STAGES if name.startswith(("train_", "fit_", "generate_", "simulate_"))])
 def test_an_expensive_stage_depends_on_nothing_that_judges_or_shows(name):
     assert not [file for file in code_of(STAGES[name]) if file.startswith(("judge/", "report/", "watch/", "tools/"))]
+
+
+def test_the_search_reads_all_that_it_may_train_and_the_code_it_runs():
+    (stage,) = SEARCH_STAGES.values()
+    assert stage["cmd"] == "cd .. && python src/search/search_settings.py"
+    trained = [f"src/train_{name}.py" for name in ARCHITECTURES]
+    assert [dep for dep in stage["deps"] if dep.startswith("src/train_")] == sorted(trained)
+    assert set(stage["params"][0]["../params.yaml"]) == {"compare", "evaluate", "search", "train", *ARCHITECTURES}
+    needed = names_of(closure(SOURCE / "search/search_settings.py"))
+    assert not {name for name in needed - code_of(stage) if not name.startswith("watch/")}
 
 
 def test_walk_forward_trains_every_architecture_and_reads_sections_that_are_there():

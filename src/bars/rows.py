@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import joblib
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
@@ -16,7 +15,8 @@ from bars.labels import DISTANCES, NO_LABEL, Barriers, Trades, triple_barrier
 from bars.reading import HOUR, SIMULATED_MARKER, Bars, bars_path, find_symbols, read_bars, split_at_gaps
 from bars.scaling import check_scaler, fit_scaler
 from core.errors import CampaignError, join_first
-from core.machine import job_pool
+from core.fan_out import fan_out
+from core.task import Task
 
 ARRAYS = ("X", "y", "asset_ids", "timestamps", "returns", "held", "closes", "mirrored")  # a file each and split, so hashed
 RECOMPUTED_ROWS = 24  # before a cut, at least; a feature that looks n bars ahead differs in the last n
@@ -374,17 +374,36 @@ def read_asset_rows(
     extra = features.extra_columns(rules.features)
     is_simulated = (root / SIMULATED_MARKER).is_file()  # a simulated market may lie in the future
 
-    def attempt(symbol: str) -> AssetRows | str:
+    def task(symbol: str) -> Task:
         path = bars_path(root, symbol)
-        try:
-            bars = read(path, extra)
-            return add_findings(asset_rows(bars, rules), symbol, bars, None if is_simulated else time_written(path))
-        except CampaignError as error:
-            known = f" (known features: {', '.join(features.KNOWN)})" if extra and "no column" in str(error) else ""
-            return (str(error) if str(error).startswith(str(path)) else f"{path}: {error}") + known
+        written = None if is_simulated else time_written(path)
+        return Task(symbol, _try_to_read, (path,), (path, symbol, rules, extra, written, read))
 
-    with job_pool(len(symbols)) as parallel:
-        return parallel(joblib.delayed(attempt)(symbol) for symbol in symbols)
+    return fan_out([task(symbol) for symbol in symbols], here=read is not read_bars)
+
+
+def _try_to_read(
+    copy: Path,
+    path: Path,
+    symbol: str,
+    rules: RowRules,
+    extra: Sequence[str],
+    written: np.datetime64 | None,
+    read: Callable[[Path, Sequence[str]], Bars],
+) -> AssetRows | str:
+    """Read a symbol's rows, or return the line that says why they cannot be used.
+
+    Args:
+        copy: the file. path: its name for people. extra: columns to read beside the usual ones.
+        written: as in `add_findings`. read: as in `read_asset_rows`.
+    """
+    try:
+        bars = read(copy, extra)
+        return add_findings(asset_rows(bars, rules), symbol, bars, written)
+    except CampaignError as error:
+        known = f" (known features: {', '.join(features.KNOWN)})" if extra and "no column" in str(error) else ""
+        text = str(error).replace(str(copy), str(path))
+        return (text if text.startswith(str(path)) else f"{path}: {text}") + known
 
 
 def collect_findings(assets: Mapping[str, AssetRows], *, simulated: bool) -> list[Finding]:

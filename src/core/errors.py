@@ -4,7 +4,7 @@ import contextlib
 import datetime
 import itertools
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 MAX_CHARACTERS = 80  # of one value
 MAX_ENTRIES = 5  # of one list
@@ -77,8 +77,25 @@ def to_one_line(text: object) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(str(text).split()))
 
 
+_collected: list[str] | None = None
+
+
+@contextlib.contextmanager
+def collecting_lines() -> Iterator[list[str]]:
+    """Collect in a list what `print_stderr` would print in the block: standard error is another machine's."""
+    global _collected
+    _collected = lines = []
+    try:
+        yield lines
+    finally:
+        _collected = None
+
+
 def print_stderr(text: str) -> None:
     """Print a line on standard error, where it never mixes with results. Does nothing where that is closed or full."""
+    if _collected is not None:
+        _collected.append(text)
+        return
     with contextlib.suppress(OSError, ValueError):
         if sys.stderr is not None:  # print(file=None) would write to standard output
             print(text, file=sys.stderr, flush=True)

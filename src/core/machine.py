@@ -1,13 +1,8 @@
-"""Find out how much of this machine to use, and run tasks side by side."""
+"""Find out how much of this machine to use, and whether to use it at all."""
 
 import os
-from typing import TYPE_CHECKING
 
-from core.errors import CampaignError, format_value, to_one_line
-
-if TYPE_CHECKING:
-    import joblib
-
+from core.errors import CampaignError, format_value
 
 CPU_OVERRIDES = ("OPENBLAS_CORETYPE", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")
 
@@ -46,29 +41,13 @@ def cpu_overrides() -> str:
     return ", ".join(f"{name}={os.environ[name]}" for name in CPU_OVERRIDES if os.environ.get(name))
 
 
-def job_pool(tasks: int, *, return_as: str = "list") -> "joblib.Parallel":
-    """Make a joblib.Parallel for `tasks`: threads of this machine, or the backend that ``CAMPAIGN_BACKEND`` names.
-
-    ``ray`` sends the tasks to a Ray cluster (pip install ray). Every backend gives the same results.
-
-    Args:
-        return_as: as joblib takes it.
+def on_cluster() -> bool:
+    """Tell whether ``CAMPAIGN_BACKEND`` sends tasks to a Ray cluster.
 
     Raises:
-        CampaignError: the backend is unknown, not installed, or one whose processes may start none of their own.
+        CampaignError: it names something else.
     """
-    import joblib
-
-    backend = os.environ.get("CAMPAIGN_BACKEND") or "threading"
-    if backend in ("loky", "multiprocessing"):
-        raise CampaignError(f"CAMPAIGN_BACKEND is {format_value(backend)}; unset it: the seeds are processes already")
-    try:
-        if backend == "ray":
-            from ray.util.joblib import register_ray
-
-            register_ray()
-        return joblib.Parallel(n_jobs=job_count(tasks), backend=backend, return_as=return_as)
-    except (ImportError, ValueError) as error:
-        raise CampaignError(
-            f"CAMPAIGN_BACKEND is {format_value(backend)}: {to_one_line(error)}; install it or unset it"
-        ) from None
+    backend = os.environ.get("CAMPAIGN_BACKEND", "")
+    if backend not in ("", "ray"):
+        raise CampaignError(f"CAMPAIGN_BACKEND is {format_value(backend)}; it must be ray, or unset for this machine")
+    return backend == "ray"

@@ -82,6 +82,7 @@ ALLOWED_BY_TYPE = {  # for types of error whose text by pydantic does not say wh
     "string_type": "text",
     "string_too_short": "text that is not empty",
     "list_type": "a list",
+    "dict_type": "a mapping",
     "too_short": "a list of at least {min_length}",
     "too_long": "a list of at most {max_length}",
 }

@@ -16,6 +16,7 @@ PIPELINE = Path("dvc.yaml")
 MODELS = Path("models")
 TRAIN = "train_"  # what the name of a stage that trains an architecture begins with
 WALK_FORWARD = Path("walk_forward/dvc.yaml")  # of a DVC project of its own, whose stages run in this project's root
+SEARCH = Path("search/dvc.yaml")  # likewise
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,6 +26,7 @@ from judge.verdict import (
     first_sentence,
     money_sentence,
     search_sentence,
+    settings_differences,
     test_sentence,
     training_differences,
 )
@@ -218,6 +219,7 @@ def compare_models(
                 evaluation.buy_and_hold["test"].total_return,
             ),
             *training_differences(trained_with, labels),
+            *settings_differences({name: dict(trained[name].loop.values) for name in networks}, labels),
         ],
         worth_a_search=recommended.worthy,
         worth_a_trade=earning,

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from core.metrics import Ranking
+from core.metrics import Ranking, clip
+from judge.calibration import Calibration
 from judge.direction import direction_auc, direction_draws
 from judge.family import Figure
 from judge.money import Trades, hit_margin_draws
@@ -103,6 +104,19 @@ def pr_auc(scores: ModelScores, days: Days, *, is_network: bool) -> Figure | Non
     deviations = np.mean([draw(row, weights) - draw(row, np.ones((1, weights.shape[1]))) for row in scores.test], axis=0)
     by_seed = [Ranking.of(days.test.y, row).pr_auc() for row in scores.test]
     return Figure(by_seed, np.nan_to_num(deviations, nan=0.0), is_network)
+
+
+def log_loss(scores: ModelScores, calibrations: Sequence[Calibration], days: Days, *, is_network: bool) -> Figure:
+    """Draw the log loss on test after the calibration of each seed, below zero, so that higher is better."""
+    weights, test = days.test_drawn.weights, days.test
+    size = np.bincount(test.days)
+    daily = []
+    for calibration, row in zip(calibrations, scores.test, strict=True):
+        p = clip(calibration.apply(row))
+        daily.append(np.bincount(test.days, weights=np.where(test.y > 0, np.log(p), np.log1p(-p))))
+    drawn = np.einsum("wd,d->w", weights, np.mean(daily, axis=0)) / np.einsum("wd,d->w", weights, size.astype(float))
+    by_seed = [float(own.sum() / size.sum()) for own in daily]
+    return Figure(by_seed, drawn - np.mean(by_seed), is_network)
 
 
 def above_coin(scores: ModelScores, days: Days, *, is_network: bool) -> Figure | None:

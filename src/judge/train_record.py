@@ -67,6 +67,19 @@ class TrainRecord:
 
 
 def list_settings(trained: Iterable[TrainRecord]) -> list[SettingsRecord]:
-    """List what networks were trained with: `train`, which they have in common, then the section of each."""
+    """List what networks were trained with: `train`, as far as they have it in common, then the section of each."""
     trained = list(trained)
-    return [trained[0].loop, *(record.network for record in trained)]
+    differing = differing_settings([dict(record.loop.values) for record in trained])
+    common = tuple((key, value) for key, value in trained[0].loop.values if key not in differing)
+    own = [tuple((f"train.{key}", value) for key, value in record.loop.values if key in differing) for record in trained]
+    sections = (record.network for record in trained)
+    return [
+        SettingsRecord(trained[0].loop.section, common),
+        *(SettingsRecord(part.section, part.values + loop) for part, loop in zip(sections, own, strict=True)),
+    ]
+
+
+def differing_settings(loops: Iterable[Mapping[str, Any]]) -> list[str]:
+    """List the settings of the loop in which networks differ, from those of each."""
+    first, *others = loops
+    return [key for key, value in first.items() if any(other[key] != value for other in others)]

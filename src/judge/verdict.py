@@ -8,6 +8,9 @@ from typing import Any
 
 from judge.family import Answer
 from judge.recommendation import Recommendation
+from judge.train_record import differing_settings
+
+BY_SEEDS = " (seeds "  # in what a train record says of precision, torch and processor where they differ between seeds
 
 
 def listing(names: Iterable[str], labels: Mapping[str, str]) -> str:
@@ -154,16 +157,29 @@ def money_sentence(label: str, money: Mapping[str, Any], found: Answer | None, c
     return f"The {trades} show neither a gain nor a loss beyond chance after costs ({interval}{alone}; {totals})."
 
 
+def settings_differences(loops: Mapping[str, Mapping[str, Any]], labels: Mapping[str, str]) -> list[str]:
+    """Return a sentence where the networks were trained with different settings of the loop, else nothing.
+
+    Args:
+        loops: those settings of each network, as its train record has them.
+    """
+    texts = [
+        f"{key} " + ", ".join(f"{loop[key]} ({labels[name]})" for name, loop in loops.items())
+        for key in differing_settings(loops.values())
+    ]
+    return [f"The networks did not have the same settings: {'; '.join(texts)}."] if texts else []
+
+
 def training_differences(trained_with: Mapping[str, Mapping[str, str]], labels: Mapping[str, str]) -> list[str]:
     """Return a sentence where the networks were not trained alike, else nothing.
 
     Args:
-        trained_with: precision, torch and processor of each network.
+        trained_with: precision, torch and processor of each network, as its train record has them.
     """
     different = []
     for what in next(iter(trained_with.values())):
         values = {name: used[what] for name, used in trained_with.items()}
-        if len(set(values.values())) > 1:
+        if len(set(values.values())) > 1 or any(BY_SEEDS in value for value in values.values()):
             different.append(f"{what} " + ", ".join(f"{value} ({labels[name]})" for name, value in values.items()))
     if not different:
         return []

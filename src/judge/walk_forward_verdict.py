@@ -117,8 +117,10 @@ def changing(found: WalkForward, kind: str) -> list[str]:
 
 
 def p_text(p_value: float) -> str:
-    """Write a p-value to three decimals."""
-    return f"{p_value:.3f}" if p_value >= 0.001 else "< 0.001"
+    """Write a p-value; small ones with digits to tell 0.0498 from 0.05."""
+    if p_value < 0.001:
+        return "< 0.001"
+    return f"{p_value:.4f}" if p_value < 0.1 else f"{p_value:.3f}"
 
 
 def trade_sentence(found: WalkForward, labels: Mapping[str, str]) -> str:

@@ -15,10 +15,15 @@ from core.params import Settings
 
 
 class NetworkSettings(Settings):
-    """What every architecture's section of params.yaml has."""
+    """What every architecture's section of params.yaml has.
+
+    train: settings of the loop that this architecture has otherwise than section `train`; may be left out. No argument of the
+        network, so it is not dumped with the others.
+    """
 
     asset_embedding: int = Field(ge=1, le=1024)
     dropout: float = Field(ge=0, lt=1)
+    train: dict[str, Any] = Field(default_factory=dict, exclude=True)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import ctypes
 import faulthandler
+import functools
 import os
 import warnings
 from collections.abc import Callable
@@ -46,6 +47,11 @@ def environment() -> dict[str, str]:
     return {"torch": torch.__version__, "processor": processor()}
 
 
+def card_count() -> int:
+    """Count the GPUs that this process may use."""
+    return torch.cuda.device_count() if device() == "cuda" else 0
+
+
 def processor() -> str:
     """Name what trains: a GPU by its name, a CPU by its instruction set."""
     return torch.cuda.get_device_name() if device() == "cuda" else torch.backends.cpu.get_cpu_capability()
@@ -67,6 +73,7 @@ def prepare_process() -> None:
     torch.set_flush_denormal(True)
 
 
+@functools.cache
 def avoid_unusable_amx() -> None:
     """Disable AMX for oneDNN in this process and its children where AMX is announced and does not work.
 

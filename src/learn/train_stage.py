@@ -8,21 +8,25 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from core.errors import CampaignError
+from core.fan_out import fan_out
 from core.files import read_json, write_bytes, write_json
-from core.params import Settings, read_section
+from core.machine import on_cluster
+from core.params import Settings, check_section, read_section
 from core.places import CAMPAIGN
-from learn.architecture import Architecture
-from learn.device import device, environment, resolve_precision
+from core.task import Task
+from learn.architecture import Architecture, NetworkSettings
+from learn.device import device
 from learn.models import best_on_validation, with_seeds, write_models
-from learn.training import recorded_settings
+from learn.training import OF_DATA, choose_precision, recorded_settings
 from learn.trainings import Loop, Runner, Training, running
 from learn.worker import Failed, Trained
 from watch import progress
 from watch.watcher import following, watching
 
 
-class Train(Settings):
-    seeds: list[int] = Field(min_length=1, max_length=1000)
+class LoopSettings(Settings):
+    """The settings of the training loop, which an architecture's section may override under `train`."""
+
     epochs: int = Field(ge=1, le=100_000)
     batch_size: int = Field(ge=2, le=1_000_000)
     learning_rate: float = Field(gt=0, le=1)
@@ -35,13 +39,6 @@ class Train(Settings):
     lr_patience: int = Field(ge=0, le=100_000)
     precision: Literal["auto", "float32", "bfloat16"]
 
-    @field_validator("seeds")
-    @classmethod
-    def _distinct(cls, seeds: list[int]) -> list[int]:
-        if len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**63:
-            raise ValueError("a list of whole numbers from 0 up, below 2^63, without repetition")
-        return sorted(seeds)
-
     @field_validator("focal_gamma")
     @classmethod
     def _smooth(cls, gamma: float) -> float:
@@ -50,23 +47,61 @@ class Train(Settings):
         return gamma
 
 
-def plan_trainings(architecture: Architecture, settings: Train, splits: Path, seeds: Sequence[int]) -> list[Training]:
-    """Say which trainings an architecture needs on one directory of splits: one a seed.
+class Train(LoopSettings):
+    seeds: list[int] = Field(min_length=1, max_length=1000)
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**63:
+            raise ValueError("a list of whole numbers from 0 up, below 2^63, without repetition")
+        return sorted(seeds)
+
+
+def loop_settings(name: str, own: NetworkSettings, settings: Train) -> LoopSettings:
+    """Return the settings of the loop for an architecture: those of section `train`, with its own over them.
 
     Args:
-        settings: of the loop. The architecture's own are read from its section of params.yaml.
+        name: of the architecture. own: its section.
 
     Raises:
-        CampaignError: the section breaks its schema, or the splits are not there.
+        CampaignError: its own break the schema; names every such key.
     """
-    section = read_section(architecture.name, architecture.settings)
-    metadata = read_json(splits / "metadata.json")
-    n_features, lookback = len(metadata["features"]), metadata["lookback"]
-    arguments = section.model_dump() | {"n_features": n_features, "n_assets": len(metadata["assets"]), "lookback": lookback}
-    precision = resolve_precision(settings.precision, lambda: architecture.network(**arguments), n_features, lookback)
-    loop = Loop(**settings.model_dump(exclude={"seeds"}) | {"precision": precision})
+    return check_section(f"{name}.train", settings.model_dump(exclude={"seeds"}) | own.train, LoopSettings)
+
+
+def plan_trainings(
+    architecture: Architecture, settings: Train, directories: Sequence[Path], seeds: Sequence[int]
+) -> list[Training]:
+    """Say which trainings an architecture needs: one a seed on each of some directories of splits.
+
+    Args:
+        settings: section `train`. The architecture's own section is read from params.yaml.
+
+    Raises:
+        CampaignError: the section breaks its schema, the splits are not there, or the precision cannot be had.
+    """
     network = f"train_{architecture.name}:{architecture.network.__name__}"
-    return [Training(network, arguments, loop, splits, seed) for seed in seeds]
+    own = read_section(architecture.name, architecture.settings)
+    values = loop_settings(architecture.name, own, settings).model_dump()
+    arguments = [own.model_dump() | arguments_of_data(splits) for splits in directories]
+    trial = Task(
+        f"{architecture.name}'s precision", choose_precision, (), (values["precision"], network, arguments[0]), uses_gpu=True
+    )
+    [precision] = fan_out([trial])
+    loop = Loop(**values | {"precision": precision})
+    return [
+        Training(network, network_arguments, loop, splits, seed)
+        for splits, network_arguments in zip(directories, arguments, strict=True)
+        for seed in seeds
+    ]
+
+
+def arguments_of_data(splits: Path) -> dict[str, int]:
+    """Return the arguments of a network that its data decide. Raises CampaignError where there are no splits."""
+    metadata = read_json(splits / "metadata.json")
+    found = len(metadata["features"]), len(metadata["assets"]), metadata["lookback"]
+    return dict(zip(OF_DATA, found, strict=True))
 
 
 def require_trained(outcomes: Iterable[Trained | Failed], runner: Runner) -> list[Trained]:
@@ -84,10 +119,10 @@ def train(architecture: Architecture) -> None:
         CampaignError: settings or data cannot be used, or a seed failed; finished epochs are kept for the next start.
     """
     settings = read_section("train", Train)
-    trainings = plan_trainings(architecture, settings, CAMPAIGN.data, settings.seeds)
+    trainings = plan_trainings(architecture, settings, [CAMPAIGN.data], settings.seeds)
     metadata = read_json(CAMPAIGN.data / "metadata.json")
     tags = {"fingerprint": trainings[0].fingerprint(), "data_hash": metadata["content_hash"], "bars": metadata["source"]}
-    tags |= {"device": device(), "precision": trainings[0].loop.precision}
+    tags |= {"device": "cluster" if on_cluster() else device(), "precision": trainings[0].loop.precision}
     with running(trainings) as runner:
         import core.png  # noqa: F401 - needed at the end, and there is time now
 
@@ -115,11 +150,23 @@ def train_record(trainings: Sequence[Training], trained: Sequence[Trained]) -> d
         "train_f1_score_positive_class": statistics.fmean(s["train_f1_score_positive_class"] for s in summaries),
         "best_seed": best_on_validation(trained).summary["seed"],
         "precision": trainings[0].loop.precision,
-        "environment": environment(),
+        "environment": join_environments(trained),
         "settings": settings["train"],
         "architecture": settings[trainings[0].architecture],
         "seeds": summaries,
     }
+
+
+def join_environments(trained: Sequence[Trained]) -> dict[str, str]:
+    """Say with what the seeds were trained: one text for each thing, which tells the seeds where they differ."""
+    joined = {}
+    for name in trained[0].environment:
+        seeds: dict[str, list[int]] = {}
+        for seed in trained:
+            seeds.setdefault(seed.environment[name], []).append(seed.summary["seed"])
+        texts = [f"{value} (seeds {', '.join(map(str, which))})" for value, which in seeds.items()]
+        joined[name] = next(iter(seeds)) if len(seeds) == 1 else ", ".join(texts)
+    return joined
 
 
 def learning_curves(architecture: str, rows: list[dict[str, Any]], summaries: list[dict[str, Any]]) -> bytes:

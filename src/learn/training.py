@@ -1,6 +1,7 @@
 """A training as a value."""
 
 import dataclasses
+import functools
 import hashlib
 import importlib
 import json
@@ -13,7 +14,7 @@ from torch import nn
 from core import inputs
 from core.files import read_json
 from core.splits import DATA
-from learn.device import environment
+from learn.device import environment, resolve_precision
 
 OF_DATA = ("n_features", "n_assets", "lookback")  # arguments of a network that its data decide; all others are settings
 
@@ -42,6 +43,7 @@ class Training:
     network: its class, as ``module:class``. Never one of ``__main__``, which another process does not have.
     arguments: of the class, plain values; `lookback` among them.
     splits: directory of the arrays that generate_data writes, and their metadata.json.
+    label: tells it from trainings of the same architecture and seed in what people read, such as "trial 3"; decides nothing.
     """
 
     network: str
@@ -49,6 +51,7 @@ class Training:
     loop: Loop
     splits: Path
     seed: int
+    label: str = ""
 
     @property
     def architecture(self) -> str:
@@ -58,13 +61,12 @@ class Training:
     @property
     def title(self) -> str:
         """Name of the training in what people read; other splits than the campaign's are named."""
-        fold = "" if self.splits == DATA else f" {self.splits.name}"
-        return f"{self.architecture}{fold} seed {self.seed}"
+        fold = "" if self.splits == DATA else self.splits.name
+        return " ".join(part for part in (self.architecture, fold, self.label, f"seed {self.seed}") if part)
 
     def build(self) -> nn.Module:
         """Build the network, its weights drawn from torch's generator."""
-        module, _, name = self.network.partition(":")
-        return getattr(importlib.import_module(module), name)(**self.arguments)
+        return build_network(self.network, self.arguments)
 
     def fingerprint(self) -> str:
         """Hash all that decides the training's bytes but its seed: 16 hexadecimal digits.
@@ -76,6 +78,25 @@ class Training:
         data = read_json(self.splits / "metadata.json")["content_hash"]
         parts = [self.network, dict(self.arguments), vars(self.loop), data, environment(), sorted(code.items())]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def build_network(network: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """Build a network; both arguments as in `Training`."""
+    module, _, name = network.partition(":")
+    return getattr(importlib.import_module(module), name)(**arguments)
+
+
+def choose_precision(precision: str, network: str, arguments: Mapping[str, Any]) -> str:
+    """Return the precision in which this machine trains a network, as `learn.device.resolve_precision` does.
+
+    Args:
+        precision: as params.yaml has it. network, arguments: as in `Training`.
+
+    Raises:
+        CampaignError: the precision cannot be had here.
+    """
+    build = functools.partial(build_network, network, arguments)
+    return resolve_precision(precision, build, arguments["n_features"], arguments["lookback"])
 
 
 def recorded_settings(trainings: Sequence[Training]) -> dict[str, dict[str, Any]]:

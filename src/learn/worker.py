@@ -1,12 +1,13 @@
-"""Train in a process of its own, which tells its parent how it goes."""
+"""Train, in a process of its own or on a node of a cluster, and tell how it goes."""
 
 import dataclasses
 import multiprocessing
 import os
+import platform
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from core import cross_fitting, inputs
+from core import cluster, cross_fitting, inputs
 from core.errors import CampaignError
 from core.files import read_json
 from core.lock import lock_directory
@@ -24,7 +25,7 @@ from core.run import THREAD_REFUSED, describe_system_error, is_out_of_memory
 from core.splits import read_split
 from learn import checkpoint
 from learn.dataset import Split
-from learn.device import device, prepare_process
+from learn.device import device, environment, multiplies_bfloat16, prepare_process, processor
 from learn.fit import fit, predict
 from learn.training import Training
 
@@ -62,12 +63,22 @@ class Trained:
 
     half_logits: float32 (2, N), for cross-fitting: row h are the logits of all samples of validation, in their order, at the
         epoch that was best on half h.
+    environment: what it was trained with, as `learn.device.environment`.
     """
 
     model: bytes
     history: list[Record]
     summary: dict[str, Any]
     half_logits: np.ndarray
+    environment: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Placed:
+    """The training's checkpoint is in a directory of the node `node` that other machines do not see."""
+
+    node: str
+    directory: Path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,42 +92,93 @@ Message = Note | Begun | EpochEnded | Trained | Failed
 
 
 def train_in_process(
-    training: Training, directory: Path, parent: Connection, used: inputs.Inputs | None, *, heeds_interrupt: bool
+    training: Training,
+    directory: Path,
+    parent: Connection,
+    used: inputs.Inputs | None,
+    *,
+    card: int | None,
+    heeds_interrupt: bool,
 ) -> None:
-    """Run a training to its end, or to the reason why it has none; send `Message`s to `parent`.
+    """Run a training in this process, which was started for it, and send `Message`s to `parent`.
 
     Args:
         directory: holds the training's checkpoint; claimed by this process.
         used: what the stage that the training is part of started with; None outside a stage.
+        card: number of the GPU to train on; None: the first, or no GPU.
         heeds_interrupt: whether Ctrl-C ends the process.
     """
     if heeds_interrupt:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     prepare_process()
-    cure = f"start fewer seeds at once (CAMPAIGN_JOBS=1) or lower train.batch_size (now {training.loop.batch_size})"
+    if card is not None:
+        torch.cuda.set_device(card)
+
+    def watch_parent() -> None:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+
     try:
-        threading.Thread(target=_end_with_parent, daemon=True).start()  # after what forks
-        with lock_directory(directory) as claimed:
-            train_from_checkpoint(training, claimed / "state.pt", parent, used)
-    except CampaignError as error:
-        parent.send(Failed(str(error)))
-    except torch.cuda.OutOfMemoryError:
-        parent.send(Failed(f"the GPU is out of memory; {cure}"))
-    except (MemoryError, RuntimeError, ImportError) as error:
-        if not is_out_of_memory(error):
-            raise
-        detail = f" ({error})" if str(error) and (isinstance(error, MemoryError) or THREAD_REFUSED in str(error)) else ""
-        parent.send(Failed(f"out of memory{detail}; {cure}"))
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            return  # the parent is gone, and what is done is in the checkpoint
-        parent.send(Failed(describe_system_error(error)))
+        for message in train(training, directory, used, prepared=watch_parent):
+            parent.send(message)
+    except ConnectionError:
+        return  # the parent is gone, and what is done is in the checkpoint
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def train_from_checkpoint(training: Training, path: Path, parent: Connection, used: inputs.Inputs | None = None) -> None:
-    """Train after the epochs in the checkpoint `path`, from the start where there is none; send `Message`s to `parent`.
+def train_on_node(splits: Path, training: Training, claimed: Path, holder: str) -> Iterator[Message | Placed]:
+    """Run a training on a node of a cluster, and yield `Message`s.
+
+    Args:
+        splits: the training's, as this node has them.
+        claimed: directory that the starting machine claimed for the training. It holds the checkpoint where this node has it too,
+            which the content of its lock file shows; else a directory of this node does, which a `Placed` names.
+        holder: that content.
+    """
+    prepare_process()
+    training = dataclasses.replace(training, splits=splits)
+    if training.loop.precision == "bfloat16" and device() == "cpu" and not multiplies_bfloat16():
+        found = f"{platform.node()} ({processor()}) has no bfloat16 instructions, which the settings were resolved to elsewhere"
+        yield Failed(f"{found}; set train.precision to float32, or use nodes that are alike")
+        return
+    fingerprint, has_claimed = training.fingerprint(), _read_text(claimed / "lock") == holder
+    place = claimed
+    if not has_claimed or claimed.name.partition("-")[0] != fingerprint:  # the latter: of another kind of processor
+        root = claimed.parents[1] if has_claimed else cluster.home() / "checkpoints"
+        place = root / training.architecture / fingerprint
+        yield Placed(cluster.node_id(), place)
+    yield from train(training, place / f"seed-{training.seed}", None)
+
+
+def train(
+    training: Training, directory: Path, used: inputs.Inputs | None, *, prepared: Callable[[], None] = lambda: None
+) -> Iterator[Message]:
+    """Run a training to its end, or to the reason why it has none, and yield `Message`s.
+
+    Args:
+        directory: for the checkpoint, is claimed. used: as in `train_in_process`.
+        prepared: is called before the training takes much memory.
+    """
+    cure = f"start fewer seeds at once (CAMPAIGN_JOBS=1) or lower train.batch_size (now {training.loop.batch_size})"
+    try:
+        prepared()
+        with lock_directory(directory) as claimed:
+            yield from train_from_checkpoint(training, claimed / "state.pt", used)
+    except CampaignError as error:
+        yield Failed(str(error))
+    except torch.cuda.OutOfMemoryError:
+        yield Failed(f"the GPU is out of memory; {cure}")
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if not is_out_of_memory(error):
+            raise
+        detail = f" ({error})" if str(error) and (isinstance(error, MemoryError) or THREAD_REFUSED in str(error)) else ""
+        yield Failed(f"out of memory{detail}; {cure}")
+    except OSError as error:
+        yield Failed(describe_system_error(error))
+
+
+def train_from_checkpoint(training: Training, path: Path, used: inputs.Inputs | None = None) -> Iterator[Message]:
+    """Train after the epochs in the checkpoint `path`, from the start where there is none; yield `Message`s.
 
     The outcome is kept in the checkpoint too, for runners that keep it: a finished training reads no data again.
 
@@ -127,11 +189,12 @@ def train_from_checkpoint(training: Training, path: Path, parent: Connection, us
     try:
         state = checkpoint.load(path)
     except checkpoint.Corrupt:
-        parent.send(Note(f"checkpoint {path} is damaged; ignored, training starts afresh"))
+        yield Note(f"checkpoint {path} is damaged; ignored, training starts afresh")
     done = Begun(state["history"], state["best"]["epoch"], state["best"]["f1"]) if state else Begun([], 0, 0.0)
     if state is not None and "outcome" in state:
-        parent.send(done)
-        parent.send(Trained(history=state["history"], half_logits=_half_logits(state), **state["outcome"]))
+        yield done
+        kept = state["outcome"]
+        yield Trained(kept["model"], state["history"], kept["summary"], _half_logits(state), environment())
         return
     train, val = (load_split(training, split) for split in ("train", "val"))
     halves = load_halves(training)
@@ -141,14 +204,14 @@ def train_from_checkpoint(training: Training, path: Path, parent: Connection, us
         )  # before an epoch of other code or data becomes a checkpoint of these
     torch.manual_seed(training.seed)
     model = training.build()
-    parent.send(done)
+    yield done
     for epoch in fit(model, train, val, halves=halves, seed=training.seed, state=state, **vars(training.loop)):
         state = epoch.state
         checkpoint.save(path, state)
-        parent.send(EpochEnded(epoch.record, state["best"]["epoch"], state["best"]["f1"]))
+        yield EpochEnded(epoch.record, state["best"]["epoch"], state["best"]["f1"])
     trained = summarise(training, model, train, state)
     checkpoint.save(path, state | {"outcome": {"model": trained.model, "summary": trained.summary}})
-    parent.send(trained)
+    yield trained
 
 
 def summarise(training: Training, model: nn.Module, train: Split, state: dict[str, Any]) -> Trained:
@@ -186,7 +249,7 @@ def summarise(training: Training, model: nn.Module, train: Split, state: dict[st
         "val_f1_score_positive_class": best["f1"],
         "weights": {name: tensor.cpu() for name, tensor in best["weights"].items()},
     }
-    return Trained(checkpoint.to_bytes(content), history, summary, _half_logits(state))
+    return Trained(checkpoint.to_bytes(content), history, summary, _half_logits(state), environment())
 
 
 def _half_logits(state: Mapping[str, Any]) -> np.ndarray:
@@ -207,6 +270,13 @@ def load_halves(training: Training) -> np.ndarray:
     """
     horizon = read_json(training.splits / "metadata.json")["horizon"]
     return cross_fitting.halves(**read_split(training.splits, "val", "y", "timestamps"), horizon=horizon)
+
+
+def _read_text(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except OSError:
+        return None
 
 
 def _end_with_parent() -> None:

@@ -26,17 +26,19 @@ import simulate_market
 from bars.findings import summarise_findings
 from bars.reading import SIMULATED_MARKER, Bars, bars_from_frame, bars_path, read_bars
 from bars.rows import AssetRows, RowRules, choose_symbols, collect_findings, cut_times, read_asset_rows, split_and_fit_scaler
+from core.cluster import connect
 from core.errors import MAX_ENTRIES, CampaignError, join_first, to_one_line
 from core.files import project_root, read_json
-from core.machine import core_count, cpu_overrides, job_count
+from core.machine import core_count, cpu_overrides, job_count, on_cluster
 from core.params import PARAMS, Settings, read_params, read_section
 from core.pipeline import TRAIN, read_stages
 from core.splits import SPLITS
 from generate_data import Data
 from learn.architecture import Architecture, find_architecture
 from learn.device import device, multiplies_bfloat16, prepare_process, resolve_precision
-from learn.train_stage import Train
+from learn.train_stage import LoopSettings, Train, loop_settings
 from learn.training import Loop
+from search.settings import Search
 from tools.consistency import describe_leftovers, find_leftovers, find_mismatches
 from tools.estimate import (
     GIB,
@@ -60,6 +62,7 @@ SCHEMAS: dict[str, type[Settings]] = {  # of the sections that are no architectu
     "evaluate": evaluate.Evaluate,
     "compare": compare.Compare,
     "walk_forward": WalkForward,
+    "search": Search,
 }
 WRITTEN = (".dvc", ".checkpoints", "data", "models", "metrics", "plots", "reports")  # directories that a campaign writes to
 WARNING_MARGIN = 1.2  # free space below so many times what is needed is a warning
@@ -107,6 +110,18 @@ def check_sections(
     return sections, lines or [ChecklistLine("ok", "parameters", f"{len(sections)} sections of {PARAMS} are valid")]
 
 
+def check_loops(sections: Mapping[str, Any], architectures: Iterable[str]) -> tuple[dict[str, LoopSettings], list[ChecklistLine]]:
+    """Find the settings of the loop for each architecture whose sections are valid, and lines on what is wrong with its own."""
+    loops, lines = {}, []
+    for name in architectures:
+        if "train" in sections and name in sections:
+            try:
+                loops[name] = loop_settings(name, sections[name], sections["train"])
+            except CampaignError as error:
+                lines.append(ChecklistLine("problem", "parameters", str(error).removeprefix(f"{PARAMS}: "), "correct it"))
+    return loops, lines
+
+
 def check_pipeline(stages: Mapping[str, Any], sections: Iterable[str]) -> Iterator[ChecklistLine]:
     """Say what of dvc.yaml, params.yaml, src and earlier results does not fit together."""
     for mismatch in find_mismatches(stages, set(sections)):
@@ -127,23 +142,23 @@ def check_environment(overrides: str) -> Iterator[ChecklistLine]:
 
 
 def resolve_networks(
-    architectures: Iterable[tuple[str, type[torch.nn.Module], Mapping[str, Any]]], precision: str
+    architectures: Iterable[tuple[str, type[torch.nn.Module], Mapping[str, Any], LoopSettings]],
 ) -> tuple[list[Network], dict[str, str]]:
     """Find the precision that each network trains in.
 
     Args:
-        architectures: name, class, and the class's arguments but `n_assets`.
-        precision: the one set, may be auto.
+        architectures: name, class, the class's arguments but `n_assets`, and the settings of the loop, whose precision may be
+            auto.
 
     Returns:
-        The networks, and for those that cannot train in `precision` here what is wrong, by name.
+        The networks, and for those that cannot train in their precision here what is wrong, by name.
     """
     networks, refused = [], {}
-    for name, kind, arguments in architectures:
+    for name, kind, arguments, loop in architectures:
         build = functools.partial(kind, **arguments, n_assets=1)
         try:
-            resolved = resolve_precision(precision, build, arguments["n_features"], arguments["lookback"])
-            networks.append(Network(name, kind, arguments, resolved))
+            resolved = resolve_precision(loop.precision, build, arguments["n_features"], arguments["lookback"])
+            networks.append(Network(name, kind, arguments, Loop(**loop.model_dump() | {"precision": resolved})))
         except CampaignError as error:
             refused[name] = str(error).removeprefix(f"{PARAMS}: ")
     return networks, refused
@@ -156,7 +171,7 @@ def check_accelerator(networks: Iterable[Network], refused: Mapping[str, str]) -
         return ChecklistLine("problem", "accelerator", text.replace("this network", ", ".join(refused)), cure)
     by_precision: dict[str, list[str]] = {}
     for network in networks:
-        by_precision.setdefault(network.precision, []).append(network.name)
+        by_precision.setdefault(network.loop.precision, []).append(network.name)
     alike = len(by_precision) == 1
     used = [each if alike else f"{each} ({', '.join(names)})" for each, names in by_precision.items()]
     text = ", ".join([describe_device(), *used])
@@ -186,6 +201,18 @@ def check_cores(seeds: int) -> ChecklistLine:
     if device() == "cpu" and side_by_side > 2 * cores:
         return ChecklistLine("warning", "cores", text, f"more than two a core slow each other down: CAMPAIGN_JOBS={cores}")
     return ChecklistLine("ok", "cores", text)
+
+
+def check_cluster() -> Iterator[ChecklistLine]:
+    """Say what the Ray cluster has where one is to be used; nothing else."""
+    try:
+        if on_cluster():
+            cluster = connect()
+            text = f"Ray at {cluster.address} with {cluster.describe()}; the times below are this machine's"
+            yield ChecklistLine("ok", "cluster", text)
+    except CampaignError as error:
+        found, _, cure = str(error).rpartition("; ")
+        yield ChecklistLine("problem", "cluster", found, cure)
 
 
 # --- bars -------------------------------------------------------------------------------------------------------------
@@ -380,15 +407,19 @@ def check_campaign(overrides: str) -> Iterator[ChecklistLine]:
     sections, about_sections = check_sections(params, SCHEMAS | {each.name: each.settings for each in architectures})
     lines = [*about_sections, *lines, *check_pipeline(stages, map(str, params)), *check_environment(overrides)]
     train, data, market = (sections.get(name) for name in ("train", "data", "market"))
+    loops, about_loops = check_loops(sections, [each.name for each in architectures])
+    lines += about_loops
     networks: list[Network] = []
     if train:
         refused: dict[str, str] = {}
         if data:
             sizes = {"n_features": len(data.features), "lookback": data.lookback}
-            valid = [each for each in architectures if each.name in sections]
-            configured = [(each.name, each.network, sections[each.name].model_dump() | sizes) for each in valid]
-            networks, refused = resolve_networks(configured, train.precision)
-        lines += [check_accelerator(networks, refused), check_cores(len(train.seeds))]
+            networks, refused = resolve_networks(
+                (each.name, each.network, sections[each.name].model_dump() | sizes, loops[each.name])
+                for each in architectures
+                if each.name in loops
+            )
+        lines += [check_accelerator(networks, refused), check_cores(len(train.seeds)), *check_cluster()]
     yield from lines
 
     problems = {line.subject for line in lines if line.level == "problem"}
@@ -420,7 +451,6 @@ def make_plan(sections: Mapping[str, Any], networks: Sequence[Network], size: Da
         data=size,
         lookback=data.lookback,
         networks=tuple(networks),
-        loop=Loop(**train.model_dump(exclude={"seeds"})),
         seeds=len(train.seeds),
         side_by_side=job_count(len(train.seeds)),
         fitted=min(size.samples["train"], references.max_windows),

@@ -10,7 +10,7 @@ from core.params import PARAMS
 from core.pipeline import PIPELINE, TRAIN
 
 NO_STAGE = ("campaign",)  # scripts that are for a person
-WALK_FORWARD_SECTIONS = {"walk_forward"}  # that stages of another pipeline read, walk_forward/dvc.yaml
+SECTIONS_OF_OTHERS = {"walk_forward", "search"}  # that stages of other pipelines read: walk_forward/dvc.yaml, search/dvc.yaml
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,7 @@ def find_mismatches(stages: Mapping[str, Any], sections: set[str]) -> list[Misma
     declared = {name: sections_of(entry) for name, entry in stages.items()}
     found = [mismatch for name in stages for mismatch in _check_stage(name, declared[name], sections, scripts)]
     read = {section for names in declared.values() for section in names} | {name.removeprefix(TRAIN) for name in stages}
-    for section in sorted(sections - read - WALK_FORWARD_SECTIONS):
+    for section in sorted(sections - read - SECTIONS_OF_OTHERS):
         stage = f"{TRAIN}{section}" if f"{TRAIN}{section}" in scripts else "that reads it"
         found.append(Mismatch(f"section {section} is read by no stage", f"remove it, or add the stage {stage} to {PIPELINE}"))
     for script in sorted(scripts - set(stages)):

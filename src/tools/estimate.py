@@ -74,12 +74,12 @@ class DataSize:
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """An architecture of configured size. arguments: of its class `kind`, all but `n_assets`; precision: never auto."""
+    """An architecture of configured size. arguments: of its class `kind`, all but `n_assets`."""
 
     name: str
     kind: type[nn.Module]
     arguments: Mapping[str, Any]
-    precision: str
+    loop: Loop
 
     def build(self, n_assets: int) -> nn.Module:
         return self.kind(**self.arguments, n_assets=n_assets)
@@ -89,7 +89,6 @@ class Network:
 class Plan:
     """What the configured campaign comes to.
 
-    loop: its `precision` is replaced by each network's own.
     seeds: trainings of each network. side_by_side: how many of them run at once.
     fitted: train windows that the references are fitted on. fit_logistic, fit_boosting: with their settings bound.
     draws: of the bootstrap.
@@ -99,7 +98,6 @@ class Plan:
     data: DataSize
     lookback: int
     networks: tuple[Network, ...]
-    loop: Loop
     seeds: int
     side_by_side: int
     fitted: int
@@ -109,10 +107,9 @@ class Plan:
     draws: int
     simulate_asset: Callable[[], object] | None
 
-    @property
-    def batch(self) -> int:
+    def batch(self, network: Network) -> int:
         """Windows of a training step."""
-        return min(self.loop.batch_size, self.data.samples["train"])
+        return min(network.loop.batch_size, self.data.samples["train"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +129,7 @@ def estimate_memory(plan: Plan) -> tuple[str, float]:
     """Return the kind of stage that needs most memory, and how many bytes."""
     data = plan.data
     features32 = FLOAT32 * data.features
-    step = plan.batch * max(measure_window_bytes(network, data, plan.lookback) for network in plan.networks)
+    step = max(plan.batch(network) * measure_window_bytes(network, data, plan.lookback) for network in plan.networks)
     training = PROCESS_BYTES + data.all_rows * (features32 + TRAIN_BYTES_PER_ROW) + step
     window_values = plan.lookback * data.features
     needed = {
@@ -213,17 +210,17 @@ def estimate_training(network: Network, plan: Plan, per_trained: float, per_scor
     cores = core_count() if device() == "cpu" else 1
     turns = -(-plan.seeds // plan.side_by_side) * max(1.0, plan.side_by_side / cores)
     epoch = (per_trained * plan.data.samples["train"] + per_scored * plan.data.samples["val"]) * turns
-    fewest = min(plan.loop.patience + 1, plan.loop.epochs)
-    least, most = (STAGE_START_SECONDS + epochs * epoch for epochs in (fewest, plan.loop.epochs))
+    fewest = min(network.loop.patience + 1, network.loop.epochs)
+    least, most = (STAGE_START_SECONDS + epochs * epoch for epochs in (fewest, network.loop.epochs))
     return StageTime(f"train_{network.name}", least, most, epoch)
 
 
 def measure_window_seconds(network: Network, plan: Plan) -> tuple[float, float]:
     """Measure the seconds that a window costs in training and in scoring, on one thread, after an epoch that warms up."""
-    X, y, asset_ids = draw_rows(plan.batch * TIMED_STEPS, plan.data, plan.lookback)
+    X, y, asset_ids = draw_rows(plan.batch(network) * TIMED_STEPS, plan.data, plan.lookback)
     split = Split.of(X, y, asset_ids, lookback=plan.lookback, device=device())
     model = network.build(plan.data.assets)
-    loop = dataclasses.replace(plan.loop, epochs=2, precision=network.precision)
+    loop = dataclasses.replace(network.loop, epochs=2)
     epochs = fit(model, split, split, halves=np.zeros(len(split), np.int8), seed=0, **vars(loop))
     next(epochs)
     both = measure_seconds(lambda: next(epochs))

@@ -5,7 +5,6 @@ import sys
 sys.path.insert(0, __file__.rpartition("/walk_forward/")[0])  # python -P and PYTHONSAFEPATH leave it out
 import core.startup
 
-from core.errors import print_stderr
 from core.params import read_section
 from core.pipeline import WALK_FORWARD, Stage
 from core.run import run
@@ -14,11 +13,8 @@ from walk_forward.folds import places_of, read_folds
 
 
 def main() -> None:
-    settings = read_section("references", References)
-    for fold in read_folds():
-        print_stderr(f"reference_folds: {fold}")
-        places = places_of(fold)
-        fit_references(places.data, places.models_of("references"), settings)
+    folds = map(places_of, read_folds())
+    fit_references({fold.data: fold.models_of("references") for fold in folds}, read_section("references", References))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def main(name: str) -> None:
     settings = read_section("train", Train)
     seeds = sorted(read_section("walk_forward", WalkForward).seeds or settings.seeds)
     folds = [places_of(fold) for fold in read_folds()]
-    trainings = [training for fold in folds for training in plan_trainings(architecture, settings, fold.data, seeds)]
+    trainings = plan_trainings(architecture, settings, [fold.data for fold in folds], seeds)
     untracked = Writer()
     with running(trainings, keep=True) as runner, progress.clearing_bars():
         trained = require_trained(runner.outcomes(lambda training: watching(training, untracked)), runner)

@@ -1,13 +1,12 @@
-"""How many tasks run side by side, by which backend, and what pretends to be another CPU."""
+"""How many tasks run side by side, where, and what pretends to be another CPU."""
 
 import os
 
-import joblib
 import pytest
 
 from core import machine
 from core.errors import CampaignError
-from core.machine import cpu_overrides, job_count, job_pool
+from core.machine import cpu_overrides, job_count, on_cluster
 
 
 @pytest.mark.parametrize("jobs", ["0", "-1", "two", "1.5", "²"])
@@ -25,18 +24,16 @@ def test_there_are_no_more_jobs_than_tasks(monkeypatch):
     assert 1 <= job_count(1000) <= (os.cpu_count() or 1)
 
 
-@pytest.mark.parametrize("backend", ["threading", "sequential"])
-def test_a_backend_of_joblibs_own_can_be_named(monkeypatch, backend):
+@pytest.mark.parametrize(("backend", "expected"), [("", False), ("ray", True)])
+def test_a_cluster_is_used_where_it_is_named(monkeypatch, backend, expected):
     monkeypatch.setenv("CAMPAIGN_BACKEND", backend)
-    with job_pool(3) as parallel:
-        assert parallel._backend.__class__.__name__.lower().startswith(backend)
-        assert parallel(joblib.delayed(abs)(number) for number in (-1, 2, -3)) == [1, 2, 3]
+    assert on_cluster() == expected
 
 
 def test_an_unknown_backend_is_refused(monkeypatch):
     monkeypatch.setenv("CAMPAIGN_BACKEND", "abacus")
-    with pytest.raises(CampaignError, match=r"CAMPAIGN_BACKEND is 'abacus'.*; install it or unset it"):
-        job_pool(2)
+    with pytest.raises(CampaignError, match="CAMPAIGN_BACKEND is 'abacus'; it must be ray, or unset for this machine"):
+        on_cluster()
 
 
 def test_environment_variables_that_name_another_cpu_are_listed(monkeypatch):

@@ -4,10 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+from sklearn import metrics
 from sklearn.metrics import average_precision_score
 
 from drawn_folds import draw_fold
-from judge.figures import Days, ModelScores, pr_auc
+from judge.calibration import Calibration
+from judge.figures import Days, ModelScores, log_loss, pr_auc
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +26,19 @@ def test_pr_auc_is_average_precision_in_each_draw(days):
     assert figure.by_seed == pytest.approx(on_all)
     for weights, deviation in zip(days.test_drawn.weights, figure.deviations, strict=True):
         drawn = [average_precision_score(y, row, sample_weight=weights[days.test.days]) for row in scores]
+        assert deviation == pytest.approx(np.mean(drawn) - np.mean(on_all), abs=1e-12)
+
+
+def test_log_loss_is_scikit_learns_in_each_draw_below_zero(days):
+    rng, y = np.random.default_rng(6), days.test.y
+    scores = 1 / (1 + np.exp(-rng.normal(0.7 * y - 2, 1, (2, len(y)))))
+    calibrations = [Calibration(1.0, 0.0), Calibration(0.5, -1.0)]
+    figure = log_loss(ModelScores(scores, np.stack([scores] * 2, axis=1), scores), calibrations, days, is_network=True)
+    p = [calibration.apply(row) for calibration, row in zip(calibrations, scores, strict=True)]
+    on_all = [-metrics.log_loss(y, row) for row in p]
+    assert figure.by_seed == pytest.approx(on_all)
+    for weights, deviation in zip(days.test_drawn.weights, figure.deviations, strict=True):
+        drawn = [-metrics.log_loss(y, row, sample_weight=weights[days.test.days]) for row in p]
         assert deviation == pytest.approx(np.mean(drawn) - np.mean(on_all), abs=1e-12)
 
 

@@ -34,3 +34,9 @@ def test_a_train_record_tells_every_seed_and_means():
     assert list_settings([record, TrainRecord.from_json("gru", content | {"architecture": {"layers": 2}}, [])]) == [
         loop, SettingsRecord("mlp", (("dropout", 0.1),)), SettingsRecord("gru", (("layers", 2),))
     ]  # fmt: skip
+    own_loop = content | {"settings": content["settings"] | {"epochs": 30}}
+    assert list_settings([record, TrainRecord.from_json("gru", own_loop, [])]) == [
+        SettingsRecord("train", (("seeds", [1, 2]),)),
+        SettingsRecord("mlp", (("dropout", 0.1), ("train.epochs", 24))),
+        SettingsRecord("gru", (("dropout", 0.1), ("train.epochs", 30))),
+    ]

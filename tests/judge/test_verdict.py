@@ -248,3 +248,19 @@ def test_networks_that_were_not_trained_alike_are_named():
         "Not trained alike: precision bfloat16 (MLP), float32 (GRU + attention); processor AVX512 (MLP), H200 (GRU + attention). "
         "Differences between them may come from that: train all on one machine."
     ]
+
+
+def test_settings_of_the_loop_that_a_network_has_for_itself_are_told():
+    loop = {"epochs": 30, "learning_rate": 0.001}
+    assert verdict.settings_differences({"mlp": loop, "gru": loop}, LABELS) == []
+    assert verdict.settings_differences({"mlp": loop, "gru": loop | {"learning_rate": 0.003}}, LABELS) == [
+        "The networks did not have the same settings: learning_rate 0.001 (MLP), 0.003 (GRU + attention)."
+    ]
+
+
+def test_seeds_that_were_not_trained_alike_are_named_also_where_every_network_has_them():
+    mixed = {"precision": "float32", "torch": "2.13.0", "processor": "AVX512 (seeds 1, 3), AVX2 (seeds 2)"}
+    (sentence,) = verdict.training_differences({"mlp": mixed, "gru": mixed}, LABELS)
+    assert sentence.startswith(
+        "Not trained alike: processor AVX512 (seeds 1, 3), AVX2 (seeds 2) (MLP), AVX512 (seeds 1, 3), AVX2"
+    )

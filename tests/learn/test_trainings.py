@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,16 +19,18 @@ from sklearn.metrics import f1_score
 
 import train_mlp
 from core import inputs
+from core.errors import CampaignError
 from core.files import write_array, write_bytes, write_json
 from core.metrics import sigmoid
 from core.splits import DATA
 from learn import checkpoint, device, worker
+from learn.architecture import find_architecture
 from learn.dataset import Split
 from learn.device import environment, resolve_precision
 from learn.fit import predict
 from learn.models import write_models
-from learn.train_stage import train_record
-from learn.trainings import Failed, Loop, Trained, Training, running
+from learn.train_stage import Train, join_environments, plan_trainings, train_record
+from learn.trainings import Cards, Failed, Loop, Trained, Training, running
 from learn.worker import Begun, EpochEnded, Message
 from scaffold import PROJECT, read_params, write_params
 
@@ -62,16 +65,6 @@ def one(seed: int, splits: Path = DATA, **settings: Any) -> Training:
     return Training("train_mlp:MLP", ARGUMENTS, Loop(**loop), splits, seed)
 
 
-class Parent:
-    """Keep what a training's process sends to its parent."""
-
-    def __init__(self) -> None:
-        self.messages: list[Message] = []
-
-    def send(self, message: Message) -> None:
-        self.messages.append(message)
-
-
 def test_a_seed_decides_the_weights_that_its_training_starts_from(desk, monkeypatch):
     write_data(DATA)
     starts, fit = [], worker.fit
@@ -81,16 +74,16 @@ def test_a_seed_decides_the_weights_that_its_training_starts_from(desk, monkeypa
         return fit(model, *parts, **settings)
 
     monkeypatch.setattr(worker, "fit", spy)
-    parents = [Parent() for _ in range(3)]
-    for number, (seed, parent) in enumerate(zip((1, 1, 2), parents, strict=True)):
+    told = []
+    for number, seed in enumerate((1, 1, 2)):
         torch.manual_seed(number)  # whatever the process did before
-        worker.train_from_checkpoint(one(seed), desk / str(number) / "state.pt", parent)
+        told.append([type(message) for message in worker.train_from_checkpoint(one(seed), desk / str(number) / "state.pt")])
     assert [seed for seed, _ in starts] == [1, 1, 2]
     assert torch.equal(starts[0][1], starts[1][1])
     drawn = ~torch.isin(starts[0][1], torch.tensor([0.0, 1.0]))  # all but batch norm's
     assert drawn.sum() == 2 * 2 + 8 * (3 * 2 + 2) + 8 + 1
     assert not (starts[0][1] == starts[2][1])[drawn].any()
-    assert all([type(message) for message in parent.messages] == [Begun, EpochEnded, Trained] for parent in parents)
+    assert told == [[Begun, EpochEnded, Trained]] * 3
 
 
 def ended(history: list[float], best: int, patience: int) -> tuple[dict[str, Any], dict[str, Any], Split]:
@@ -144,7 +137,7 @@ def test_what_is_written_of_all_seeds_is_their_mean_their_sample_deviation_and_t
         summary = {"seed": 4 + number, "best_epoch": 1, "val_f1_score_positive_class": on_val}
         summary |= {"train_f1_score_positive_class": on_train}
         logits = np.full((2, 3), 4 + number, np.float32)
-        outcomes.append(Trained(f"model {4 + number}".encode(), history, summary, logits))
+        outcomes.append(Trained(f"model {4 + number}".encode(), history, summary, logits, environment()))
     for left in ("seed_3.pt", "seed_3_val_half_logits.npy", "seed_3.pt.tmp"):
         write_bytes(Path("models/mlp") / left, b"of an earlier run")
     write_models(train_mlp.ARCHITECTURE, outcomes, Path("models/mlp"), DATA)
@@ -170,6 +163,53 @@ def test_what_is_written_of_all_seeds_is_their_mean_their_sample_deviation_and_t
     assert models == by_seed | {"best_model.pt": b"model 5", "scalers.joblib": b"scaler"}
     with Path("models/mlp/training_history.csv").open() as file:
         assert [(row["seed"], row["epoch"]) for row in csv.DictReader(file)] == [(s, e) for s in "456" for e in "12"]
+
+
+def test_an_architecture_s_own_section_overrides_settings_of_the_loop_for_it_alone(desk):
+    write_json(DATA / "metadata.json", {"content_hash": "1", "features": ["a"], "assets": ["b"], "lookback": 3})
+    settings, own = Train(**read_params()["train"] | {"precision": "float32"}), {"learning_rate": 0.25, "epochs": 7}
+    write_params(desk, mlp={"train": own})
+    changed, plain = (plan_trainings(find_architecture(name), settings, [DATA], [1])[0].loop for name in ("mlp", "lstm"))
+    assert vars(plain) == settings.model_dump(exclude={"seeds"})
+    assert vars(changed) == vars(plain) | own
+
+
+@pytest.mark.parametrize(
+    ("own", "problem"),
+    [
+        ({"learning_rate": 5}, "mlp.train.learning_rate is 5; it must be less than or equal to 1"),
+        ({"rate": 1}, "mlp.train.rate is unknown; remove it (known: epochs, batch_size"),
+        ({"seeds": [1]}, "mlp.train.seeds is unknown; remove it"),
+        ([1], "mlp.train is [1]; it must be a mapping"),
+    ],
+)
+def test_an_override_that_the_loop_cannot_have_is_refused(desk, own, problem):
+    write_params(desk, mlp={"train": own})
+    settings = Train(**read_params()["train"])
+    with pytest.raises(CampaignError, match=re.escape(f"params.yaml: {problem}")):
+        plan_trainings(find_architecture("mlp"), settings, [DATA], [1])
+
+
+def test_what_trained_each_seed_is_recorded_where_they_differ():
+    places = [{"torch": "2", "processor": processor} for processor in ("AVX512", "AVX2", "AVX512")]
+    trained = [Trained(b"", [], {"seed": seed}, np.zeros(0), place) for seed, place in enumerate(places, 1)]
+    assert join_environments(trained) == {"torch": "2", "processor": "AVX512 (seeds 1, 3), AVX2 (seeds 2)"}
+    assert join_environments(trained[:1]) == places[0]
+
+
+def test_trainings_share_the_gpus_evenly():
+    cards = Cards(2)
+    with cards.deal() as one, cards.deal() as other:
+        assert (one, other) == (0, 1)
+        with cards.deal() as third:
+            assert third == 0
+    with cards.deal(), cards.deal() as other:
+        pass
+    with cards.deal() as one:
+        assert one == 0, "they are free again"
+    for number in (0, 1):
+        with Cards(number).deal() as card:
+            assert card is None, "there is nothing to choose"
 
 
 def test_the_halves_of_a_training_are_those_of_its_validation(desk):

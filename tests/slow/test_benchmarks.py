@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,22 @@ def test_throughput(bare):
     rates = re.findall(r"^mlp +(.+?) {2,}([\d,]+) windows/s", said, re.MULTILINE)
     assert {label for label, _ in rates} >= {"ours, float32", "plain, 1 thread"}
     assert all(int(rate.replace(",", "")) > 0 for _, rate in rates)
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: make ray")
+def test_what_ray_costs_is_measured():
+    command = [sys.executable, "benchmarks/cluster.py", "--trainings", "1", "2", "--windows", "400", "--epochs", "1"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^Starting Ray: [\d.]+ s; \d+ cores$", done.stdout, re.MULTILINE)
+    assert re.findall(r"^\| (\d) \| [\d.]+ \| [\d.]+ \| -?[\d.]+ \|$", done.stdout, re.MULTILINE) == ["1", "2"]
+
+
+def test_stages_on_a_market_are_measured():
+    command = [sys.executable, "benchmarks/market.py", "--factors", "1", "--networks", "mlp"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = re.findall(r"^\| 1 \| 26,000 \| `(\w+)` \| ([\d.]+) \| ([\d.]+) \| (\d*) \|$", done.stdout, re.MULTILINE)
+    assert [name for name, *_ in rows] == ["simulate_market", "generate_data", "train_mlp", "fit_references"]
+    assert all(float(seconds) > 0 and float(memory) > 0 for _, seconds, memory, _ in rows)
+    assert [bool(disk) for *_, disk in rows] == [True, True, False, False]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from readme import commands
+from readme import block, commands
 from scaffold import PROJECT, Clone, make_frame, write_symbol
 
 pytestmark = pytest.mark.slow
@@ -187,6 +187,18 @@ def test_every_parameter_can_be_set(campaign):
     assert {key: row[key] for key in texts} == texts
     assert row["data.features"] == "['return_1', 'rsi_14']"
     campaign.run("dvc queue remove --queued")
+
+
+def test_one_network_has_settings_of_the_loop_for_itself(finished_campaign, tmp_path):
+    """As docs/running.md says."""
+    clone = Clone.copy_of(finished_campaign, tmp_path / "clone")
+    done = clone.run(block("++lstm").strip().removeprefix("$ "))
+    assert re.findall(r"^Running stage '(\w+)'", done.stdout, re.MULTILINE) == ["train_lstm", "evaluate", "compare"]
+    rates = {name: clone.read(f"metrics/train/{name}.json")["settings"]["learning_rate"] for name in NETWORKS}
+    assert rates == dict.fromkeys(NETWORKS, 0.001) | {"lstm": 0.0005}
+    report = (clone.directory / "reports/comparison.md").read_text()
+    assert "did not have the same settings: learning_rate 0.001 (MLP), 0.0005 (LSTM + attention)" in report
+    assert "train.learning_rate 0.0005" in report
 
 
 @pytest.mark.parametrize(

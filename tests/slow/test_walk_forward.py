@@ -375,6 +375,18 @@ def test_ctrl_c_ends_dvc_and_its_stage_and_says_so(clone):
     assert "Traceback" not in said
 
 
+def test_sigterm_to_the_door_alone_ends_dvc_and_its_stage(clone):
+    clone.params(walk_forward={"seeds": [*SEEDS, 3]})
+    with start(clone, ["src/campaign.py", "walk-forward"]) as process:
+        while "seed 3: epoch 2/" not in (line := process.stderr.readline()):
+            assert line
+        process.terminate()
+        said = process.communicate(timeout=30)[1]  # ends when the last process that holds standard error does
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "train_folds: ended, since the dvc that would record it is gone" in said
+    assert "Traceback" not in said
+
+
 def test_an_edit_while_a_stage_runs_is_not_recorded(clone):
     clone.params(walk_forward={"seeds": [*SEEDS, 3]})
     with start(clone, ["src/campaign.py", "walk-forward"]) as process:

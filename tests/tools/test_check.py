@@ -20,7 +20,7 @@ from core.params import read_params, read_section
 from core.pipeline import read_architectures, read_stages
 from learn import device
 from learn.architecture import find_architecture
-from learn.train_stage import Train
+from learn.train_stage import LoopSettings, Train
 from scaffold import PROJECT, SMALL, make_frame, mounted, refusal, write_params, write_symbol
 from tools import check, consistency, estimate
 
@@ -149,10 +149,12 @@ def test_a_precision_that_a_network_cannot_train_in_is_a_problem_and_an_emulated
         architecture = find_architecture(name)
         section = read_section(name, architecture.settings).model_dump()
         configured[architecture.network] = (name, architecture.network, section | {"n_features": 2, "lookback": 24})
+    train = read_section("train", Train)
     monkeypatch.setattr(device, "trains_in_bfloat16", lambda build, *sizes: configured[type(build())][0] not in cannot)
 
     def checked(precision: str) -> check.ChecklistLine:
-        return check.check_accelerator(*check.resolve_networks(configured.values(), precision))
+        loop = LoopSettings(**train.model_dump(exclude={"seeds"}) | {"precision": precision})
+        return check.check_accelerator(*check.resolve_networks((*each, loop) for each in configured.values()))
 
     line = checked("bfloat16")
     assert line.level == "problem"
@@ -263,7 +265,8 @@ def test_a_large_batch_takes_memory(ready):
     weights = 4 * estimate.count_parameters(plan.networks[0].build(plan.data.assets))
     assert 0 < kept[0] < weights, "what is kept for each window, and not the weights"
     small = estimate.estimate_memory(plan)[1]
-    large_batch = dataclasses.replace(plan, loop=dataclasses.replace(plan.loop, batch_size=1_000_000))
+    loop = dataclasses.replace(plan.networks[0].loop, batch_size=1_000_000)
+    large_batch = dataclasses.replace(plan, networks=[dataclasses.replace(network, loop=loop) for network in plan.networks])
     which, large = estimate.estimate_memory(large_batch)
     assert which == "train"
     assert large > small + 0.9 * plan.data.samples["train"] * max(kept)
@@ -278,7 +281,8 @@ def test_every_seed_trains_with_the_settings_of_its_section(ready):
     train = read_section("train", Train)
     plan = make_plan()
     assert plan.seeds == len(train.seeds)
-    assert vars(plan.loop) == train.model_dump(exclude={"seeds"})
+    set_in_train = train.model_dump(exclude={"seeds", "precision"})
+    assert all(set_in_train.items() <= vars(network.loop).items() for network in plan.networks)
     assert [network.name for network in plan.networks] == read_architectures()
 
 
