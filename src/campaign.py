@@ -167,6 +167,18 @@ def experiments(arguments: argparse.Namespace) -> None:
     leaderboard.show_experiments()
 
 
+@command(
+    ("architecture", {"nargs": "?", "metavar": "ARCHITECTURE", "help": "such as mlp; left out: those that params.yaml says"}),
+    ("--trials", {"type": int, "metavar": "N", "help": "beside the baseline; left out: search.trials"}),
+    ("--study", {"metavar": "NAME", "help": "to go on with, or to begin; left out: that of the present settings, data and code"}),
+)
+def search(arguments: argparse.Namespace) -> None:
+    """Search the settings of an architecture, and say what the best of so many trials is worth."""
+    from tools import search
+
+    search.main(arguments.architecture, trials=arguments.trials, study=arguments.study)
+
+
 @command()
 def backfill(arguments: argparse.Namespace) -> None:
     """Write to MLflow what it lacks of the models, metrics and plots that are here."""

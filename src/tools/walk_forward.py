@@ -1,8 +1,6 @@
 """Run walk-forward: check what can be checked before, have DVC run its stages, and say where the report is."""
 
-import contextlib
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,10 +12,10 @@ from core.pipeline import WALK_FORWARD, read_architectures
 from learn.architecture import find_architecture
 from simulate_market import OUT as SIMULATED
 from tools.check import SCHEMAS
+from tools.subproject import check_link, repro
 
 DIRECTORY = WALK_FORWARD.parent
 REPORT = DIRECTORY / "reports/walk_forward.html"
-MAX_SECONDS_TO_END = 15.0  # of dvc and its stage, after Ctrl-C
 
 
 def check_bars(bars: str) -> None:
@@ -44,36 +42,13 @@ def check() -> None:
     schemas = SCHEMAS | {name: find_architecture(name).settings for name in trained}
     sections = {name: read_section(name, schema) for name, schema in schemas.items()}
     check_bars(sections["data"].bars)
-    link = DIRECTORY / "src"
-    if not (link.is_dir() and link.samefile("src")):
-        raise CampaignError(f"{link} is no link to src; make it one: ln -sfT ../src {link}")
+    check_link(DIRECTORY)
     if left_out := [name for name in read_architectures() if name not in trained]:
         print(f"not in walk-forward: {', '.join(left_out)}; to train them there, add them to the matrix in {WALK_FORWARD}")
-
-
-def repro() -> None:
-    """Run ``dvc repro`` in walk_forward/, its output passed through.
-
-    Raises:
-        CampaignError: it fails.
-        KeyboardInterrupt: after dvc has ended; a terminal sends Ctrl-C to dvc as well.
-    """
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # of the python that stages run
-    command = [sys.executable, "-m", "dvc", "repro"]
-    with subprocess.Popen(command, cwd=DIRECTORY, env=os.environ | {"PATH": path}) as process:
-        try:
-            code = process.wait()
-        except KeyboardInterrupt:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(MAX_SECONDS_TO_END)
-            process.terminate()  # where it has not ended, as after kill -INT of this process alone
-            raise KeyboardInterrupt("what is finished is kept; the same command goes on") from None
-    if code:
-        raise CampaignError(f"dvc repro ended with exit code {code} in {DIRECTORY}/; see its output above")
 
 
 def main() -> None:
     check()
     sys.stdout.flush()
-    repro()
+    repro(DIRECTORY)
     print("open", REPORT.resolve().as_uri())

@@ -1,0 +1,60 @@
+"""Search one architecture, tell of it while it goes on, and write what was found."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from core.files import write_text
+from learn.architecture import find_architecture
+from report.numbers import fixed
+from search.finding import find
+from search.page import markdown, page
+from search.result import Result
+from search.searching import Plan, Searching
+from search.settings import Search
+from search.trials import BASELINE, FAILED, Trial, best_of, table
+from watch import progress
+
+
+def search(name: str, settings: Search, count: int, *, study: str | None, out: Path) -> Result:
+    """Search architecture `name`, and write ``<name>.html``, ``<name>.md`` and ``<name>_trials.csv`` to a directory.
+
+    Args:
+        count: trials beside the baseline.
+        study: to go on with or to begin; None takes the one that belongs to settings, data and code.
+
+    Raises:
+        CampaignError: settings, data or storage cannot be used, or trainings fail. What is finished is kept.
+        KeyboardInterrupt: likewise kept; the same command goes on.
+    """
+    plan = Plan.of(find_architecture(name), settings)
+    try:
+        with progress.clearing_bars(), Searching.of(plan, study, told(name, count)) as searching:
+            trials = searching.run(count)
+            progress.say(f"{name}: the best trial and the baseline are trained with fresh seeds")
+            result = find(searching, trials)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("finished trials and epochs are kept, the same command goes on after them") from None
+    write_text(out / f"{name}_trials.csv", table(trials, settings.seeds))
+    write_text(out / f"{name}.md", markdown(result))
+    write_text(out / f"{name}.html", page(result))
+    return result
+
+
+def told(name: str, count: int) -> Callable[[Sequence[Trial]], None]:
+    """Make what tells of each trial: its score, the best so far, and the time left."""
+    began = time.monotonic()
+    before: list[int] = []  # number of the first trial of this run
+
+    def tell(trials: Sequence[Trial]) -> None:
+        last, best = trials[-1], best_of(trials)
+        before[:] = before or [last.number]
+        trained = last.first + last.size  # of a batch all are told at once
+        left = (time.monotonic() - began) / (trained - before[0]) * (count + 1 - trained)
+        number = "baseline" if last.number == BASELINE else f"trial {last.number} of {count}"
+        found = f"failed: {last.reason}" if last.state == FAILED else f"{fixed(last.score, '.4f')}, {last.state}"
+        at = "the baseline" if best.number == BASELINE else f"trial {best.number}"
+        minutes = f"{left / 60:.0f} min left" if left >= 60 else f"{left:.0f} s left"
+        progress.say(f"{name}: {number}: {found}; best {fixed(best.score, '.4f')} at {at}; {minutes}")
+
+    return tell

@@ -1,0 +1,84 @@
+"""What the best of so many trials is worth by luck alone.
+
+Shapes: S seeds, N samples of validation, D days.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from judge.uncertainty import block_length
+from search.objective import OBJECTIVES, Validation, daily_returns, sample_losses
+from search.overfitting import Deflated, deflate, halvings, overfitting_probability
+
+BLOCKS = 8  # of days, for the probability of overfitting: 70 choices of half of them
+
+
+@dataclasses.dataclass(frozen=True)
+class Luck:
+    """How much of the best trial's score may be luck.
+
+    trials: that were looked at, the baseline and pruned ones included.
+    overfitting: probability of backtest overfitting; None of fewer than two trials, or fewer days than blocks.
+    deflated: Sharpe ratio of the best trial's daily returns against luck; None where its days do not differ.
+    superior: p-value of the hypothesis that no trial has a lower log loss than the baseline (Hansen 2005, SPA, consistent);
+    None without another trial.
+    """
+
+    trials: int
+    overfitting: float | None
+    deflated: Deflated | None
+    superior: float | None
+
+
+def measure_luck(objective: str, val: Validation, logits: Sequence[np.ndarray], best: int, *, draws: int, seed: int) -> Luck:
+    """Measure it.
+
+    Args:
+        logits: of each trial that was scored, float32 (S, 2, N) as in `search.objective.pr_auc`; the baseline first. S is less
+            of a pruned trial.
+        best: position of the best trial.
+        draws, seed: of the bootstrap.
+    """
+    returns = [np.mean([daily_returns(val, row) for row in trial], axis=0) for trial in logits]
+    sharpes = [float(own.mean() / own.std(ddof=1)) if own.std() > 0 else 0.0 for own in returns]
+    return Luck(
+        trials=len(logits),
+        overfitting=overfitting_of(objective, val, logits),
+        deflated=deflate(returns[best], trials=len(logits), variance=float(np.var(sharpes))),
+        superior=superior_to_first(np.stack([daily_losses(val, trial) for trial in logits]), draws=draws, seed=seed),
+    )
+
+
+def overfitting_of(objective: str, val: Validation, logits: Sequence[np.ndarray]) -> float | None:
+    """Return the probability that the trial that is best on half of the days is not above the median on the other half."""
+    days = int(val.trades.days.max()) + 1
+    if len(logits) < 2 or days < BLOCKS:
+        return None
+    block = val.trades.days * BLOCKS // days  # of each sample
+    halves = list(halvings(BLOCKS))
+    masks = np.stack([half[block] for half in halves])
+    of_trials = np.stack([np.mean([OBJECTIVES[objective](val, row, masks) for row in trial], axis=0) for trial in logits])
+    known = {half.tobytes(): own for half, own in zip(halves, of_trials.T, strict=True)}
+    return overfitting_probability(BLOCKS, lambda half: known[half.tobytes()])
+
+
+def daily_losses(val: Validation, logits: np.ndarray) -> np.ndarray:
+    """Return a trial's log loss of each day after calibration, mean over seeds, float64 (D,); 0 of a day without a sample."""
+    loss = np.mean([sample_losses(val, row) for row in logits], axis=0)
+    judged = val.half >= 0
+    size = np.bincount(val.trades.days, weights=judged)
+    return np.bincount(val.trades.days, weights=loss) / np.maximum(size, 1)
+
+
+def superior_to_first(losses: np.ndarray, *, draws: int, seed: int) -> float | None:
+    """Return the p-value of the hypothesis that no other row of `losses`, (trials, D), has a lower mean than the first."""
+    from arch.bootstrap import SPA
+
+    others = losses[1:][np.any(losses[1:] != losses[0], axis=1)]
+    if not len(others):
+        return None
+    test = SPA(losses[0], others.T, block_size=block_length(losses.shape[1]), reps=draws, bootstrap="circular", seed=seed)
+    test.compute()
+    return float(test.pvalues["consistent"])

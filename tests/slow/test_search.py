@@ -1,0 +1,237 @@
+"""The search with real trainings, Optuna and databases: kills, jobs, storages, and what its command does."""
+
+import csv
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from scaffold import Clone, mounted
+from servers import postgresql  # noqa: F401 - a fixture
+
+pytestmark = pytest.mark.slow
+SMALL_SPACE = {
+    "mlp": {
+        "hidden_sizes": [[4], [8], [8, 4]],
+        "dropout": {"low": 0.0, "high": 0.5},
+        "train.learning_rate": {"low": 0.0005, "high": 0.05, "log": True},
+    }
+}
+TRIALS, BATCH = 7, 3
+PATIENCE = 300  # seconds for whatever is waited for
+SEARCH = "python src/campaign.py search mlp"
+
+
+@pytest.fixture(scope="module")
+def original(finished_campaign: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    clone = Clone.copy_of(finished_campaign, tmp_path_factory.mktemp("search") / "clone")
+    settings = {"trials": TRIALS, "batch": BATCH, "startup_trials": 3, "fresh_seeds": [11, 12], "space": SMALL_SPACE}
+    clone.params(search=settings)
+    clone.commit()
+    return clone
+
+
+@pytest.fixture
+def clone(original: Clone, tmp_path: Path) -> Clone:
+    return Clone.copy_of(original.directory, tmp_path / "clone")
+
+
+@pytest.fixture(scope="module")
+def searched(original: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone whose search ran without a disturbance, one training at a time."""
+    clone = Clone.copy_of(original.directory, tmp_path_factory.mktemp("searched") / "clone")
+    clone.said = clone.run(SEARCH, CAMPAIGN_JOBS="1")
+    return clone
+
+
+def found(clone: Clone) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in (clone.directory / "search/by_hand").iterdir()}
+
+
+def trials(clone: Clone) -> list[dict[str, str]]:
+    with (clone.directory / "search/by_hand/mlp_trials.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_search_tries_the_baseline_first_prunes_by_seed_and_writes_its_page(searched):
+    rows = trials(searched)
+    assert [row["trial"] for row in rows] == [str(number) for number in range(TRIALS + 1)]
+    assert [row["batch"] for row in rows] == ["0", "0", "0", "3", "3", "3", "6", "6"]
+    params = YAML(typ="safe").load((searched.directory / "params.yaml").read_text())
+    assert json.loads(rows[0]["hidden_sizes"]) == params["mlp"]["hidden_sizes"]
+    assert float(rows[0]["train.learning_rate"]) == params["train"]["learning_rate"]
+    for first, size in ((0, 3), (3, 3), (6, 2)):
+        batch = rows[first : first + size]
+        pruned = [row for row in batch if row["state"] == "pruned"]
+        assert all(row["score_seed_2"] == "" for row in pruned)
+        whole = [row for row in batch if row["state"] == "complete"]
+        assert len(whole) >= (size + 1) // 2
+        worst = min(float(row["score_seed_1"]) for row in whole if row["trial"] != "0")
+        assert all(float(row["score_seed_1"]) <= worst for row in pruned)
+    lines = searched.said.stderr.splitlines()
+    assert re.fullmatch(r"mlp: baseline: 0\.\d{4}, complete; best 0\.\d{4} at the baseline; \d+ (s|min) left", lines[0])
+    assert sum(line.startswith("mlp: trial") for line in lines) == TRIALS
+    assert set(found(searched)) == {"mlp.html", "mlp.md", "mlp_trials.csv"}
+    assert searched.said.stdout.splitlines()[-1] == f"open {(searched.directory / 'search/by_hand/mlp.html').as_uri()}"
+    assert not list((searched.directory / ".checkpoints").rglob("state.pt"))
+
+
+def test_killed_three_times_with_other_jobs_it_ends_with_the_same_bytes(clone, searched):
+    for after in ("epoch of the first batch", "mlp: trial 2 of", "mlp: trial 5 of"):
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment = os.environ | {"PATH": path, "CAMPAIGN_TRACKING": "off", "CAMPAIGN_JOBS": "2"}
+        process = subprocess.Popen(
+            shlex.split(SEARCH), cwd=clone.directory, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        if after.startswith("mlp"):
+            assert any(line.startswith(after) for line in process.stderr)
+        else:
+            end = time.monotonic() + PATIENCE
+            while not list((clone.directory / ".checkpoints").rglob("state.pt")):
+                assert time.monotonic() < end
+                time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stderr.close()
+    done = clone.run(SEARCH)
+    assert found(clone) == found(searched)
+    assert "mlp: baseline" not in done.stderr, "a trial that was finished ran again"
+
+
+def test_more_trials_go_on_where_the_search_was_and_fewer_run_none(clone, searched):
+    shutil.copytree(searched.directory / ".search", clone.directory / ".search")
+    done = clone.run(f"{SEARCH} --trials {TRIALS + 1}")
+    assert sum(line.startswith("mlp: trial") for line in done.stderr.splitlines()) == 1
+    assert trials(clone)[: TRIALS + 1] == trials(searched)
+    again = clone.run(f"{SEARCH} --trials {TRIALS}")
+    assert "mlp: trial" not in again.stderr
+    assert found(clone) == found(searched)
+
+
+def test_the_printed_command_makes_the_best_settings_the_campaign_s_and_reruns_that_network_alone(searched, tmp_path):
+    command = next((line for line in searched.said.stdout.splitlines() if line.startswith("dvc exp run")), None)
+    if command is None:
+        pytest.fail("no trial is better than the baseline here; take another seed")
+    clone = Clone.copy_of(searched.directory, tmp_path / "clone")
+    done = clone.run(command)
+    assert re.findall(r"^Running stage '(\w+)'", done.stdout, re.MULTILINE) == ["train_mlp", "evaluate", "compare"]
+    best = max((row for row in trials(searched) if row["state"] == "complete"), key=lambda row: float(row["score"]))
+    record = clone.read("metrics/train/mlp.json")
+    assert record["architecture"]["hidden_sizes"] == json.loads(best["hidden_sizes"])
+    assert record["architecture"]["dropout"] == float(best["dropout"])
+    assert record["settings"]["learning_rate"] == float(best["train.learning_rate"])
+
+
+def test_dvc_searches_what_is_named_and_the_campaign_s_own_commands_do_not_know_it(clone, searched):
+    refused = clone.run("python src/campaign.py search", fails=True)
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    assert re.fullmatch(
+        r"campaign search: the comparison recommends no search; to search all the same, name what: search.architectures: "
+        r"\[\w+\] in params.yaml \(its order: .*\)",
+        line,
+    )
+    clone.params(search={"architectures": ["mlp"]})
+    clone.run("python src/campaign.py search")
+    reports = {file.name: file.read_bytes() for file in (clone.directory / "search/reports").iterdir()}
+    assert reports == found(searched)
+    again = clone.run("python src/campaign.py search")
+    assert "Stage 'search_settings' didn't change, skipping" in again.stdout
+    for command in ("status", "metrics show", "plots show --json", "data status"):
+        done = clone.run(f"dvc {command}")
+        assert not re.search(r"search_settings|search/(dvc|reports|src)", done.stdout + done.stderr)
+    assert "search/" not in "".join(clone.run("git status --porcelain").stdout.split("search/dvc.lock"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "problem"),
+    [
+        ("tcn", {}, "'tcn' is no architecture that dvc.yaml trains; it trains mlp, lstm, gru, cnn_lstm"),
+        ("gru", {}, "params.yaml: search.space has nothing for gru; add 'gru:' there, with the settings to search"),
+        ("mlp --trials 0", {}, "--trials is 0; it must be 1 or more"),
+        ("--trials 3", {}, "--trials and --study need an ARCHITECTURE; without one params.yaml says what is searched"),
+        ("mlp", {"fresh_seeds": [1, 11]}, "params.yaml: search.fresh_seeds has 1, which search.seeds has too; take another"),
+        (
+            "",
+            {"architectures": ["tcn"]},
+            "params.yaml: search.architectures has 'tcn', which dvc.yaml does not train; it trains .*",
+        ),
+        (
+            "mlp",
+            {"space": {"mlp": {"dropout": {"low": 0, "high": 2}}}},
+            "params.yaml: search.space.mlp.dropout is 2; it must be .*",
+        ),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(clone, arguments, settings, problem):
+    clone.params(search=settings)
+    done = clone.run(f"python src/campaign.py search {arguments}", fails=True)
+    assert done.returncode == 1
+    assert re.fullmatch(f"campaign search: {problem}\n", done.stderr), done.stderr
+
+
+def test_a_named_study_of_other_settings_is_refused_and_the_cure_works(clone):
+    clone.run(f"{SEARCH} --trials 1 --study mine")
+    clone.params(search={"objective": "f1"})
+    done = clone.run(f"{SEARCH} --trials 1 --study mine", fails=True)
+    assert re.fullmatch(
+        r"campaign search: the study mine in sqlite:.*study.db is of other settings of the search; go on with these, or name "
+        r"another: --study mine-2\n",
+        done.stderr,
+    )
+    clone.run(f"{SEARCH} --trials 1 --study mine-2")
+    clone.params(search={"objective": "pr_auc"})
+    assert "mlp: baseline" not in clone.run(f"{SEARCH} --trials 1 --study mine").stderr, "it goes on with the old one"
+
+
+def test_a_storage_that_is_down_is_one_line_that_tells_no_password(clone):
+    address = "postgresql://bob:secret@127.0.0.1:1/none"
+    done = clone.run(SEARCH, fails=True, CAMPAIGN_OPTUNA_STORAGE=address)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("campaign search: the storage postgresql://bob:***@127.0.0.1:1/none cannot be used (")
+    assert "secret" not in done.stderr
+
+
+def test_a_disk_that_fills_is_one_line_and_nothing_is_lost(clone, searched):
+    directory = clone.directory / ".search"
+    with mounted(directory, "size=300k"):
+        done = clone.run(SEARCH, fails=True)
+        told = [line for line in done.stderr.splitlines() if not line.startswith("mlp: ")]
+        assert (done.returncode, len(told)) == (1, 1), done.stderr
+        assert re.search("space left|disk is full|disk I/O error", told[0])
+        subprocess.run(["mount", "-o", "remount,size=50m", directory], check=True)
+        clone.run(SEARCH)
+        assert found(clone) == found(searched)
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on(clone):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "CAMPAIGN_TRACKING": "off"}
+    with subprocess.Popen(
+        shlex.split(SEARCH), cwd=clone.directory, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert any(line.startswith("mlp: baseline") for line in process.stderr)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.stderr.read()
+        assert process.wait(PATIENCE) == 130
+    kept = "finished trials and epochs are kept, the same command goes on after them"
+    assert said.splitlines()[-1] == f"campaign search: interrupted; {kept}"
+
+
+def test_a_database_server_keeps_the_same_trials_and_another_machine_goes_on(clone, searched, postgresql):  # noqa: F811
+    clone.run(SEARCH, CAMPAIGN_OPTUNA_STORAGE=postgresql)
+    assert found(clone) == found(searched)
+    shutil.rmtree(clone.directory / ".search")  # as on a machine that has only the database
+    shutil.rmtree(clone.directory / "search/by_hand")
+    done = clone.run(SEARCH, CAMPAIGN_OPTUNA_STORAGE=postgresql)
+    assert "mlp: baseline" not in done.stderr
+    assert found(clone) == found(searched)
