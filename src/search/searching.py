@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 
 from core import inputs
 from core.cross_fitting import halves
-from core.errors import CampaignError
+from core.errors import CampaignError, format_value
 from core.files import project_root, read_array, read_json, write_array
 from core.lock import lock_directory
 from core.params import PARAMS, read_section
@@ -127,7 +128,9 @@ class Searching:
             CampaignError: the storage cannot be used, another process searches there, or the study is of something else.
         """
         name = name or f"{plan.architecture.name}-{key_of(plan.parts)}"
-        with lock_directory(project_root() / STATES / name) as directory:
+        if not re.fullmatch(r"[\w-][\w.-]*", name):
+            raise CampaignError(f"the study's name is {format_value(name)}; take letters, digits, dots and hyphens alone")
+        with lock_directory(project_root() / STATES / name, "this search") as directory:
             yield cls(plan, read_validation(), open_study(name, plan.parts, plan.space, directory), directory, tell)
 
     def run(self, count: int) -> list[Trial]:

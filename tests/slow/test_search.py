@@ -158,6 +158,7 @@ def test_dvc_searches_what_is_named_and_the_campaign_s_own_commands_do_not_know_
         ("tcn", {}, "'tcn' is no architecture that dvc.yaml trains; it trains mlp, lstm, gru, cnn_lstm"),
         ("gru", {}, "params.yaml: search.space has nothing for gru; add 'gru:' there, with the settings to search"),
         ("mlp --trials 0", {}, "--trials is 0; it must be 1 or more"),
+        ("mlp --study a/b", {}, "the study's name is 'a/b'; take letters, digits, dots and hyphens alone"),
         ("--trials 3", {}, "--trials and --study need an ARCHITECTURE; without one params.yaml says what is searched"),
         ("mlp", {"fresh_seeds": [1, 11]}, "params.yaml: search.fresh_seeds has 1, which search.seeds has too; take another"),
         (
