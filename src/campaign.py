@@ -170,13 +170,14 @@ def experiments(arguments: argparse.Namespace) -> None:
 @command(
     ("architecture", {"nargs": "?", "metavar": "ARCHITECTURE", "help": "such as mlp; left out: those that params.yaml says"}),
     ("--trials", {"type": int, "metavar": "N", "help": "beside the baseline; left out: search.trials"}),
+    ("--apply", {"action": "store_true", "help": "write the best settings into params.yaml"}),
     ("--study", {"metavar": "NAME", "help": "to go on with, or to begin; left out: that of the present settings, data and code"}),
 )
 def search(arguments: argparse.Namespace) -> None:
     """Search the settings of an architecture, and say what the best of so many trials is worth."""
     from tools import search
 
-    search.main(arguments.architecture, trials=arguments.trials, study=arguments.study)
+    search.main(arguments.architecture, trials=arguments.trials, study=arguments.study, apply=arguments.apply)
 
 
 @command()

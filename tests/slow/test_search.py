@@ -131,6 +131,17 @@ def test_the_printed_command_makes_the_best_settings_the_campaign_s_and_reruns_t
     assert record["settings"]["learning_rate"] == float(best["train.learning_rate"])
 
 
+def test_applied_the_best_settings_are_in_params_yaml_and_the_stage_takes_them(searched, tmp_path):
+    clone = Clone.copy_of(searched.directory, tmp_path / "clone")
+    done = clone.run(f"{SEARCH} --apply")
+    assert "these settings are in params.yaml now; to run the campaign with them: dvc repro" in done.stdout.splitlines()
+    best = max((row for row in trials(clone) if row["state"] == "complete"), key=lambda row: float(row["score"]))
+    section = YAML(typ="safe").load((clone.directory / "params.yaml").read_text())["mlp"]
+    assert section["hidden_sizes"] == json.loads(best["hidden_sizes"])
+    assert section["train"] == {"learning_rate": float(best["train.learning_rate"])}
+    assert clone.repro("train_mlp") == ["train_mlp"]
+
+
 def test_dvc_searches_what_is_named_and_the_campaign_s_own_commands_do_not_know_it(clone, searched):
     refused = clone.run("python src/campaign.py search", fails=True)
     assert refused.returncode == 1
@@ -159,7 +170,7 @@ def test_dvc_searches_what_is_named_and_the_campaign_s_own_commands_do_not_know_
         ("gru", {}, "params.yaml: search.space has nothing for gru; add 'gru:' there, with the settings to search"),
         ("mlp --trials 0", {}, "--trials is 0; it must be 1 or more"),
         ("mlp --study a/b", {}, "the study's name is 'a/b'; take letters, digits, dots and hyphens alone"),
-        ("--trials 3", {}, "--trials and --study need an ARCHITECTURE; without one params.yaml says what is searched"),
+        ("--trials 3", {}, "--trials, --study and --apply need an ARCHITECTURE; without one params.yaml says what is searched"),
         ("mlp", {"fresh_seeds": [1, 11]}, "params.yaml: search.fresh_seeds has 1, which search.seeds has too; take another"),
         (
             "",
