@@ -2,8 +2,9 @@
 
 Usage: python ray_nodes.py CPUS [CPUS ...]
 
-The first node is the head. CPUS is a number, with `:avx2` after it on a node whose processor passes for a lesser one. Each node
-has a directory for temporary files of its own. Prints the head's address, then `removed` after each removal.
+The first node is the head. CPUS is a number, with `:avx2` after it on a node whose processor passes for a lesser one, and with
+`:gpu` on one that Ray takes to have a GPU. Each node has a directory for temporary files of its own. Prints the head's address,
+then `removed` after each removal.
 """
 
 import os
@@ -21,7 +22,8 @@ with tempfile.TemporaryDirectory() as home:
         cpus, _, kind = node.partition(":")
         own = Path(home, str(len(nodes)))
         own.mkdir()
-        settings = {"num_cpus": int(cpus), "env_vars": {"TMPDIR": str(own)} | (LESSER if kind else {})}
+        settings = {"num_cpus": int(cpus), "env_vars": {"TMPDIR": str(own)} | (LESSER if kind == "avx2" else {})}
+        settings |= {"num_gpus": 1} if kind == "gpu" else {}
         nodes.append(cluster.add_node(**settings | ({} if nodes else {"include_dashboard": False})))
     print(cluster.address, flush=True)
     for _ in sys.stdin:

@@ -112,6 +112,17 @@ def _command(process: psutil.Process) -> list[str]:
         return []
 
 
+def listening(pid: int) -> set[str]:
+    """Addresses on which a process and its children listen; there are some."""
+    found = set()
+    for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+        with contextlib.suppress(psutil.Error):
+            sockets = process.net_connections("inet")
+            found |= {socket.laddr.ip for socket in sockets if socket.status == psutil.CONN_LISTEN}
+    assert found
+    return found
+
+
 def wait_until_none(title: str) -> None:
     end = time.monotonic() + 60
     while found := workers(title):
@@ -180,12 +191,38 @@ def test_two_nodes_give_the_same_bytes_also_where_they_do_not_see_the_files(clon
 
 
 @needs_ray
+def test_trainings_share_a_gpu_as_they_are_told_to(clone):
+    """Ray takes the node to have a GPU, which is counted; the network is trained on the processor all the same."""
+    clone.run("python src/train_mlp.py")
+    expected = contents(clone)
+    with cluster("4:gpu") as nodes:
+        share = {"CAMPAIGN_BACKEND": "ray", "RAY_ADDRESS": nodes.address, "CAMPAIGN_GPUS_PER_TRAINING": "0.5"}
+        said = clone.run("python src/campaign.py check", **share).stdout
+        assert f"Ray at {nodes.address} with 1 node, 4 CPUs, 1 GPUs of which a training gets 0.5" in said
+        clone.run("python src/train_mlp.py", **share)
+        assert contents(clone) == expected
+        needs = clone.run(
+            "python src/train_mlp.py", fails=True, **share | {"CAMPAIGN_GPUS_PER_TRAINING": "2", "CAMPAIGN_RAY_PATIENCE": "3"}
+        ).stderr
+    assert re.search(r"no room for \d+ s on the Ray cluster .* 1 of 1 GPU free, and each needs 1 CPU and 2 GPU; end what", needs)
+
+
+@needs_ray
+@pytest.mark.parametrize("text", ["0", "none", "inf"])
+@pytest.mark.parametrize("name", ["CAMPAIGN_GPUS_PER_TRAINING", "CAMPAIGN_RAY_PATIENCE"])
+def test_a_variable_that_is_no_number_above_zero_is_refused(clone, name, text):
+    done = clone.run("python src/train_mlp.py", fails=True, CAMPAIGN_BACKEND="ray", **{name: text})
+    assert re.fullmatch(rf"train_mlp: {name} is '{text}'; it must be .* above zero.*, or unset\n", done.stderr)
+
+
+@needs_ray
 def test_a_training_whose_worker_is_killed_starts_again(long_mlp):
     clone = long_mlp
     clone.run("python src/train_mlp.py")
     expected = contents(clone)
     with running(clone, "python src/train_mlp.py") as process:
         wait_for_line(process, "mlp seed 1: epoch 5/60")
+        assert listening(process.pid) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
         for worker in workers("mlp seed 1"):
             worker.kill()
         assert "mlp seed 1: its worker ended; it starts again" in wait_for_line(process, "starts again")
