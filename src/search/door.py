@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from core.files import write_text
+from core.files import write_json, write_text
 from learn.architecture import find_architecture
 from report.numbers import fixed
 from search.finding import find
@@ -13,11 +13,11 @@ from search.result import Result
 from search.searching import Plan, Searching
 from search.settings import Search
 from search.trials import BASELINE, FAILED, Trial, best_of, table
-from watch import progress
+from watch import progress, tracking
 
 
 def search(name: str, settings: Search, count: int, *, study: str | None, out: Path) -> Result:
-    """Search architecture `name`, and write ``<name>.html``, ``<name>.md`` and ``<name>_trials.csv`` to a directory.
+    """Search architecture `name`, write ``<name>.html``, ``.md``, ``.json`` and ``_trials.csv`` to a directory, and tell MLflow.
 
     Args:
         count: trials beside the baseline.
@@ -35,9 +35,11 @@ def search(name: str, settings: Search, count: int, *, study: str | None, out: P
             result = find(searching, trials)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("finished trials and epochs are kept, the same command goes on after them") from None
-    write_text(out / f"{name}_trials.csv", table(trials, settings.seeds))
-    write_text(out / f"{name}.md", markdown(result))
-    write_text(out / f"{name}.html", page(result))
+    with tracking.update_at_end("update_search", str(out / f"{name}.json")):
+        write_text(out / f"{name}_trials.csv", table(trials, settings.seeds))
+        write_text(out / f"{name}.md", markdown(result))
+        write_text(out / f"{name}.html", page(result))
+        write_json(out / f"{name}.json", result.to_json())
     return result
 
 

@@ -36,6 +36,7 @@ def find(searching: Searching, trials: Sequence[Trial]) -> Result:
     return Result(
         name=plan.architecture.name,
         label=plan.architecture.label,
+        study=searching.directory.name,
         simulated=read_json(CAMPAIGN.data / "metadata.json")["simulated"],
         settings=plan.settings,
         trials=trials,

@@ -20,7 +20,8 @@ ADVICE = {
 class Result:
     """What was found of one architecture.
 
-    label: its name for people. simulated: whether the bars are. best: trial with the highest score.
+    label: its name for people. study: that the trials are kept under. simulated: whether the bars are.
+    best: trial with the highest score.
     importances: share of the scores' variance that each setting explains, by fANOVA; empty of few trials.
     contest: None where no trial scores above the baseline.
     command: makes the best settings those of params.yaml, for one experiment.
@@ -28,6 +29,7 @@ class Result:
 
     name: str
     label: str
+    study: str
     simulated: bool
     settings: Search
     trials: Sequence[Trial]
@@ -45,6 +47,28 @@ class Result:
         verdict = self.contest.verdict
         word = {"better": "Better", "worse": "Worse", "not shown": "Not shown to be better"}[verdict]
         return f"{word}: the best of {len(self.trials) - 1} trials, trained anew with fresh seeds, against the baseline on test."
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values, for other programs; a measure that the contest lacks is None."""
+        contest = self.contest and dataclasses.asdict(self.contest) | {"verdict": self.contest.verdict}
+        return {
+            "architecture": self.name,
+            "study": self.study,
+            "simulated": self.simulated,
+            "choice": self.choice,
+            "command": self.command,
+            "settings": self.settings.model_dump(exclude={"space"}) | {"space": self.settings.space[self.name]},
+            "best_trial": self.best.number,
+            "trials": [_describe_trial(trial) for trial in self.trials],
+            "importances": dict(self.importances),
+            "luck": dataclasses.asdict(self.luck),
+            "contest": contest,
+        }
+
+
+def _describe_trial(trial: Trial) -> dict[str, Any]:
+    kept = ("number", "state", "scores", "values", "reason")
+    return {"score": trial.score} | {key: getattr(trial, key) for key in kept}
 
 
 def apply_command(name: str, values: Mapping[str, Any], present: Mapping[str, Any]) -> str:

@@ -3,7 +3,8 @@
 `follow` makes a training's run and its children, one a seed (`_create_run`), or resumes the run of an interrupted training
 (`_open_run`), and logs epochs as they end. At the training's end `write_run` completes the run from the files; so it does after
 `evaluate` and `compare` (`update`), and in a backfill, where it finds the run by its models or makes one. Walk-forward has runs
-of its own (`walk_forward_runs`), written at its end (`update_walk_forward`) and in a backfill.
+of its own (`walk_forward_runs`), written at its end (`update_walk_forward`) and in a backfill, and so has a search
+(`search_runs`), at its end.
 """
 
 import sys
@@ -512,6 +513,15 @@ def update_walk_forward() -> None:
         walk_forward_runs.write_runs(store)
 
 
+def update_search(result: str) -> None:
+    """Write a search's runs from its result, a file, once standard input says that it ended well."""
+    from watch import search_runs
+
+    store = Store()
+    if sys.stdin.buffer.read() == tracking.STAGE_ENDED_WELL:
+        search_runs.write_runs(store, Path(result))
+
+
 def for_a_person(command: Callable[[], None]) -> Callable[[], None]:
     """Have `command` raise CampaignError, without a password in it, on whatever a store, a network or a disk can do."""
 
@@ -567,7 +577,9 @@ def open_ui() -> None:
 
 if __name__ == "__main__":
     try:
-        {"follow": follow, "update": update, "update_walk_forward": update_walk_forward}[sys.argv[1]]()
+        commands: dict[str, Callable[..., None]] = {"follow": follow, "update": update}
+        commands |= {"update_walk_forward": update_walk_forward, "update_search": update_search}
+        commands[sys.argv[1]](*sys.argv[2:])
     except Exception as error:  # whatever a store, a network or a disk can do
         tracking.warn(error)
     os._exit(0)  # the listener may still wait for the trainer, and would make an orderly end a fatal error

@@ -83,15 +83,16 @@ class Writer:
 
 
 @contextlib.contextmanager
-def update_at_end(command: str = "update") -> Iterator[None]:
+def update_at_end(*command: str) -> Iterator[None]:
     """Update MLflow from the files that are here when the block has ended well.
 
     The writer starts with the block, since its imports and the export of models can take as long as a stage does.
 
     Args:
-        command: of the writer: ``update`` writes the campaign's runs, ``update_walk_forward`` those of walk-forward.
+        command: of the writer, with its arguments: ``update`` writes the campaign's runs and is the default,
+            ``update_walk_forward`` those of walk-forward, ``update_search`` those of the search whose result follows.
     """
-    process = None if is_off() else start_writer(command)
+    process = None if is_off() else start_writer(*command or ("update",))
     try:
         yield
         check_unchanged()
@@ -105,10 +106,10 @@ def update_at_end(command: str = "update") -> Iterator[None]:
         _wait(process)
 
 
-def start_writer(command: str, stderr: int | None = None) -> "subprocess.Popen[bytes] | None":
+def start_writer(*command: str, stderr: int | None = None) -> "subprocess.Popen[bytes] | None":
     """Start a writer in a process group of its own, so that a signal to the trainer's group leaves it time to finish."""
     try:
-        return subprocess.Popen([sys.executable, WRITER_SCRIPT, command], stdin=subprocess.PIPE, stderr=stderr, process_group=0)
+        return subprocess.Popen([sys.executable, WRITER_SCRIPT, *command], stdin=subprocess.PIPE, stderr=stderr, process_group=0)
     except OSError as error:
         warn(error)
         return None

@@ -1,5 +1,6 @@
 """The search with real trainings, Optuna and databases: kills, jobs, storages, and what its command does."""
 
+import contextlib
 import csv
 import json
 import os
@@ -7,6 +8,7 @@ import re
 import shlex
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -80,7 +82,7 @@ def test_a_search_tries_the_baseline_first_prunes_by_seed_and_writes_its_page(se
     lines = searched.said.stderr.splitlines()
     assert re.fullmatch(r"mlp: baseline: 0\.\d{4}, complete; best 0\.\d{4} at the baseline; \d+ (s|min) left", lines[0])
     assert sum(line.startswith("mlp: trial") for line in lines) == TRIALS
-    assert set(found(searched)) == {"mlp.html", "mlp.md", "mlp_trials.csv"}
+    assert set(found(searched)) == {"mlp.html", "mlp.json", "mlp.md", "mlp_trials.csv"}
     assert searched.said.stdout.splitlines()[-1] == f"open {(searched.directory / 'search/by_hand/mlp.html').as_uri()}"
     assert not list((searched.directory / ".checkpoints").rglob("state.pt"))
 
@@ -105,6 +107,32 @@ def test_killed_three_times_with_other_jobs_it_ends_with_the_same_bytes(clone, s
     done = clone.run(SEARCH)
     assert found(clone) == found(searched)
     assert "mlp: baseline" not in done.stderr, "a trial that was finished ran again"
+
+
+def test_mlflow_has_a_run_a_search_in_that_a_trial_and_in_that_a_seed(searched, tmp_path):
+    clone = Clone.copy_of(searched.directory, tmp_path / "clone")
+    tracking = {"CAMPAIGN_TRACKING": "on", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    for _ in range(2):  # the second time there is nothing to add
+        clone.run(SEARCH, **tracking)
+        with contextlib.closing(sqlite3.connect(clone.directory / "mlflow.db")) as store:
+            tags: dict[str, dict[str, str]] = {}
+            for run, key, value in store.execute("select run_uuid, key, value from tags"):
+                tags.setdefault(run, {})[key] = value
+            metrics = {(run, key): value for run, key, value in store.execute("select run_uuid, key, value from latest_metrics")}
+            statuses = {status for (status,) in store.execute("select distinct status from runs")}
+        (parent,) = (run for run, own in tags.items() if "mlflow.parentRunId" not in own)
+        children = {int(own["trial"]): run for run, own in tags.items() if own.get("mlflow.parentRunId") == parent}
+        rows = trials(clone)
+        assert sorted(children) == list(range(TRIALS + 1))
+        assert statuses == {"FINISHED"}
+        for row in rows:
+            run = children[int(row["trial"])]
+            assert tags[run]["state"] == row["state"]
+            assert metrics[run, "score"] == float(row["score"])
+            seeds = [other for other, own in tags.items() if own.get("mlflow.parentRunId") == run]
+            assert len(seeds) == (1 if row["state"] == "pruned" else 2)
+        assert metrics[parent, "best_score"] == max(float(row["score"]) for row in rows if row["state"] == "complete")
+        assert tags[parent]["verdict"] in ("better", "worse", "not shown")
 
 
 def test_more_trials_go_on_where_the_search_was_and_fewer_run_none(clone, searched):
