@@ -13,6 +13,7 @@ from report.wording import setting
 from search.luck import BLOCKS
 from search.objective import NAMES
 from search.result import Result
+from search.space import flat_entries
 from search.trials import BASELINE, COMPLETE, FAILED, PRUNED, Trial
 
 SHOWN = 5  # trials of the table, the best first; the CSV file beside has all
@@ -169,7 +170,7 @@ def _short(value: object) -> str:
 def _settings(result: Result) -> list[Block]:
     settings = result.settings
     names = ("batch", "seeds", "fresh_seeds", "objective", "sampler", "pruner", "startup_trials", "seed")
-    of_space = [f"{key}: {setting(entry)}" for key, entry in settings.space[result.name].items()]
+    of_space = [f"{key}: {setting(entry)}" for key, entry in flat_entries(settings.space[result.name]).items()]
     said = ", ".join(f"{name} {setting(getattr(settings, name))}" for name in names)
     return [Bullets([f"search: {said}", *of_space])]
 
@@ -183,7 +184,7 @@ def draw(result: Result) -> str:
     lines = [Line(so_far, COLOUR, width=1.9), _dots(points, "#7F7F7F")]
     words = f"{name} of each trial, dots, and the best so far, the line."
     figures = [line_chart("trials in order", words, lines, Axis("trial", whole=True), Axis(name))]
-    for key, entry in result.settings.space[result.name].items():
+    for key, entry in flat_entries(result.settings.space[result.name]).items():
         points = [
             (float(trial.values[key]), trial.score)
             for trial in result.trials

@@ -12,6 +12,7 @@ from learn.train_stage import LoopSettings, Train, loop_settings
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
+OF_LOOP = "train"  # has the settings of the loop
 LOOP = "train."  # what the key of a setting of the loop begins with; others are the network's
 RANGE = ("low", "high", "log")
 DIGITS = 4  # of a fraction
@@ -23,14 +24,28 @@ def read_space(name: str, entries: Mapping[str, Any]) -> "dict[str, BaseDistribu
 
     Args:
         name: of the architecture.
-        entries: by setting; a list of choices, or a mapping with `low`, `high` and, if it is to be drawn so, ``log: true``.
+        entries: by setting, those of the loop under `train`; a list of choices, or a mapping with `low`, `high` and, if it is to
+            be drawn so, ``log: true``.
+
+    Returns:
+        By setting; the key of one of the loop begins with `LOOP`.
 
     Raises:
         CampaignError: an entry is neither, or names no range.
     """
-    if not entries:
+    if not (flat := flat_entries(entries)):
         raise CampaignError(f"{PARAMS}: search.space has nothing for {name}; add '{name}:' there, with the settings to search")
-    return {key: _distribution(f"search.space.{name}.{key}", entry) for key, entry in entries.items()}
+    return {key: _distribution(f"search.space.{name}.{key}", entry) for key, entry in flat.items()}
+
+
+def flat_entries(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of ``search.space.<name>`` by setting, those of the loop as `LOOP` and their name."""
+    of_loop = entries.get(OF_LOOP)
+    if not isinstance(of_loop, dict):
+        return dict(entries)
+    return {key: entry for key, entry in entries.items() if key != OF_LOOP} | {
+        LOOP + key: entry for key, entry in of_loop.items()
+    }
 
 
 def _distribution(where: str, entry: Any) -> "BaseDistribution":

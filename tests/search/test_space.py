@@ -38,10 +38,13 @@ def test_an_entry_that_is_no_space_is_refused(entry, problem):
         ({"dropout": {"low": 0.0, "high": 1.5}}, "search.space.mlp.dropout is 1.5; it must be less than 1"),
         ({"hidden_sizes": [[64], [0]]}, "search.space.mlp.hidden_sizes is 0; it must be"),
         ({"layers": [1, 2]}, "search.space.mlp.layers is unknown; remove it (known: "),
-        ({"train.learning_rate": {"low": 0.1, "high": 2.0}}, "search.space.mlp.train.learning_rate is 2.0; it must be"),
-        ({"train.seeds": [[1], [2]]}, "search.space.mlp.train.seeds is unknown"),
+        ({"train": {"learning_rate": {"low": 0.1, "high": 2.0}}}, "search.space.mlp.train.learning_rate is 2.0; it must be"),
+        ({"train": {"seeds": [[1], [2]]}}, "search.space.mlp.train.seeds is unknown"),
         ({"train": [1, 2]}, "search.space.mlp.train is 1; it must be a mapping"),
-        ({"train.focal_gamma": {"low": 0.5, "high": 2.0}}, "search.space.mlp.train.focal_gamma is 0.5; it must be 0, or from 1"),
+        (
+            {"train": {"focal_gamma": {"low": 0.5, "high": 2.0}}},
+            "search.space.mlp.train.focal_gamma is 0.5; it must be 0, or from 1",
+        ),
     ],
 )
 def test_a_value_that_a_setting_cannot_have_is_refused(desk, entries, problem):
@@ -66,7 +69,7 @@ def test_an_architecture_without_a_space_is_refused():
 
 def test_values_go_in_the_place_of_the_settings(desk):
     own, train = read_section("mlp", MLP.settings), read_section("train", Train)
-    space = read_space("mlp", {"hidden_sizes": [[8], [16, 8]], "train.batch_size": {"low": 32, "high": 64}})
+    space = read_space("mlp", {"hidden_sizes": [[8], [16, 8]], "train": {"batch_size": {"low": 32, "high": 64}}})
     values = {"hidden_sizes": decode(space["hidden_sizes"], "[16, 8]"), "train.batch_size": 48}
     network, loop = replace(MLP, values, own, train)
     assert network == own.model_dump() | {"hidden_sizes": [16, 8]}

@@ -25,7 +25,7 @@ SMALL_SPACE = {
     "mlp": {
         "hidden_sizes": [[4], [8], [8, 4]],
         "dropout": {"low": 0.0, "high": 0.5},
-        "train.learning_rate": {"low": 0.0005, "high": 0.05, "log": True},
+        "train": {"learning_rate": {"low": 0.0005, "high": 0.05, "log": True}},
     }
 }
 TRIALS, BATCH = 7, 3
