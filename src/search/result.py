@@ -57,7 +57,7 @@ class Result:
             "simulated": self.simulated,
             "choice": self.choice,
             "command": self.command,
-            "settings": self.settings.model_dump(exclude={"space"}) | {"space": self.settings.space[self.name]},
+            "settings": self.settings.model_dump(exclude={"architectures", "space"}) | {"space": self.settings.space[self.name]},
             "best_trial": self.best.number,
             "trials": [_describe_trial(trial) for trial in self.trials],
             "importances": dict(self.importances),
