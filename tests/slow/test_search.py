@@ -87,6 +87,14 @@ def test_a_search_tries_the_baseline_first_prunes_by_seed_and_writes_its_page(se
     assert not list((searched.directory / ".checkpoints").rglob("state.pt"))
 
 
+def test_without_pruning_every_trial_gets_all_seeds_also_by_another_sampler_and_objective(clone):
+    clone.params(search={"pruner": "none", "sampler": "random", "objective": "return"})
+    clone.run(f"{SEARCH} --trials 3")
+    rows = trials(clone)
+    assert [row["state"] for row in rows] == ["complete"] * 4
+    assert all(row["score_seed_2"] for row in rows)
+
+
 def test_killed_three_times_with_other_jobs_it_ends_with_the_same_bytes(clone, searched):
     for after in ("epoch of the first batch", "mlp: trial 2 of", "mlp: trial 5 of"):
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
