@@ -181,6 +181,14 @@ def search(arguments: argparse.Namespace) -> None:
 
 
 @command()
+def ledger(arguments: argparse.Namespace) -> None:
+    """List the looks at the test set, and say what the best of so many is worth by luck."""
+    from tools import ledger
+
+    ledger.main()
+
+
+@command()
 def backfill(arguments: argparse.Namespace) -> None:
     """Write to MLflow what it lacks of the models, metrics and plots that are here."""
     from watch import mlflow_writer

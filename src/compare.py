@@ -11,6 +11,7 @@ import core.startup
 
 import csv
 import dataclasses
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from report import committed
 from report.decisions import decision
 from report.markdown import comparison
 from report.page import page
-from watch import tracking
+from watch import ledger, tracking
 
 PLOTS = Path("plots")
 REPORTS = Path("reports")
@@ -172,6 +173,21 @@ def machine_note(trained_with: committed.Kinds) -> str:
     )
 
 
+def look_of(inputs: Inputs, roster: Roster) -> ledger.Look:
+    """Describe this look at test, for the ledger."""
+    models = inputs.evaluation.models
+    return ledger.Look.at(
+        "campaign",
+        [CAMPAIGN.data],
+        ledger.settings_of(*roster.networks),
+        {name: statistics.fmean(own.f1_score_positive_class for own in models[name].test) for name in roster.labels},
+        {
+            name: ledger.daily_returns(inputs.trades["test"], inputs.scores[name].test, models[name].money_thresholds)
+            for name in roster.labels
+        },
+    )
+
+
 @tracking.update_at_end()
 def main() -> None:
     settings = read_section("compare", Compare)
@@ -182,6 +198,7 @@ def main() -> None:
     print_stderr("compare: " + " ".join(result.verdict))
     if note := machine_note(result.trained_with):
         print_stderr(f"compare: {note}")
+    ledger.note(look_of(inputs, roster))
 
 
 if __name__ == "__main__":

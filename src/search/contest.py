@@ -1,6 +1,7 @@
 """Train the best trial and the baseline with fresh seeds, and ask once whether the one is better than the other."""
 
 import dataclasses
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from learn.train_stage import require_trained
 from learn.trainings import Training, do_not_watch, running
 from search.searching import Plan
 from search.trials import BASELINE, Trial
+from watch import ledger
 
 OPTIMISED, PRESENT = "optimised", "baseline"
 TRAINED_AS = "trained_as.json"  # in the models' directory: fingerprints of the trainings that left them
@@ -90,7 +92,22 @@ def hold_contest(plan: Plan, best: Trial, directory: Path) -> Contest:
         found = predict_network(places, name, trades["val"].y)
         judged[name] = judge_model(found, trades, half, metadata["assets"], settings.min_trades)
         scores[name] = ModelScores(val=found.val, val_halves=found.val_halves, test=found.test)
+    note_look(plan, best, judged, scores, trades["test"])
     return compare_both(judged, scores, days, seeds, plan.settings.objective, compare)
+
+
+def note_look(plan: Plan, best: Trial, judged: Mapping[str, Judged], scores: Mapping[str, ModelScores], test: Trades) -> None:
+    """Note in the ledger that a search looked at test."""
+    name = plan.architecture.name
+    ledger.note(
+        ledger.Look.at(
+            f"search {name}",
+            [CAMPAIGN.data],
+            ledger.settings_of(name) | {f"{name}.{key}": value for key, value in best.values.items()},
+            {own: statistics.fmean(row.f1_score_positive_class for row in judged[own].test) for own in judged},
+            {own: ledger.daily_returns(test, scores[own].test, judged[own].money_thresholds) for own in judged},
+        )
+    )
 
 
 def train(plan: Plan, trainings: Mapping[str, Sequence[Training]], places: Places) -> None:

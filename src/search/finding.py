@@ -27,7 +27,7 @@ def find(searching: Searching, trials: Sequence[Trial]) -> Result:
     compare = read_section("compare", Compare)
     luck = measure_luck(
         plan.settings.objective,
-        searching.val,
+        searching.vals,
         [searching.logits(trial) for trial in scored],
         scored.index(best),
         draws=compare.draws,

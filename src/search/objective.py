@@ -4,7 +4,8 @@ Shapes: S seeds, N samples of validation, M masks of samples, D days.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -123,6 +124,17 @@ NAMES = {  # for people
 }
 
 
-def score(objective: str, val: Validation, logits: np.ndarray) -> float:
-    """Return the objective of one seed on all of validation; `logits` as in `pr_auc`."""
-    return float(OBJECTIVES[objective](val, logits, np.ones((1, len(val.half)), bool))[0])
+def by_part(vals: Sequence[Validation], logits: np.ndarray) -> Iterator[tuple[Validation, np.ndarray]]:
+    """Yield each validation with its part of `logits`, (..., N of all of them)."""
+    ends = np.cumsum([len(val.half) for val in vals])
+    return zip(vals, np.split(logits, ends[:-1], axis=-1), strict=True)
+
+
+def score(objective: str, vals: Sequence[Validation], logits: np.ndarray) -> float:
+    """Return the objective of one seed on all of validation, the mean over folds where they are several.
+
+    Args:
+        logits: as in `pr_auc`, those of the folds one after the other.
+    """
+    whole = [OBJECTIVES[objective](val, part, np.ones((1, len(val.half)), bool))[0] for val, part in by_part(vals, logits)]
+    return statistics.fmean(whole)

@@ -1,17 +1,15 @@
 """Arrange what a search found, and write it as Markdown and as a page."""
 
-import itertools
-from collections.abc import Sequence
+from typing import Any
 
 from report import markdown as md
 from report import page as html
 from report.blocks import Block, Bullets, Paragraph, Picture, Section, Table
-from report.charts import grid
 from report.numbers import fixed, level_text, minus, percent
-from report.svg import Axis, Line, line_chart
 from report.wording import setting
 from search.luck import BLOCKS
 from search.objective import NAMES
+from search.pictures import draw
 from search.result import Result
 from search.space import flat_entries
 from search.trials import BASELINE, COMPLETE, FAILED, PRUNED, Trial
@@ -25,7 +23,6 @@ MEASURES = {
     "direction": "direction AUC on test less 0.5",
     "return": "return a day after costs on test",
 }
-COLOUR = "#0072B2"
 
 
 def title(result: Result) -> str:
@@ -42,7 +39,7 @@ def page(result: Result) -> str:
     subtitle = (
         f"{len(result.trials) - 1} trials and the baseline, {len(result.settings.seeds)} seeds each, by {objective(result)}"
     )
-    pictures = {"trials": draw(result)}
+    pictures = {"trials": draw(result, objective(result))}
     return html.document(title(result), subtitle, result.choice, arrange(result), pictures, simulated=result.simulated)
 
 
@@ -72,6 +69,8 @@ def _verdict(result: Result) -> list[Block]:
         f"{fixed(present.score)}. "
         "The best of many is flattered by its choice, so that this difference decides nothing.",
     ]
+    if folds := result.settings.folds:
+        said.append(f"Validation is {folds} periods before test, each with its train before it; scores are means over them.")
     if result.contest is not None:
         said.append(f"Its settings: {describe(best)}.")
         said.append(f"To make them the campaign's: {result.command}")
@@ -163,38 +162,21 @@ def _importances(result: Result) -> list[Block]:
     ]
 
 
+def describe_entry(entry: Any) -> str:
+    """Describe an entry of a space: a range, or choices."""
+    if isinstance(entry, dict):
+        return f"{entry['low']} to {entry['high']}" + (", drawn by its order of magnitude" if entry.get("log") else "")
+    *others, last = map(setting, entry)
+    return f"{', '.join(others)} or {last}"
+
+
 def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else setting(value)
 
 
 def _settings(result: Result) -> list[Block]:
     settings = result.settings
-    names = ("batch", "seeds", "fresh_seeds", "objective", "sampler", "pruner", "startup_trials", "seed")
-    of_space = [f"{key}: {setting(entry)}" for key, entry in flat_entries(settings.space[result.name]).items()]
-    said = ", ".join(f"{name} {setting(getattr(settings, name))}" for name in names)
+    names = ("batch", "seeds", "fresh_seeds", "folds", "objective", "sampler", "pruner", "startup_trials", "seed")
+    of_space = [f"{key}: {describe_entry(entry)}" for key, entry in flat_entries(settings.space[result.name]).items()]
+    said = ", ".join(f"{name} {setting(getattr(settings, name))}" for name in names if getattr(settings, name) is not None)
     return [Bullets([f"search: {said}", *of_space])]
-
-
-def draw(result: Result) -> str:
-    """Draw each trial's score in order, with the best of the complete ones so far, and over each setting that is a number."""
-    name, points = objective(result), [(float(trial.number), trial.score) for trial in result.trials if trial.score is not None]
-    complete = [(float(trial.number), trial.score) for trial in result.trials if trial.state == COMPLETE]
-    best = itertools.accumulate((score for _, score in complete), max)
-    so_far = list(zip((number for number, _ in complete), best, strict=True))
-    lines = [Line(so_far, COLOUR, width=1.9), _dots(points, "#7F7F7F")]
-    words = f"{name} of each trial, dots, and the best so far, the line."
-    figures = [line_chart("trials in order", words, lines, Axis("trial", whole=True), Axis(name))]
-    for key, entry in flat_entries(result.settings.space[result.name]).items():
-        points = [
-            (float(trial.values[key]), trial.score)
-            for trial in result.trials
-            if trial.score is not None and isinstance(entry, dict)
-        ]
-        if len({at for at, _ in points}) > 1:
-            axis = Axis(key, log=bool(entry.get("log")))
-            figures.append(line_chart(key, f"{name} of each trial over {key}.", [_dots(points, COLOUR)], axis, Axis(name)))
-    return grid(figures)
-
-
-def _dots(points: Sequence[tuple[float, float]], colour: str) -> Line:
-    return Line(points, colour, width=0, dots=[2.2] * len(points))

@@ -13,6 +13,7 @@ class Search(Settings):
     batch: int = Field(ge=1, le=1000)
     seeds: list[int] = Field(min_length=1, max_length=100)
     fresh_seeds: list[int] = Field(min_length=2, max_length=100)
+    folds: int | None = Field(ge=1, le=100)
     objective: Literal["pr_auc", "f1", "log_loss", "return"]
     sampler: Literal["tpe", "random"]
     pruner: Literal["half", "none"]

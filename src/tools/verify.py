@@ -194,7 +194,7 @@ def verify() -> None:
     if not LOCK.is_file():
         raise CampaignError(f"{LOCK} not found: run dvc repro in the project's root and commit it first")
     check_repository()
-    if uncommitted := [line[3:] for line in git("status", "--porcelain").splitlines()]:
+    if uncommitted := [line[3:] for line in git("status", "--porcelain", "--", ".", ":!ledger").splitlines()]:
         say(f"not committed, so not verified: {', '.join(uncommitted)}")
     if overrides := cpu_overrides():
         say(f"{overrides} is set: libraries compute other last digits with it than without")

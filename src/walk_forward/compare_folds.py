@@ -5,6 +5,10 @@ import sys
 sys.path.insert(0, __file__.rpartition("/walk_forward/")[0])  # python -P and PYTHONSAFEPATH leave it out
 import core.startup
 
+import statistics
+
+import numpy as np
+
 from compare import Compare, compare, load
 from core.errors import print_stderr
 from core.files import read_json, write_csv, write_json, write_text
@@ -18,7 +22,7 @@ from judge.walk_forward_result import FoldCuts, WalkForward
 from report.fold_rows import flat_metrics, score_rows
 from report.walk_forward import markdown, page
 from walk_forward.folds import FOLDS, PROJECT, places_of
-from watch import tracking
+from watch import ledger, tracking
 
 BARS = ("y", "closes", "asset_ids", "timestamps")  # of test: what holding the assets is worked out from
 
@@ -49,6 +53,24 @@ def write(result: WalkForward, roster: Roster) -> None:
     write_text(PROJECT / "reports/walk_forward.html", page(result, roster))
 
 
+def look_of(folds: list[FoldScores], roster: Roster) -> ledger.Look:
+    """Describe this look at the folds' tests, for the ledger; a model's days follow each other over folds."""
+
+    def daily(name: str, fold: FoldScores) -> np.ndarray:
+        return ledger.daily_returns(fold.trades["test"], fold.scores[name].test, fold.evaluation.models[name].money_thresholds)
+
+    return ledger.Look.at(
+        "walk-forward",
+        [places_of(fold.name).data for fold in folds],
+        ledger.settings_of(*roster.networks, "walk_forward"),
+        {
+            name: statistics.fmean(own.f1_score_positive_class for fold in folds for own in fold.evaluation.models[name].test)
+            for name in roster.labels
+        },
+        {name: np.concatenate([daily(name, fold) for fold in folds]) for name in roster.labels},
+    )
+
+
 @tracking.update_at_end("update_walk_forward")
 def main() -> None:
     settings = read_section("compare", Compare)
@@ -72,6 +94,7 @@ def main() -> None:
     write(result, roster)
     for sentence in result.verdict:
         print_stderr(f"compare_folds: {sentence}")
+    ledger.note(look_of(folds, roster))
 
 
 if __name__ == "__main__":

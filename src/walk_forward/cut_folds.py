@@ -7,7 +7,7 @@ import core.startup
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from bars.findings import summarise_findings
 from bars.reading import HOUR, SIMULATED_MARKER
-from bars.rows import Cuts, choose_symbols, collect_findings, read_asset_rows, split_and_fit_scaler, without_untrained
+from bars.rows import AssetRows, Cuts, choose_symbols, collect_findings, read_asset_rows, split_and_fit_scaler, without_untrained
 from core.errors import CampaignError, join_first, print_stderr
 from core.files import write_json
 from core.params import read_section
@@ -49,6 +49,28 @@ def when(metadata: Mapping[str, Any], cuts: Cuts, last: np.datetime64) -> dict[s
     }
 
 
+def write_fold(
+    out: Path, data: Data, symbols: Sequence[str], assets: Sequence[AssetRows], cuts: Cuts, *, lengths: str
+) -> tuple[dict[str, Any], list[str]]:
+    """Cut the rows of all assets, and write the splits to the directory `out`.
+
+    Args:
+        lengths: the settings that say how long the splits are, for errors.
+
+    Returns:
+        What metadata.json holds, and warnings of one line each.
+
+    Raises:
+        CampaignError: the splits cannot be used.
+    """
+    rules = data.row_rules()
+    used, left_out = without_untrained(assets, symbols, cuts, lookback=rules.lookback)
+    prepared = split_and_fit_scaler(used, symbols, cuts, rules, lengths=lengths)
+    metadata = write_data(out, Path(data.bars), symbols, used, rules, cuts, prepared, clip=data.clip)
+    left = [f"{join_first(left_out)}: no training sample, left out of this fold"] if left_out else []
+    return metadata, [*prepared.warnings, *left]
+
+
 def main() -> None:
     data, settings = read_section("data", Data), read_section("walk_forward", WalkForward)
     root, rules = Path(data.bars), data.row_rules()
@@ -77,12 +99,7 @@ def main() -> None:
     described = {}
     for fold in folds:
         with naming(fold.name):
-            used, left_out = without_untrained(assets, symbols, fold.cuts, lookback=rules.lookback)
-            prepared = split_and_fit_scaler(used, symbols, fold.cuts, rules, lengths=lengths)
-            metadata = write_data(DATA / fold.name, root, symbols, used, rules, fold.cuts, prepared, clip=data.clip)
-        warnings = list(prepared.warnings)
-        if left_out:
-            warnings += [f"{join_first(left_out)}: no training sample, left out of this fold"]
+            metadata, warnings = write_fold(DATA / fold.name, data, symbols, assets, fold.cuts, lengths=lengths)
         for warning in warnings:
             print_stderr(f"cut_folds: warning: fold {fold.name}: {warning}")
         report_splits(f"cut_folds: fold {fold.name}", metadata["splits"])

@@ -33,7 +33,7 @@ from core.errors import CampaignError, print_stderr
 from core.files import project_root, read_array, read_json
 from core.pipeline import MODELS, TRAIN, read_generated_yaml
 from core.splits import DATA
-from watch import tracking
+from watch import ledger, tracking
 from watch.run_values import (
     RUN_TAGS,
     Point,
@@ -298,7 +298,7 @@ def _write_parent(
     if evaluated:
         figures |= read_json(Path("metrics/test") / f"{architecture}.json")
     (best,) = [summary for summary in trained["seeds"] if summary["seed"] == trained["best_seed"]]
-    own = {"threshold": best["threshold"], "mlflow.note.content": RUN_NOTE}
+    own = {"threshold": best["threshold"], "mlflow.note.content": RUN_NOTE, **(ledger.looks_tag(DATA) if evaluated else {})}
     store.log(run, metrics=changed_points(store, run, figures), tags={**tags, **own})
 
 

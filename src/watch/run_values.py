@@ -99,7 +99,8 @@ def describe_code() -> dict[str, str]:
     tags = {"dvc_exp_name": os.environ.get("DVC_EXP_NAME", "")}  # empty, so that every table of runs has the column
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         if commit := git("rev-parse", "HEAD"):
-            tags |= {"mlflow.source.git.commit": commit, "git_dirty": str(bool(git("status", "--porcelain"))).lower()}
+            is_dirty = bool(git("status", "--porcelain", "--", ".", ":!ledger"))  # what a run adds to the ledger is no change
+            tags |= {"mlflow.source.git.commit": commit, "git_dirty": str(is_dirty).lower()}
     return tags
 
 

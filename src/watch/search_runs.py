@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from core.files import read_json
-from watch import tracking
+from core.splits import DATA
+from watch import ledger, tracking
 from watch.run_values import RUN_TAGS, changed_points, describe_code, flatten
 from watch.store import Store
 
@@ -33,7 +34,7 @@ def write_runs(store: Store, path: Path) -> str:
     _write_trials(store, run, tags, result)
     own = {"verdict": (result["contest"] or {}).get("verdict", "not shown"), "best_trial": result["best_trial"]}
     note = {"mlflow.note.content": f"{result['choice']}\n\n{NOTE}"}
-    store.log(run, metrics=changed_points(store, run, _figures(result)), tags=own | note)
+    store.log(run, metrics=changed_points(store, run, _figures(result)), tags=own | note | ledger.looks_tag(DATA))
     for file in sorted(path.parent.glob(f"{name}*")):
         store.client.log_artifact(run, str(file), "report")
     store.end((run,), "FINISHED")

@@ -14,7 +14,7 @@ from judge.evaluation import Judged, read_evaluation
 from judge.names import REFERENCES
 from judge.scores import leaderboard_row
 from walk_forward.folds import FOLDS, PROJECT, WalkForward, places_of
-from watch import tracking
+from watch import ledger, tracking
 from watch.run_values import RUN_TAGS, changed_points, describe_code, directory_md5, flatten, missing_means, read_history
 from watch.store import MAX_TEXT, Store
 
@@ -62,7 +62,8 @@ def write_runs(store: Store, **tags: str) -> str:
 
     _write_folds(store, run, tags, folds)
     note = "\n\n".join([" ".join(judgement["verdict"]), NOTE])[:MAX_TEXT]
-    store.log(run, metrics=changed_points(store, run, _average(folds)), tags={"mlflow.note.content": note})
+    looks = ledger.looks_tag(*(places_of(fold).data for fold in folds))
+    store.log(run, metrics=changed_points(store, run, _average(folds)), tags={"mlflow.note.content": note} | looks)
     for file in REPORTS:
         if file.is_file():
             store.client.log_artifact(run, str(file), "report")

@@ -65,6 +65,15 @@ def experiments(campaign: Clone) -> dict[tuple[int, float], dict[str, str]]:
     return {(int(row["gru.hidden_size"]), float(row["evaluate.cost_per_trade"])): row for row in rows}
 
 
+def test_every_cell_left_its_look_in_the_original_s_ledger(campaign):
+    """Two networks of the GRU times two costs, beside the campaign itself; each experiment ran in a copy."""
+    looks = [json.loads(file.read_text()) for file in (campaign.directory / "ledger").glob("*.json")]
+    cells = {(look["settings"]["gru.hidden_size"], look["settings"]["evaluate.cost_per_trade"]) for look in looks}
+    assert {(size, cost) for size in SIZES for cost in COSTS} <= cells
+    told = " ".join(campaign.run("python src/campaign.py ledger", COLUMNS="80").stdout.split())
+    assert "was looked at 5 times, with " in told
+
+
 def names(campaign: Clone) -> dict[tuple[int, float], str]:
     return {cell: row["Experiment"] for cell, row in experiments(campaign).items()}
 

@@ -14,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
@@ -83,6 +85,7 @@ def test_a_search_tries_the_baseline_first_prunes_by_seed_and_writes_its_page(se
     assert re.fullmatch(r"mlp: baseline: 0\.\d{4}, complete; best 0\.\d{4} at the baseline; \d+ (s|min) left", lines[0])
     assert sum(line.startswith("mlp: trial") for line in lines) == TRIALS
     assert set(found(searched)) == {"mlp.html", "mlp.json", "mlp.md", "mlp_trials.csv"}
+    assert searched.said.stderr.count("ledger: this test set has been looked at 2 times; what luck makes of that: ") == 1
     assert searched.said.stdout.splitlines()[-1] == f"open {(searched.directory / 'search/by_hand/mlp.html').as_uri()}"
     assert not list((searched.directory / ".checkpoints").rglob("state.pt"))
 
@@ -90,9 +93,63 @@ def test_a_search_tries_the_baseline_first_prunes_by_seed_and_writes_its_page(se
 def test_without_pruning_every_trial_gets_all_seeds_also_by_another_sampler_and_objective(clone):
     clone.params(search={"pruner": "none", "sampler": "random", "objective": "return", "batch": 6})
     clone.run(f"{SEARCH} --trials 5")
+    assert "return a day after costs" in (clone.directory / "search/by_hand/mlp.md").read_text()
     rows = trials(clone)
     assert [row["state"] for row in rows] == ["complete"] * 6, "of one batch pruning would leave four at most"
     assert all(row["score_seed_2"] for row in rows)
+
+
+def test_log_loss_as_the_objective_decides_on_test_too(clone):
+    clone.params(search={"objective": "log_loss"})
+    clone.run(f"{SEARCH} --trials 2")
+    rows, result = trials(clone), clone.read("search/by_hand/mlp.json")
+    assert all(float(row["score"]) < 0 for row in rows), "log loss below zero, so that higher is better"
+    complete = [row for row in rows if row["state"] == "complete"]
+    assert result["best_trial"] == int(max(complete, key=lambda row: float(row["score"]))["trial"])
+    assert result["contest"] is None or result["contest"]["objective"] == "log_loss"
+
+
+def test_over_inner_folds_trials_are_judged_before_test_and_a_kill_changes_no_byte(clone, tmp_path):
+    bars = clone.read("data/training_data/metadata.json")
+    lengths = {"val_days": 5, "train_days": 10}
+    clone.params(search={"folds": 2, "batch": 2, "fresh_seeds": [11, 12]}, walk_forward=lengths)
+    killed = Clone.copy_of(clone.directory, tmp_path / "killed")
+    done = clone.run(f"{SEARCH} --trials 3", CAMPAIGN_JOBS="1")
+    assert len(re.findall(r"^fold-[12]: validation 20\d\d-\d\d-\d\d to ", done.stderr, re.MULTILINE)) == 2
+    folds = [json.loads(file.read_text()) for file in sorted(clone.directory.glob(".search/folds/*/fold-*/metadata.json"))]
+    assert [fold["cuts"]["test"] for fold in folds] == [folds[1]["cuts"]["val"], bars["cuts"]["test"]]
+    assert all(fold["splits"]["val"]["last_bar"] < bars["cuts"]["test"] for fold in folds)
+    [logits] = clone.directory.glob(".search/mlp-*/logits/00000.npy")
+    samples = [fold["splits"]["val"]["samples"] for fold in folds]
+    assert np.load(logits).shape == (2, 2, sum(samples))
+    assert "Validation is 2 periods before test" in (clone.directory / "search/by_hand/mlp.md").read_text()
+
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    process = subprocess.Popen(
+        shlex.split(f"{SEARCH} --trials 3"),
+        cwd=killed.directory,
+        env=os.environ | {"PATH": path, "CAMPAIGN_TRACKING": "off", "CAMPAIGN_JOBS": "2"},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert any(line.startswith("fold-1:") for line in process.stderr)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+    killed.run(f"{SEARCH} --trials 3")
+    assert found(killed) == found(clone)
+
+    frame = next((clone.directory / "data/simulated").glob("*/1Hour/data.parquet"))
+    table = pd.read_parquet(frame)
+    table.loc[table.index[-40:], ["Open", "High", "Low", "Close"]] *= 1.0001
+    frame.unlink()
+    table.to_parquet(frame)
+    shutil.rmtree(clone.directory / ".search/folds")
+    refused = clone.run(f"{SEARCH} --trials 3", fails=True)
+    assert refused.stderr.splitlines()[-1] == (
+        "campaign search: the bars in data/simulated are not those of data/training_data; make it anew: dvc repro generate_data"
+    )
 
 
 def test_killed_three_times_with_other_jobs_it_ends_with_the_same_bytes(clone, searched):
@@ -141,6 +198,7 @@ def test_mlflow_has_a_run_a_search_in_that_a_trial_and_in_that_a_seed(searched, 
             assert len(seeds) == (1 if row["state"] == "pruned" else 2)
         assert metrics[parent, "best_score"] == max(float(row["score"]) for row in rows if row["state"] == "complete")
         assert tags[parent]["verdict"] in ("better", "worse", "not shown")
+        assert tags[parent]["test_looks"] == "2", "the campaign's and the search's"
 
 
 def test_more_trials_go_on_where_the_search_was_and_fewer_run_none(clone, searched):

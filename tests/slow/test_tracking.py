@@ -139,6 +139,7 @@ def test_the_table_of_a_campaign_has_every_model_and_seed_and_no_gap(campaign):
         assert run["tags"].items() >= wanted.items()
         assert {"mlflow.source.git.commit", "git_dirty", "dvc_lock_md5", "data_hash", "bars"} <= set(run["tags"])
         assert {"fingerprint", "device", "torch"} <= set(run["tags"])
+        assert run["tags"]["test_looks"] == "1"
         assert run["params"]["train.epochs"] == "3"
         assert f"{name}.dropout" in run["params"]
         assert run["params"]["train.precision"] == run["tags"]["precision"]

@@ -249,6 +249,14 @@ def test_its_own_commands_work(clone, tmp_path):
     assert below(clone, "dvc status") == "Data and pipelines are up to date.\n"
 
 
+def test_it_leaves_one_look_at_all_its_tests_in_the_ledger_of_the_root(clone):
+    looks = [json.loads(file.read_text()) for file in (clone.directory / "ledger").glob("*.json")]
+    [own] = [look for look in looks if look["kind"] == "walk-forward"]
+    assert len(own["data"]) == len(FOLDS)
+    assert own["settings"]["walk_forward.folds"] == len(FOLDS)
+    assert not list((clone.directory / "walk_forward").glob("ledger*"))
+
+
 def test_the_campaigns_commands_neither_run_nor_mention_it(clone, tmp_path):
     clone.run(f"dvc remote add --local -fd here {tmp_path}/remote")
     for command in ("exp run simulate_market", "status", "metrics show", "plots show --json", "data status"):
