@@ -180,6 +180,35 @@ def search(arguments: argparse.Namespace) -> None:
     search.main(arguments.architecture, trials=arguments.trials, study=arguments.study, apply=arguments.apply)
 
 
+@command(
+    ("root", {"nargs": "?", "type": Path, "help": "directory of bars; left out: data.bars"}),
+    (
+        "--model",
+        {"default": "first", "help": "an architecture, first (of the comparison's order), or a seed's file; left out: first"},
+    ),
+    ("--symbols", {"metavar": "NAMES", "help": "separated by commas; left out: all under the directory"}),
+    ("--since", {"metavar": "TIME", "help": "first bar to score, UTC; left out: the newest bar alone"}),
+    ("--to", {"default": "-", "metavar": "FILE", "help": ".csv, .jsonl or .parquet; left out: CSV to standard output"}),
+    ("--append", {"type": Path, "metavar": "FILE", "help": "add to a file what it lacks, from its newest bars on"}),
+    ("--review", {"type": Path, "metavar": "FILE", "help": "score nothing: say what came of the predictions in a file"}),
+)
+def predict(arguments: argparse.Namespace) -> None:
+    """Score new bars with a trained model and say what it calls, or what came of earlier calls."""
+    from tools import predict
+
+    if arguments.review is not None:
+        predict.show_review(arguments.review, arguments.root)
+        return
+    predict.main(
+        arguments.root,
+        model=arguments.model,
+        symbols=arguments.symbols,
+        since=arguments.since,
+        to=arguments.to,
+        append_to=arguments.append,
+    )
+
+
 @command()
 def ledger(arguments: argparse.Namespace) -> None:
     """List the looks at the test set, and say what the best of so many is worth by luck."""

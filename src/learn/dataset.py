@@ -63,7 +63,8 @@ class Split:
         x = self.X.index_select(0, rows.flatten()).unflatten(0, rows.shape)
         return x, self.asset_ids[order], self.y[order]
 
-    def batches(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """All samples in their order, `size` at a time, the shorter rest included."""
+    def batches(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Windows and asset ids of all samples in their order, `size` at a time; the last one is repeated to fill its batch."""
         for order in torch.arange(len(self), device=self.ends.device).split(size):
-            yield self.gather(order)
+            x, asset_ids, _ = self.gather(torch.cat([order, order[-1:].expand(size - len(order))]))
+            yield x, asset_ids

@@ -18,7 +18,7 @@ from learn.cuda_graph import recorded
 from learn.dataset import Split
 from learn.loss import focal_loss
 
-SCORING_BATCH = 512  # one size wherever a model is scored, so that the same weights give the same bits
+SCORING_BATCH = 512  # every batch has this size: what a library computes for a sample depends on how many others there are
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,12 +167,15 @@ def fit(
 
 @torch.no_grad()
 def predict(model: nn.Module, split: Split) -> np.ndarray:
-    """Compute the logits of all samples of `split` in their order, float32 (N,), in evaluation mode and float32."""
+    """Compute the logits of all samples of `split` in their order, float32 (N,), in evaluation mode and float32.
+
+    On a CPU a sample's bits depend on its window and asset alone, not on which samples are scored with it.
+    """
     model.eval()
     torch.backends.cudnn.allow_tf32 = False
     logits = torch.empty(len(split), device=split.X.device)  # a list of them would pin the memory of freed windows
-    for place, (x, asset_ids, _) in zip(logits.split(SCORING_BATCH), split.batches(SCORING_BATCH), strict=True):
-        place.copy_(model(x, asset_ids))
+    for place, (x, asset_ids) in zip(logits.split(SCORING_BATCH), split.batches(SCORING_BATCH), strict=True):
+        place.copy_(model(x, asset_ids)[: len(place)])
     return logits.cpu().numpy()
 
 

@@ -20,17 +20,17 @@ import importlib.metadata
 import json
 import os
 import queue
-import select
 import statistics
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.errors import CampaignError, print_stderr
-from core.files import project_root, read_array, read_json
+from core.files import project_root, read_json
+from core.inputs import SOURCE
 from core.pipeline import MODELS, TRAIN, read_generated_yaml
 from core.splits import DATA
 from watch import ledger, tracking
@@ -51,9 +51,6 @@ from watch.run_values import (
 )
 from watch.store import Store, hold_lock, is_dead, store_uri
 
-if TYPE_CHECKING:
-    from torch import nn
-
 RUN_NOTE = (
     "Curves and figures are means over seeds, curves as far as every seed trained; each seed's own are in its child run. "
     "The tag threshold is the best seed's, whose network is the logged model. How busy the machine was: system metrics."
@@ -62,7 +59,9 @@ LISTED_COLUMNS = (  # that MLflow's list of runs shows in `open_ui`
     *("metrics.`val_f1_score_positive_class`", "metrics.`val_pr_auc`", "metrics.`test_f1_score_positive_class`"),
     *("tags.`bars`", "tags.`dvc_exp_name`", "tags.`threshold`", "attributes.`Models`"),
 )
-MODEL_FILE = "data/model.pt2"  # of a logged model, beside its MLmodel
+MODEL_FILE = "artifacts/model/model.json"  # of a logged model, beside its MLmodel
+SERVED_CODE = ("bars", "core", "judge", "learn", "serve")  # folders that a logged model has with it
+SERVED_WITH = ("torch", "mlflow", "numpy", "pandas", "pyarrow", "scipy", "TA-Lib", "pydantic")  # packages that it needs
 BATCH_SECONDS = 2.0  # epochs that end within so long go to the store together
 SAMPLING_SECONDS, SAMPLES_PER_POINT = 2.0, 5  # between looks at the machine, and looks that make one point
 CURVES_COLOUR = "#0072B2"
@@ -250,7 +249,7 @@ def write_run(store: Store, architecture: str, run: str | None = None) -> str:
     _write_children(store, children, trained, evaluated, history, tags)
     _write_parent(store, run, architecture, trained, evaluated, history, tags)
     _log_artifacts(store, run, architecture, evaluated)
-    if evaluated:
+    if evaluated and _is_compared(architecture, evaluated):
         _log_model(store, run, architecture, models_md5)
     store.end((*children.values(), run), "FINISHED")
     return run
@@ -382,87 +381,63 @@ def draw_curves(architecture: str) -> bytes:
     return to_png(figure)
 
 
-def _has_model(store: Store, run: str) -> bool:
-    """Tell whether the run has a model that was exported whole and whose files are still there."""
+def _has_model(store: Store, run: str, served_md5: str) -> bool:
+    """Tell whether the run has this very model, logged whole, and its files are still there."""
     from mlflow.entities import LoggedModelStatus
     from mlflow.exceptions import MlflowException
 
     outputs = store.client.get_run(run).outputs
     for model in outputs.model_outputs if outputs else ():
         with contextlib.suppress(MlflowException):  # deleted
-            if store.client.get_logged_model(model.model_id).status == LoggedModelStatus.READY:
-                files = store.client.list_logged_model_artifacts(model.model_id)
-                files += store.client.list_logged_model_artifacts(model.model_id, "data")
+            logged = store.client.get_logged_model(model.model_id)
+            if logged.status == LoggedModelStatus.READY and logged.tags.get("served_md5") == served_md5:
+                folder = MODEL_FILE.rpartition("/")[0]
+                files = [
+                    file for place in (None, folder) for file in store.client.list_logged_model_artifacts(logged.model_id, place)
+                ]
                 if {"MLmodel", MODEL_FILE} <= {file.path for file in files}:
                     return True
     return False
 
 
 def _log_model(store: Store, run: str, architecture: str, models_md5: str) -> None:
-    """Log the best seed's network as an MLflow model, unless a run of the same models has it.
+    """Log what scores bars with all seeds of an architecture, unless a run has it already (`serve.served_model`).
 
-    It maps windows to scores, and is saved as an exported graph (pt2), which loads without this repository and without
-    unpickling.
+    It has the code, so that it loads without this repository, and nothing in it is pickled.
     """
-    if _has_model(store, run):
-        return
-    same = [found.info.run_id for found in store.find_parents(f"tags.models_md5 = '{models_md5}'")]
-    if logged := [other for other in same if _has_model(store, other)]:
-        store.log(run, tags={"model_of_run": logged[0]})
-        return
     import mlflow
-    import numpy as np
-    import torch
     from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
+    from mlflow.types import ColSpec, Schema
 
-    from learn.models import load_model
+    from bars.features import extra_columns
+    from serve.model import DESCRIPTION, Model
+    from serve.served_model import ARTIFACT, BARS
 
-    network, content = load_model(MODELS / architecture / "best_model.pt")
-    rows = read_array(DATA / "val_X.npy", mapped=True)
-    lookback, assets = content["arguments"]["lookback"], read_array(DATA / "val_asset_ids.npy")
-    windows = np.stack([rows[first : first + lookback] for first in (0, 1)])
-    example = np.concatenate([windows, np.broadcast_to(assets[:2, None, None], (2, lookback, 1))], axis=2).astype(np.float32)
-    signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *example.shape[1:]))]),
-        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1,))]),
-    )
-    before = store.client.get_run(run).info
-    with mlflow.start_run(run_id=run), torch.inference_mode():  # begins and ends the run again
-        mlflow.pytorch.log_model(
-            make_servable(network).eval(),
-            name=architecture,
-            signature=signature,
-            input_example=example,
-            pip_requirements=[f"torch=={importlib.metadata.version('torch')}", f"mlflow=={mlflow.__version__}", "numpy"],
-            tags={"model_type": architecture, "threshold": str(content["threshold"])},
-        )
-    store.client.set_terminated(run, before.status, before.end_time)
-
-
-def make_servable(network: "nn.Module") -> "nn.Module":
-    """Wrap `network` in a module with one input, as model servers need it.
-
-    Returns:
-        A module from windows (B, T, F + 1), scaled features and last the asset's id, float32, to scores (B,) from 0 to 1.
-    """
-    import torch
-
-    from learn.layers import RecurrentStack
-
-    for module in network.modules():
-        if isinstance(module, RecurrentStack):
-            module.by_hand = False
-
-    class Servable(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network.requires_grad_(requires_grad=False)
-
-        def forward(self, windows: torch.Tensor) -> torch.Tensor:
-            return self.network(windows[:, :, :-1], windows[:, -1, -1].long()).sigmoid()
-
-    return Servable()
+    with tempfile.TemporaryDirectory() as temporary:
+        model, place = Model.read(architecture), Path(temporary) / ARTIFACT
+        model.copy_to(place)
+        served_md5 = hashlib.md5((place / DESCRIPTION).read_bytes() + models_md5.encode()).hexdigest()
+        if _has_model(store, run, served_md5):
+            return
+        same = [found.info.run_id for found in store.find_parents(f"tags.served_md5 = '{served_md5}'")]
+        if logged := [other for other in same if _has_model(store, other, served_md5)]:
+            store.log(run, tags={"model_of_run": logged[0]})
+            return
+        texts, numbers = BARS[:2], [*BARS[2:], *extra_columns(model.recipe.features)]
+        columns = [ColSpec("string", name) for name in texts] + [ColSpec("double", name) for name in numbers]
+        before = store.client.get_run(run).info
+        with mlflow.start_run(run_id=run):  # begins and ends the run again
+            mlflow.pyfunc.log_model(
+                name=architecture,
+                python_model=str(SOURCE / "serve/served_model.py"),
+                artifacts={ARTIFACT: str(place)},
+                code_paths=[str(SOURCE / name) for name in (*SERVED_CODE, f"train_{architecture}.py")],
+                signature=ModelSignature(inputs=Schema(columns)),
+                pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in SERVED_WITH],
+                tags={"model_type": architecture, "served_md5": served_md5},
+            )
+        store.client.set_terminated(run, before.status, before.end_time)
+        store.log(run, tags={"served_md5": served_md5})
 
 
 def _describe_lock(architecture: str, models_md5: str) -> dict[str, str]:
@@ -488,19 +463,10 @@ def list_trained() -> list[str]:
 
 
 def update() -> None:
-    """Write all runs once standard input says that the stage ended well.
-
-    Before that it does what takes longest, the export of models.
-    """
-    store, here = Store(), list_trained()
-    for name in here:
-        if select.select([sys.stdin], [], [], 0)[0]:
-            break
-        models_md5 = directory_md5(MODELS / name)
-        if run := _find_run(store, models_md5):
-            _log_model(store, run, name, models_md5)
+    """Write all runs once standard input says that the stage ended well."""
+    store = Store()
     if sys.stdin.buffer.read() == tracking.STAGE_ENDED_WELL:
-        for name in here:
+        for name in list_trained():
             write_run(store, name)
 
 

@@ -36,11 +36,14 @@ def test_gathered_windows_are_slices(lookback, n_features, seed):
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 100])
-def test_batches_leave_nothing_out(size):
+def test_batches_leave_nothing_out_and_the_last_one_is_filled_up(size):
     y = np.array([-1, 0, 1, 0, 0, 1, -1, 1], np.int8)
     split = Split.of(np.arange(8, dtype=np.float32)[:, None], y, np.zeros(8), lookback=2)
-    x = torch.cat([x for x, _, _ in split.batches(size)])
-    assert x[:, -1, 0].tolist() == [1, 2, 3, 4, 5, 7]
+    batches = [x for x, _ in split.batches(size)]
+    assert {len(x) for x in batches} == {size}
+    samples = torch.cat(batches)[:, -1, 0].tolist()
+    assert samples[:6] == [1, 2, 3, 4, 5, 7]
+    assert set(samples[6:]) <= {7}
 
 
 @pytest.mark.parametrize("short", [0, 1, 2])

@@ -23,11 +23,12 @@ from core.errors import CampaignError
 from core.metrics import Ranking, f1_precision_recall, sigmoid
 from learn import checkpoint, cuda_graph
 from learn import fit as loop
+from learn.architecture import find_architecture
 from learn.dataset import Split
 from learn.device import ends_well, multiplies_bfloat16, trains_in_bfloat16
 from learn.fit import predict
 from recorder import recorder
-from scaffold import PROJECT
+from scaffold import PROJECT, read_params
 from train_cnn_lstm import CNNLSTM
 from train_gru import GRUAttention
 from train_lstm import LSTMAttention
@@ -534,3 +535,25 @@ def test_recurrent_layers_are_float32_on_a_gpu_and_scored_as_on_a_cpu(build):
     rows = torch.zeros(8, T, model.recurrent.layers[0].input_size, device="cuda")
     with torch.autocast("cuda", torch.bfloat16):
         assert model.recurrent(rows).dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["mlp", "lstm", "gru", "cnn_lstm"])
+def test_a_sample_s_bits_do_not_depend_on_the_samples_scored_with_it(name):
+    """Else what is scored bar by bar would not be what was judged in one go."""
+    rng = np.random.default_rng(0)
+    rows, lookback, features = 700, 6, 5
+    X = rng.standard_normal((rows, features)).astype(np.float32)
+    torch.manual_seed(0)
+    architecture = find_architecture(name)
+    arguments = read_params()[name] | {"n_features": features, "n_assets": 2, "lookback": lookback}
+    model = architecture.network(**arguments)
+    ids = rng.integers(0, 2, rows)
+    ends = np.arange(lookback - 1, rows)
+    labels = np.full(rows, -1, np.int8)
+    labels[ends] = 0
+    together = predict(model, Split.of(X, labels, ids, lookback=lookback))
+    for chosen in ([0], [3, 500], rng.choice(len(ends), 13, replace=False), np.arange(511, 530)):
+        own = np.full(rows, -1, np.int8)
+        own[ends[np.sort(chosen)]] = 0
+        alone = predict(model, Split.of(X, own, ids, lookback=lookback))
+        np.testing.assert_array_equal(alone, together[np.sort(chosen)])

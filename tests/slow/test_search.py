@@ -257,6 +257,18 @@ def test_dvc_searches_what_is_named_and_the_campaign_s_own_commands_do_not_know_
     assert "search/" not in "".join(clone.run("git status --porcelain").stdout.split("search/dvc.lock"))
 
 
+def test_the_first_and_the_second_that_the_comparison_recommends_are_searched(clone):
+    compared = clone.read("metrics/compare.json")
+    compared["search"] |= {"primary": "gru", "secondary": ["mlp", "cnn_lstm"]}
+    (clone.directory / "metrics/compare.json").write_text(json.dumps(compared))
+    dropout = {"dropout": {"low": 0.0, "high": 0.5}}
+    clone.params(search={"trials": 1, "batch": 2, "space": {"gru": dropout, "mlp": dropout}})
+    done = clone.run("python src/campaign.py search")
+    assert {file.stem for file in (clone.directory / "search/reports").glob("*.html")} == {"gru", "mlp"}
+    opened = [line for line in done.stdout.splitlines() if line.startswith("open ")]
+    assert [line.rpartition("/")[2] for line in opened] == ["gru.html", "mlp.html"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "settings", "problem"),
     [

@@ -1,6 +1,8 @@
 """MLflow beside the campaign: complete where it works, harmless where it does not. Real stores and a real server."""
 
 import contextlib
+import csv
+import io
 import json
 import os
 import re
@@ -13,6 +15,7 @@ import string
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from itertools import pairwise
@@ -20,7 +23,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import hypothesis
-import numpy as np
+import pandas as pd
 import pytest
 import requests
 from hypothesis import strategies as st
@@ -57,8 +60,6 @@ for run in client.search_runs([experiment.experiment_id]):
         "models": [model.model_id for model in found.outputs.model_outputs] if found.outputs else [],
         "model_names": [client.get_logged_model(model.model_id).name for model in found.outputs.model_outputs]
                        if found.outputs else [],
-        "thresholds": [client.get_logged_model(model.model_id).tags["threshold"] for model in found.outputs.model_outputs]
-                      if found.outputs else [],
         "artifacts": sorted(
             file.path for folder in client.list_artifacts(run.info.run_id) if folder.is_dir
             for file in client.list_artifacts(run.info.run_id, folder.path)),
@@ -151,7 +152,7 @@ def test_the_table_of_a_campaign_has_every_model_and_seed_and_no_gap(campaign):
         assert len(run["models"]) == 1
         trained, evaluated = campaign.read(f"metrics/train/{name}.json"), campaign.read("metrics/evaluate.json")["models"][name]
         (best,) = [seed for seed in trained["seeds"] if seed["seed"] == trained["best_seed"]]
-        assert run["thresholds"] == [run["tags"]["threshold"]] == [str(best["threshold"])]
+        assert run["tags"]["threshold"] == str(best["threshold"])
         assert run["model_names"] == [name]
         assert run["steps"] == [1, 2, 3], "means over seeds, by epoch"
         assert "system/cpu_utilization_percentage" in run["metrics"], "however short the training was"
@@ -190,35 +191,98 @@ def test_what_evaluate_found_of_other_models_is_not_told_of_these(campaign, monk
     assert mlflow_writer.read_evaluation("gru", trained) is None
 
 
-def test_a_logged_model_scores_as_the_campaign_does_and_is_served(campaign):
+def test_a_logged_model_scores_raw_bars_as_the_campaign_does_and_is_served(campaign):
+    """From bars, by a server that has this code from the model alone."""
     (run,) = [run for run in parents(runs(campaign)) if run["tags"]["model_type"] == "gru"]
-    data = campaign.directory / "data/training_data"
-    rows, assets = np.load(data / "val_X.npy"), np.load(data / "val_asset_ids.npy")
-    lookback = campaign.read("data/training_data/metadata.json")["lookback"]
-    # the first window: predictions are in the order of the samples, the first of which ends at the first full window
-    window = np.concatenate([rows[:lookback], np.full((lookback, 1), assets[0])], axis=1)[None].astype(np.float32)
-    evaluated = campaign.read("metrics/evaluate.json")["models"]["gru"]
-    best = evaluated["seeds"].index(evaluated["best_seed"])
-    expected = np.load(campaign.directory / "data/predictions/gru_val.npy")[best, 0]
-    script = (
-        "import mlflow, numpy, sys\n"
-        f"model = mlflow.pytorch.load_model('models:/{run['models'][0]}')\n"
-        "import torch\n"
-        "print(float(model(torch.from_numpy(numpy.load(sys.argv[1])))[0]))\n"
-    )
-    (campaign.directory.parent / "load.py").write_text(script)
-    np.save(campaign.directory.parent / "window.npy", window)
-    done = campaign.run(f"python {campaign.directory.parent / 'load.py'} {campaign.directory.parent / 'window.npy'}", **ON)
-    assert float(done.stdout) == pytest.approx(expected, abs=1e-5)
+    expected = list(csv.DictReader(io.StringIO(campaign.run("python src/campaign.py predict --model gru").stdout)))
+    table = []
+    for symbol in ("SIM01", "SIM02"):
+        frame = pd.read_parquet(campaign.directory / f"data/simulated/{symbol}/1Hour/data.parquet").reset_index()
+        frame.columns = [name.lower() for name in frame.columns]
+        times = frame["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+        table += frame.assign(timestamp=times, symbol=symbol).to_dict("records")
 
     model = next((campaign.directory / "mlartifacts/models" / run["models"][0]).rglob("MLmodel")).parent
+    assert not [file.name for file in model.rglob("*") if file.suffix in (".pkl", ".joblib")], "nothing is to be unpickled"
     port = free_port()
     command = ["mlflow", "models", "serve", "-m", str(model), "--env-manager", "local", "--workers", "1"]
     with serving(command, port, campaign.directory.parent) as address:
-        body = json.dumps({"inputs": window.tolist()}).encode()
-        request = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            assert json.load(answer)["predictions"][0] == pytest.approx(expected, abs=1e-5)
+
+        def ask(rows: list[dict]) -> tuple[int, str]:
+            body = json.dumps({"dataframe_records": rows}).encode()
+            request = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": "application/json"})
+            try:
+                with urllib.request.urlopen(request, timeout=60) as answer:
+                    return answer.status, answer.read().decode()
+            except urllib.error.HTTPError as error:
+                return error.code, error.read().decode()
+
+        status, answer = ask(table)
+        assert status == 200
+        served = json.loads(answer)["predictions"]
+        assert [{name: str(row[name]) for name in ("symbol", "timestamp", "score", "call")} for row in served] == [
+            {name: row[name] for name in ("symbol", "timestamp", "score", "call")} for row in expected
+        ]
+        for rows, problem in (
+            (
+                [row | {"symbol": "NEW"} for row in table[:400]],
+                "the model never saw NEW, it knows SIM01, SIM02: leave it out of the table",
+            ),
+            (table[:50], "SIM01 has 50 finished bars"),
+            ([row | {"high": 1e-9} for row in table[:400]], "SIM01: "),
+            (
+                [row | {"timestamp": "yesterday"} for row in table[:400]],
+                "SIM01: a timestamp is 'yesterday'; write 2024-06-01T15:00:00Z",
+            ),
+        ):
+            status, answer = ask(rows)
+            assert status == 400
+            assert problem in json.loads(answer)["message"]
+
+
+def test_a_logged_model_needs_no_other_packages_than_it_names(campaign):
+    """What its process imports is what those packages bring along."""
+    (run,) = [run for run in parents(runs(campaign)) if run["tags"]["model_type"] == "mlp"]
+    script = (
+        "import sys, mlflow\n"
+        "before = set(sys.modules)\n"
+        f"mlflow.pyfunc.load_model('models:/{run['models'][0]}')\n"
+        "import importlib.metadata as metadata, re\n"
+        "from watch_names import names\n"
+        "owners = metadata.packages_distributions()\n"
+        "used = {owner.lower() for module in set(sys.modules) - before for owner in owners.get(module.partition('.')[0], [])}\n"
+        "left, known = [name.lower() for name in names], set()\n"
+        "while left:\n"
+        "    name = left.pop()\n"
+        "    if name in known: continue\n"
+        "    known.add(name)\n"
+        "    try: left += [re.match(r'[A-Za-z0-9._-]+', need)[0].lower() for need in metadata.requires(name) or []]\n"
+        "    except metadata.PackageNotFoundError: pass\n"
+        "plain = lambda names: {name.replace('_', '-') for name in names}\n"
+        "print(sorted(plain(used) - plain(known)))\n"
+    )
+    (campaign.directory.parent / "load.py").write_text(script)
+    (campaign.directory.parent / "watch_names.py").write_text(f"names = {list(mlflow_writer.SERVED_WITH)}")
+    done = campaign.run(f"python {campaign.directory.parent / 'load.py'}", **ON)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_other_thresholds_make_another_model_of_the_same_networks(campaign, tmp_path):
+    clone = Clone.copy_of(campaign.directory, tmp_path / "clone")
+    before = {run["tags"]["model_type"]: run["models"] for run in parents(runs(clone))}
+    clone.params(evaluate={"cost_per_trade": 0.02})
+    clone.run("dvc repro compare", **ON)
+    after = {run["tags"]["model_type"]: run["models"] for run in parents(runs(clone))}
+    for name in NETWORKS:
+        chosen, was = (
+            (
+                own.read("metrics/evaluate.json")["models"][name]["ensemble"]["money_threshold"],
+                name in own.read("metrics/compare.json")["worth_a_trade"],
+            )
+            for own in (clone, campaign)
+        )
+        is_changed = chosen != was
+        assert len(after[name]) == len(before[name]) + is_changed
 
 
 def test_backfill_writes_what_is_missing_and_nothing_twice(campaign, tmp_path):
@@ -405,7 +469,8 @@ def test_a_store_first_met_in_a_temporary_copy_keeps_its_models_and_lost_ones_ar
         models = {run["tags"]["model_type"]: run["models"] for run in parents(runs(campaign, **store))}
         place = campaign.directory / "own/mlartifacts/models"
         return {
-            name: {file for one in ids for file in place.glob(f"{one}/artifacts/data/model.pt2")} for name, ids in models.items()
+            name: {file for one in ids for file in place.glob(f"{one}/artifacts/artifacts/model/model.json")}
+            for name, ids in models.items()
         }
 
     before = files()

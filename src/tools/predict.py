@@ -1,0 +1,185 @@
+"""Score new bars with a trained model, and say of each what the model calls."""
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bars.reading import find_symbols
+from core.errors import CampaignError, join_first, print_stderr
+from core.params import read_params
+from judge.uncertainty import FEWEST_BLOCKS
+from report.numbers import fixed
+from serve.calendar import bars_missed
+from serve.drift import describe_drift
+from serve.model import Model, Recipe
+from serve.predicting import predict
+from serve.review import ALL, Figure, Outcome, Promise, review
+from serve.review import describe_drift as describe_unkept
+from serve.scoring import SETTLED, AssetBars, read_assets
+from serve.signals import Row, Signal, append, check_ending, last_bars, locked, read_table, to_text, write_table
+
+NOTHING_NEW = 3  # exit code
+MAX_MISSED = 2  # bars that may be late
+
+
+def main(
+    root: Path | None,
+    *,
+    model: str,
+    symbols: str | None,
+    since: str | None,
+    to: str,
+    append_to: Path | None,
+    now: np.datetime64 | None = None,
+) -> None:
+    """Score the newest bar of each symbol, or all from a time on, and write a row for each.
+
+    Args:
+        root: directory of bars; None takes data.bars. model: as `serve.model.Model.read` takes it. symbols: separated by commas.
+        since: first bar, as 2024-06-01 or 2024-06-01T15:00, UTC.
+        to: a file, or "-" for standard output. append_to: a file that gets what it lacks, from its newest bars on.
+        now: UTC; None takes the clock's.
+
+    Raises:
+        CampaignError: model, bars or a file cannot be used.
+        SystemExit: with `NOTHING_NEW` where there is no bar to score.
+    """
+    if append_to is not None and to != "-":
+        raise CampaignError("--to and --append cannot be given together; --append writes to its own file")
+    for path in (Path(to) if to != "-" else None, append_to):
+        if path is not None:
+            check_ending(path)
+    first = parse_time(since) if since else None
+    now = np.datetime64("now", "s") if now is None else now
+    scoring = Model.read(model)
+    root = Path(read_params()["data"]["bars"]) if root is None else root
+    chosen = symbols.split(",") if symbols else find_symbols(root)
+    assets = read_assets(root, chosen, scoring.recipe, now)
+    say_warnings(scoring, assets, now)
+    if append_to is None:
+        signals = predict(scoring, assets, [first] * len(assets))
+        write(signals, to)
+        count = len(signals)
+    else:
+        with locked(append_to):
+            last = last_bars(read_table(append_to), scoring.title) if append_to.exists() else {}
+            hour = np.timedelta64(1, "s")
+            firsts = [
+                max(filter(None, (first, last[asset.symbol] + hour))) if asset.symbol in last else first for asset in assets
+            ]
+            count = append(append_to, rows_of(predict(scoring, assets, firsts)))
+        print_stderr(f"predict: {count} new rows in {append_to}")
+    if not count:
+        sys.exit(NOTHING_NEW)
+
+
+def parse_time(text: str) -> np.datetime64:
+    """Read a time. Raises CampaignError."""
+    try:
+        return np.datetime64(text.removesuffix("Z"), "s")
+    except ValueError:
+        raise CampaignError(f"--since is {text!r}; write a time in UTC, as 2024-06-01 or 2024-06-01T15:00") from None
+
+
+def rows_of(signals: Sequence[Signal]) -> list[Row]:
+    return [dataclasses.asdict(signal) for signal in signals]
+
+
+def write(signals: Sequence[Signal], to: str) -> None:
+    """Write signals to a file, or as CSV to standard output."""
+    if to == "-":
+        sys.stdout.write(to_text(rows_of(signals), ".csv"))
+    else:
+        write_table(Path(to), rows_of(signals))
+
+
+def say_warnings(model: Model, assets: Sequence[AssetBars], now: np.datetime64) -> None:
+    """Tell on standard error what speaks against acting on the scores."""
+    if not model.worth_a_trade:
+        print_stderr(f"predict: warning: the report does not call {model.label} worth a trade (reports/comparison.md)")
+    if model.recipe.simulated:
+        print_stderr("predict: warning: the model was trained on the simulated market")
+    late = [asset.symbol for asset in assets if bars_missed(asset.bars.timestamps, now) > MAX_MISSED]
+    if late and not model.recipe.simulated:
+        print_stderr(f"predict: warning: {join_first(late)}: more than {MAX_MISSED} bars are late; bring newer ones")
+    fresh = [asset.symbol for asset in assets if asset.age[-1] < SETTLED and asset.rows[0] < SETTLED]
+    if fresh:
+        print_stderr(
+            f"predict: warning: {join_first(fresh)}: fewer than {SETTLED} bars since a break or the first bar; averages still "
+            "remember where they began, so that scores differ from those with longer histories"
+        )
+    skipped = [asset.symbol for asset in assets if not asset.has_window[-1] or asset.rows[-1] != len(asset.bars) - 1]
+    if skipped:
+        print_stderr(f"predict: warning: {join_first(skipped)}: the newest bar has no window yet, after a break; not scored")
+    for warning in describe_drift(assets, model.recipe):
+        print_stderr(f"predict: warning: {warning}")
+
+
+# --- review ---------------------------------------------------------------------------------------------------------
+
+
+def show_review(file: Path, root: Path | None) -> None:
+    """Print what came of the predictions in a file.
+
+    Args:
+        root: directory of bars that reach further than the predictions; None takes data.bars.
+
+    Raises:
+        CampaignError: the file holds no predictions, those of several models, or the bars lack them.
+    """
+    rows = read_table(file)
+    if not rows:
+        raise CampaignError(f"{file} has no predictions yet; predict --append adds them")
+    if len(models := sorted({row["model"] for row in rows})) > 1:
+        raise CampaignError(f"{file} has predictions of {join_first(models)}; keep a file for each model")
+    found = review(Path(read_params()["data"]["bars"]) if root is None else root, rows, Recipe.read())
+    promise = Promise.of(models[0])
+    print("\n".join(format_review(models[0], found, promise)))
+
+
+def format_review(model: str, found: Mapping[str, Outcome], promise: Promise) -> list[str]:
+    """Lay out a row for all assets, for each, and for what test showed; below it, what drifted."""
+    rows = [("", "bars", "profits", "probability less", "trades", "hit rate", "return a trade")]
+    for name, own in found.items():
+        profits, hits = (format_figure(figure, ".1f") for figure in (own.profits, own.hit_rate))
+        excess, returns = format_figure(own.excess, "+.1f"), format_figure(own.mean_return, "+.2f")
+        rows.append((name, f"{own.bars:,}", profits, excess, f"{own.trades:,}", hits, returns))
+    rows.append(
+        (
+            "on test",
+            "",
+            *(format_share(promise.profits, ".1f"), format_share(promise.excess, ".0f")),
+            "",
+            format_share(promise.hit_rate, ".1f"),
+            format_share(promise.mean_return, "+.2f"),
+        )
+    )
+    sizes = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join([row[0].ljust(sizes[0]), *(cell.rjust(size) for cell, size in zip(row[1:], sizes[1:], strict=True))]).rstrip()
+        for row in rows
+    ]
+    everything = found[ALL]
+    drifted = describe_unkept(everything, promise)
+    few = "" if everything.days >= FEWEST_BLOCKS else "; too few days for them"
+    lines.append(
+        f"{model}: {everything.bars:,} bars of {everything.days} days with a known outcome, {everything.open:,} without one yet. "
+        f"Returns: after costs. 95% intervals, by blocks of days{few}."
+    )
+    if drifted:
+        return [*lines, f"further from test than chance explains: {'; '.join(drifted)}"]
+    return [*lines, "nothing is further from test than chance explains"]
+
+
+def format_figure(figure: Figure, form: str) -> str:
+    """Write a share in percent with its interval."""
+    text = format_share(figure.value, form)
+    ends = figure.interval or ()
+    return f"{text} [{', '.join(format_share(end, form).rstrip('%') for end in ends)}]" if ends else text
+
+
+def format_share(value: float | None, form: str) -> str:
+    return fixed(None if value is None else 100 * value, form) + ("" if value is None else "%")

@@ -1,0 +1,250 @@
+"""New bars scored by trained models: what is served is what was judged, to the bit, and what cannot be scored is refused."""
+
+import contextlib
+import csv
+import dataclasses
+import io
+import re
+import resource
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bars.reading import HOUR, bars_path, read_bars
+from core.errors import CampaignError
+from scaffold import Clone, make_frame, write_symbol
+from serve.model import Model
+from serve.scoring import SETTLED, AssetBars, read_assets, score
+from serve.signals import COLUMNS, read_table
+from tools.predict import choose_rows, predict
+
+pytestmark = pytest.mark.slow
+NETWORKS = ("mlp", "lstm", "gru", "cnn_lstm")
+PREDICT = "python src/campaign.py predict"
+LATER = np.datetime64("2100-01-01", "s")
+
+
+@pytest.fixture(scope="module")
+def campaign(finished_campaign: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    return Clone.copy_of(finished_campaign, tmp_path_factory.mktemp("predict") / "clone")
+
+
+@pytest.fixture
+def clone(campaign: Clone, tmp_path: Path) -> Clone:
+    return Clone.copy_of(campaign.directory, tmp_path / "clone")
+
+
+@pytest.fixture
+def inside(campaign: Clone) -> Iterator[Clone]:
+    with contextlib.chdir(campaign.directory):
+        yield campaign
+
+
+def assets_of(model: Model, root: str = "data/simulated") -> list[AssetBars]:
+    return read_assets(Path(root), list(model.recipe.asset_ids), model.recipe, LATER)
+
+
+def judged(split: str, name: str) -> tuple[pd.MultiIndex, np.ndarray]:
+    """Symbol and time of each sample of a split, and its scores by seed, as evaluate left them."""
+    y, times, ids = (np.load(f"data/training_data/{split}_{column}.npy") for column in ("y", "timestamps", "asset_ids"))
+    symbols = np.array(sorted(entry.name for entry in Path("data/simulated").iterdir() if entry.is_dir()))
+    rows = np.flatnonzero(y >= 0)
+    return pd.MultiIndex.from_arrays([symbols[ids[rows]], times[rows]]), np.load(f"data/predictions/{name}_{split}.npy")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_served_equals_judged_to_the_bit(inside, name):
+    model = Model.read(name)
+    assets = assets_of(model)
+    scores = score(assets, {asset.symbol: asset.has_window for asset in assets}, model.files, model.recipe)
+    served = pd.concat(
+        pd.DataFrame(
+            scores[asset.symbol].T,
+            pd.MultiIndex.from_product([[asset.symbol], asset.bars.timestamps[asset.rows[asset.has_window]]]),
+        )
+        for asset in assets
+    )
+    for split in ("val", "test"):
+        samples, expected = judged(split, name)
+        np.testing.assert_array_equal(served.loc[samples].to_numpy().T, expected)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_bar_by_bar_with_only_the_bars_known_then_it_is_the_same_to_the_bit(inside, name):
+    model = Model.read(name)
+    samples, expected = judged("test", name)
+    place = {sample: number for number, sample in enumerate(samples)}
+    bars = {symbol: read_bars(bars_path(Path("data/simulated"), symbol)) for symbol in model.recipe.asset_ids}
+    some = [time for _, time in samples[:: max(len(samples) // 12, 1)]]
+    compared = 0
+    for moment in some:
+        known = [
+            AssetBars.of(symbol, own[: int(np.searchsorted(own.timestamps, moment, side="right"))], model.recipe)
+            for symbol, own in bars.items()
+        ]
+        for signal in predict(model, known, [None] * len(known)):
+            key = (signal.symbol, pd.Timestamp(signal.timestamp.removesuffix("Z")))
+            if key in place:
+                assert signal.score == expected[:, place[key]].mean()
+                compared += 1
+    assert compared >= len(some)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_from_the_last_bars_alone_scores_are_the_same_but_for_rounding(inside, name):
+    """`SETTLED` bars after a sequence began, averages have forgotten where."""
+    model = Model.read(name)
+    for asset in assets_of(model):
+        newest = choose_rows(asset, None)
+        whole = score([asset], {asset.symbol: newest}, model.files, model.recipe)[asset.symbol]
+        short = AssetBars.of(asset.symbol, asset.bars[len(asset.bars) - SETTLED :], model.recipe)
+        alone = score([short], {asset.symbol: choose_rows(short, None)}, model.files, model.recipe)[asset.symbol]
+        np.testing.assert_allclose(alone, whole, rtol=0, atol=1e-6)
+
+
+def test_the_command_prints_the_newest_bars_with_what_they_call(clone):
+    done = clone.run(PREDICT)
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert tuple(rows[0]) == COLUMNS
+    assert sorted(row["symbol"] for row in rows) == ["SIM01", "SIM02"]
+    first = clone.read("metrics/compare.json")["search"]["order"][0]
+    chosen = clone.read("metrics/evaluate.json")["models"][first]["ensemble"]
+    metadata = clone.read("data/training_data/metadata.json")
+    for row in rows:
+        assert row["model"] == first
+        least = chosen["money_threshold"]
+        assert row["call"] == ("trade" if least is not None and float(row["score"]) >= least else "none")
+        assert float(row["profit_price"]) == pytest.approx(float(row["entry_price"]) * (1 + metadata["profit"]))
+        assert float(row["stop_price"]) == pytest.approx(float(row["entry_price"]) * (1 - metadata["stop"]))
+        opened, exits = (pd.Timestamp(row[name]) for name in ("timestamp", "latest_exit"))
+        assert pd.Timestamp(row["known_from"]) - opened == pd.Timedelta(hours=1)
+        assert exits - opened == pd.Timedelta(hours=1 + metadata["horizon"])
+    label = clone.read(f"models/{first}/network.json")["label"]
+    assert f"predict: warning: the report does not call {label} worth a trade (reports/comparison.md)" in done.stderr
+    assert "predict: warning: the model was trained on the simulated market" in done.stderr
+
+
+def test_one_seed_is_scored_by_its_file_with_its_own_choices(clone):
+    done = clone.run(f"{PREDICT} --model models/gru/seed_2.pt --since 2022-01-20 --to p.jsonl")
+    assert done.stdout == ""
+    rows = read_table(clone.directory / "p.jsonl")
+    assert {row["model"] for row in rows} == {"gru seed 2"}
+    assert {row["spread"] for row in rows} == {None}
+    models = clone.read("metrics/evaluate.json")["models"]["gru"]
+    least = models["money_thresholds"][models["seeds"].index(2)]
+    assert {row["call"] == "trade" for row in rows if least is None or row["score"] < least} <= {False}
+    assert all(row["call"] == "trade" for row in rows if least is not None and row["score"] >= least)
+
+
+def test_hour_by_hour_a_file_grows_a_second_run_adds_nothing_and_a_missed_hour_is_made_up(clone):
+    whole = pd.read_parquet(bars_path(clone.directory / "data/simulated", "SIM01"))
+    market = {symbol: pd.read_parquet(bars_path(clone.directory / "data/simulated", symbol)) for symbol in ("SIM01", "SIM02")}
+
+    def until(hours_before_the_end: int) -> None:
+        end = whole.index[-1] - pd.Timedelta(hours=hours_before_the_end)
+        for symbol, frame in market.items():
+            write_symbol(clone.directory / "live", symbol, frame[frame.index <= end])
+
+    command = f"{PREDICT} live --model mlp --append p.parquet"
+    until(6)
+    assert "2 new rows in p.parquet" in clone.run(command).stderr
+    again = clone.run(command, fails=True)
+    assert again.returncode == 3
+    assert "0 new rows in p.parquet" in again.stderr
+    until(5)
+    clone.run(command)
+    until(0)  # five hours at once
+    clone.run(command)
+    rows = read_table(clone.directory / "p.parquet")
+    clone.run(f"{PREDICT} live --model mlp --since {rows[0]['timestamp']} --to at_once.parquet")
+    at_once = read_table(clone.directory / "at_once.parquet")
+    by_key = {(row["symbol"], row["timestamp"]): row["score"] for row in at_once}
+    assert {(row["symbol"], row["timestamp"]): row["score"] for row in rows} == by_key
+    assert len(by_key) >= 12
+
+
+def test_review_says_what_came_of_them(clone):
+    clone.run(f"{PREDICT} --model mlp --since 2022-01-25 --to p.csv")
+    lines = clone.run(f"{PREDICT} --review p.csv").stdout.splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["all", "SIM01", "SIM02"]
+    assert lines[4].startswith("on test")
+    assert re.match(r"mlp: [\d,]+ bars of \d+ days with a known outcome, \d+ without one yet\. ", lines[5])
+    assert max(map(len, lines[:5])) < 120
+    clone.run(f"{PREDICT} --model gru --append p.csv")
+    refused = clone.run(f"{PREDICT} --review p.csv", fails=True)
+    assert refused.stderr == "campaign predict: p.csv has predictions of gru, mlp; keep a file for each model\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ("--model tcn", "--model is 'tcn'; take one of mlp, lstm, gru, cnn_lstm, first, or the file of a seed"),
+        ("--model models/none.pt", "models/none.pt not found; run the stage that makes it: dvc repro"),
+        ("--since yesterday", "--since is 'yesterday'; write a time in UTC, as 2024-06-01 or 2024-06-01T15:00"),
+        ("--to p.xls", r"p.xls has no ending that says how to write it; take one of .csv, .jsonl, .parquet"),
+        ("--to p.csv --append q.csv", "--to and --append cannot be given together; --append writes to its own file"),
+        ("nowhere", "no bars at nowhere: put <SYMBOL>/1Hour/data.parquet files there, or change data.bars"),
+        ("--review none.csv", "none.csv not found; predict writes it with --append"),
+        ("other", "NEW under other: the model never saw it, it knows SIM01, SIM02; choose with --symbols"),
+        ("short", r"SIM01 has 110 finished bars, and no 124 of them without a step over 96 h \(warm-up 100 \+ lookback 24\); .*"),
+        ("bad", r"bad/SIM01/1Hour/data.parquet: .*High below Low.*"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_in_one_line(clone, arguments, problem):
+    write_symbol(clone.directory / "other", "NEW", make_frame(300))
+    write_symbol(clone.directory / "short", "SIM01", make_frame(110))
+    write_symbol(clone.directory / "bad", "SIM01", make_frame(300).rename(columns={"High": "Low", "Low": "High"}))
+    done = clone.run(f"{PREDICT} {arguments}", fails=True)
+    assert done.returncode == 1
+    assert re.fullmatch(f"campaign predict: {problem}\n", done.stderr), done.stderr
+    assert done.stdout == ""
+
+
+def test_models_of_other_data_or_not_judged_are_refused_and_the_cures_work(clone):
+    shutil.copy(clone.directory / "models/mlp/seed_1.pt", clone.directory / "models/mlp/seed_7.pt")
+    (clone.directory / "models/mlp/seed_7.pt").chmod(0o644)
+    extra = clone.run(f"{PREDICT} --model mlp", fails=True)
+    assert "metrics/evaluate.json judges" in extra.stderr
+    (clone.directory / "models/mlp/seed_7.pt").unlink()
+    clone.run("dvc exp run -S data.clip=9.0 generate_data")
+    refused = clone.run(f"{PREDICT} --model mlp", fails=True)
+    assert refused.stderr == (
+        "campaign predict: models/mlp was trained on other data than data/training_data; train it anew: dvc repro train_mlp\n"
+    )
+
+
+def test_an_unfinished_bar_is_never_scored_and_late_bars_are_told(inside, capsys):
+    model = Model.read("mlp")
+    recipe = dataclasses.replace(model.recipe, simulated=False)
+    [first, *_] = read_assets(Path("data/simulated"), ["SIM01"], recipe, LATER)
+    last = first.bars.timestamps[-1]
+    for now, end in ((last + HOUR, last), (last + HOUR - np.timedelta64(1, "s"), first.bars.timestamps[-2])):
+        [asset] = read_assets(Path("data/simulated"), ["SIM01"], recipe, now)
+        assert asset.bars.timestamps[-1] == end
+    with pytest.raises(CampaignError, match="no bar is finished by 1990-01-01T00:00:00 UTC; check the clock"):
+        read_assets(Path("data/simulated"), ["SIM01"], recipe, np.datetime64("1990-01-01", "s"))
+    from tools.predict import say_warnings
+
+    say_warnings(dataclasses.replace(model, recipe=recipe), [first], last + 4 * HOUR)
+    assert "SIM01: more than 2 bars are late; bring newer ones" in capsys.readouterr().err
+    say_warnings(dataclasses.replace(model, recipe=recipe), [first], last + 3 * HOUR)
+    assert "late" not in capsys.readouterr().err
+
+
+def test_a_month_of_hourly_runs_keeps_memory_flat(inside, tmp_path):
+    """In one process, as far as this code is concerned: what it reads, scores and adds in 720 runs."""
+    model = Model.read("mlp")
+    frames = {symbol: read_bars(bars_path(Path("data/simulated"), symbol)) for symbol in model.recipe.asset_ids}
+    from serve.signals import append
+    from tools.predict import rows_of
+
+    peaks = []
+    for hour in range(720):
+        assets = [AssetBars.of(symbol, bars[: len(bars) - 720 // 4 + hour // 4], model.recipe) for symbol, bars in frames.items()]
+        append(tmp_path / "p.csv", rows_of(predict(model, assets, [None] * len(assets))))
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    assert peaks[-1] - peaks[180] < 20_000, "kilobytes"
