@@ -14,6 +14,7 @@ MAX_ASSETS = 16  # that are looked at
 BLOCKS = 20  # periods of train that are as long, to compare with
 BINS = 10
 SHIFTED = 0.25  # of the population stability index, from which a shift is usually called large
+BEYOND = 1.5  # times the largest index of those periods, which are few and overlap
 FEWEST = 100  # rows
 MAX_CLIPPED = 0.01  # share of the values
 FLOOR = 1e-4  # of a bin's share, as log needs one
@@ -22,8 +23,8 @@ FLOOR = 1e-4  # of a bin's share, as log needs one
 def describe_drift(assets: Sequence[AssetBars], recipe: Recipe) -> list[str]:
     """Return warnings of one line each; empty where the newest rows look like train.
 
-    The index of a few weeks against all of train is large by itself, since weather lasts. So a feature is named only where its
-    index exceeds `SHIFTED` and that of every one of `BLOCKS` periods of train of the same length.
+    The index of a few weeks against all of train is large by itself, since markets stay calm or wild for long. So a feature is
+    named only where its index exceeds `SHIFTED`, and `BEYOND` times the largest of `BLOCKS` periods of train of the same length.
     """
     chosen = list(assets)[:: -(-len(assets) // MAX_ASSETS)]
     size = min([RECENT, *(len(asset.X) for asset in chosen)])
@@ -43,7 +44,7 @@ def describe_drift(assets: Sequence[AssetBars], recipe: Recipe) -> list[str]:
         edges = np.unique(np.quantile(everything[:, number], np.linspace(0, 1, BINS + 1)[1:-1]))
         expected = shares(everything[:, number], edges)
         own = stability_index(shares(recent[:, number], edges), expected)
-        if own > SHIFTED and own > max(stability_index(shares(block[:, number], edges), expected) for block in blocks):
+        if own > SHIFTED and own > BEYOND * max(stability_index(shares(block[:, number], edges), expected) for block in blocks):
             shifted.append((own, name))
     if shifted:
         worst = ", ".join(f"{name} {own:.2f}" for own, name in sorted(shifted, reverse=True)[:3])

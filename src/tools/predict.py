@@ -3,6 +3,7 @@
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -77,11 +78,12 @@ def main(
 
 
 def parse_time(text: str) -> np.datetime64:
-    """Read a time. Raises CampaignError."""
+    """Read a time, in UTC where it names no zone. Raises CampaignError."""
     try:
-        return np.datetime64(text.removesuffix("Z"), "s")
+        time = datetime.fromisoformat(text)
     except ValueError:
         raise CampaignError(f"--since is {text!r}; write a time in UTC, as 2024-06-01 or 2024-06-01T15:00") from None
+    return np.datetime64(time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time, "s")
 
 
 def rows_of(signals: Sequence[Signal]) -> list[Row]:

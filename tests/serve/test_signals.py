@@ -9,6 +9,7 @@ import pytest
 from core.errors import CampaignError
 from scaffold import PROJECT
 from serve.signals import COLUMNS, append, key_of, last_bars, locked, read_table, to_text, write_table
+from tools.predict import parse_time
 
 ENDINGS = [".csv", ".jsonl", ".parquet"]
 
@@ -94,3 +95,16 @@ def test_standard_output_is_the_same_text_as_the_file(tmp_path):
     assert (tmp_path / "p.csv").read_text() == to_text([row(1), row(2)], ".csv")
     with locked(tmp_path / "new/p.csv"):
         assert (tmp_path / "new").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("2024-06-01", "2024-06-01T00:00:00"),
+        ("2024-06-01T15:00", "2024-06-01T15:00:00"),
+        ("2024-06-01T15:00:00Z", "2024-06-01T15:00:00"),
+        ("2024-06-01T15:00+02:00", "2024-06-01T13:00:00"),
+    ],
+)
+def test_a_time_is_utc_where_it_names_no_zone(text, time):
+    assert str(parse_time(text)) == time

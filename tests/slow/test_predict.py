@@ -4,6 +4,7 @@ import contextlib
 import csv
 import dataclasses
 import io
+import json
 import re
 import resource
 import shutil
@@ -16,6 +17,7 @@ import pytest
 
 from bars.reading import HOUR, bars_path, read_bars
 from core.errors import CampaignError
+from readme import block
 from scaffold import Clone, make_frame, write_symbol
 from serve.model import Model
 from serve.scoring import SETTLED, AssetBars, read_assets, score
@@ -248,3 +250,27 @@ def test_a_month_of_hourly_runs_keeps_memory_flat(inside, tmp_path):
         append(tmp_path / "p.csv", rows_of(predict(model, assets, [None] * len(assets))))
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     assert peaks[-1] - peaks[180] < 20_000, "kilobytes"
+
+
+def test_the_five_commands_lead_from_bars_to_a_review(clone):
+    """As docs/predict.md has them, on the simulated market's bars as a vendor might send them."""
+    for symbol in ("SIM01", "SIM02"):
+        frame = pd.read_parquet(bars_path(clone.directory / "data/simulated", symbol))
+        frame.iloc[:-30].to_csv(clone.directory / f"{symbol}.csv")
+    brought, trained, _, scored, reviewed = block("--append signals.csv").splitlines()
+    for symbol in ("SIM01", "SIM02"):
+        clone.run(brought.partition("#")[0].removeprefix("$ ").replace("bars.csv", f"{symbol}.csv").replace("BTCUSDT", symbol))
+    clone.run(trained.partition("#")[0].removeprefix("$ "))
+    done = clone.run(scored.partition("#")[0].removeprefix("$ "))
+    assert "predict: 2 new rows in signals.csv" in done.stderr
+    assert "simulated" not in done.stderr, "imported bars are taken for real ones"
+    for symbol in ("SIM01", "SIM02"):
+        frame = pd.read_parquet(bars_path(clone.directory / "data/simulated", symbol))
+        write_symbol(clone.directory / "data/historical", symbol, frame)
+    told = clone.run(reviewed.partition("#")[0].removeprefix("$ ")).stdout
+    assert "2 bars of 1 days with a known outcome" in told or "2 bars of 1 day with a known outcome" in told
+
+
+def test_the_pages_show_rows_as_they_are():
+    shown = json.loads(block('"known_from"').partition("json.tool\n")[2])
+    assert tuple(shown) == COLUMNS
