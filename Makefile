@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ray check bars repro report leaderboard experiments leaks audit walk-forward search verify backfill ui bench quick test \
+.PHONY: help setup ray check bars repro report leaderboard experiments leaks audit walk-forward search predict ledger verify backfill ui bench quick test \
   lint clean-checkpoints
 
 help: ## list the targets
@@ -52,6 +52,12 @@ walk-forward: $(READY) ## train and judge on several test periods, one after the
 
 search: $(READY) ## search the settings of what the comparison recommends, or params.yaml names
 	@python src/campaign.py search
+
+predict: $(READY) ## score the newest bars with the first model of the comparison
+	@python src/campaign.py predict
+
+ledger: $(READY) ## list the looks at test, and what luck makes of them
+	@python src/campaign.py ledger
 
 verify: $(READY) ## run the committed campaign again, and compare every byte
 	@python src/campaign.py verify

@@ -20,6 +20,7 @@ from serve.signals import TRADE, Row
 
 DRAWS, SEED, CONFIDENCE = 10_000, 0, 0.95
 FIGURES = 4  # of an outcome that may drift, which are looked at together
+FEWEST_TRADES = 10  # for an interval: a bootstrap of fewer shows hardly any error
 ALL = "all"
 
 
@@ -150,6 +151,7 @@ def measure(parts: Sequence[Joined], costs: Sequence[float]) -> Outcome:
     weights = DrawnDays.of([days], None, DRAWS, SEED).weights if days >= FEWEST_BLOCKS else None
     entered = trades.entries(called)
     money = trades.day_money(entered)
+    draws_of_trades = weights if entered.sum() >= FEWEST_TRADES else None
     by_day = {
         "bars": np.bincount(trades.days),
         "profits": np.bincount(trades.days, weights=trades.y),
@@ -162,8 +164,8 @@ def measure(parts: Sequence[Joined], costs: Sequence[float]) -> Outcome:
         trades=int(entered.sum()),
         profits=ratio(by_day["profits"], by_day["bars"], weights),
         excess=ratio(by_day["probability"] - by_day["profits"], by_day["bars"], weights),
-        hit_rate=ratio(money[1], money[0], weights),
-        mean_return=mean_return(money, weights),
+        hit_rate=ratio(money[1], money[0], draws_of_trades),
+        mean_return=mean_return(money, draws_of_trades),
     )
 
 

@@ -17,7 +17,7 @@ from serve.calendar import bars_missed
 from serve.drift import describe_drift
 from serve.model import Model, Recipe
 from serve.predicting import predict
-from serve.review import ALL, Figure, Outcome, Promise, review
+from serve.review import ALL, FEWEST_TRADES, Figure, Outcome, Promise, review
 from serve.review import describe_drift as describe_unkept
 from serve.scoring import SETTLED, AssetBars, read_assets
 from serve.signals import Row, Signal, append, check_ending, last_bars, locked, read_table, to_text, write_table
@@ -169,7 +169,7 @@ def format_review(model: str, found: Mapping[str, Outcome], promise: Promise) ->
     few = "" if everything.days >= FEWEST_BLOCKS else "; too few days for them"
     lines.append(
         f"{model}: {everything.bars:,} bars of {everything.days} days with a known outcome, {everything.open:,} without one yet. "
-        f"Returns: after costs. 95% intervals, by blocks of days{few}."
+        f"Returns: after costs. 95% intervals, by blocks of days, of trades from {FEWEST_TRADES} on{few}."
     )
     if drifted:
         return [*lines, f"further from test than chance explains: {'; '.join(drifted)}"]

@@ -259,7 +259,7 @@ def test_the_five_commands_lead_from_bars_to_a_review(clone):
         frame.iloc[:-30].to_csv(clone.directory / f"{symbol}.csv")
     brought, trained, _, scored, reviewed = block("--append signals.csv").splitlines()
     for symbol in ("SIM01", "SIM02"):
-        clone.run(brought.partition("#")[0].removeprefix("$ ").replace("bars.csv", f"{symbol}.csv").replace("BTCUSDT", symbol))
+        clone.run(brought.partition("#")[0].removeprefix("$ ").replace("btc.csv", f"{symbol}.csv").replace("BTCUSDT", symbol))
     clone.run(trained.partition("#")[0].removeprefix("$ "))
     done = clone.run(scored.partition("#")[0].removeprefix("$ "))
     assert "predict: 2 new rows in signals.csv" in done.stderr
@@ -274,3 +274,9 @@ def test_the_five_commands_lead_from_bars_to_a_review(clone):
 def test_the_pages_show_rows_as_they_are():
     shown = json.loads(block('"known_from"').partition("json.tool\n")[2])
     assert tuple(shown) == COLUMNS
+
+
+def test_the_page_shows_a_review_as_it_is():
+    head, everything, *_ = block("--review april.csv").split("--review april.csv\n")[1].splitlines()
+    assert head.split() == ["bars", "profits", "probability", "less", "trades", "hit", "rate", "return", "a", "trade"]
+    assert everything.startswith("all ")

@@ -1,11 +1,14 @@
 """The list of looks: rows, widths, and Sharpe ratios deflated by the number of models that were looked at."""
 
+import re
+
 import numpy as np
 import pytest
 
 from core.errors import CampaignError
 from looked import look as noted
 from looked import write_test
+from readme import shown
 from scaffold import PROJECT
 from search.overfitting import deflate
 from tools import ledger
@@ -79,3 +82,10 @@ def test_the_command_prints_the_present_test_sets_looks(desk, capsys):
     capsys.readouterr()
     ledger.main()
     assert "was looked at once, with 1 model that trades" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_page_shows_the_list_as_it_is():
+    shown_lines = shown("python src/campaign.py ledger")
+    head, *_ = ledger.format_looks([look(1)], 132).splitlines()
+    assert shown_lines[0].split() == head.split()
+    assert re.match("Test, .* was looked at 3 times, with 19 models that trade", shown_lines[4])
