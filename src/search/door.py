@@ -1,7 +1,7 @@
 """Search one architecture, tell of it while it goes on, and write what was found."""
 
-import time
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from core.files import write_json, write_text
@@ -29,7 +29,7 @@ def search(name: str, settings: Search, count: int, *, study: str | None, out: P
     """
     plan = Plan.of(find_architecture(name), settings)
     try:
-        with progress.clearing_bars(), Searching.of(plan, study, told(name, count)) as searching:
+        with progress.clearing_bars(), telling(name, count) as tell, Searching.of(plan, study, tell) as searching:
             trials = searching.run(count)
             progress.say(f"{name}: the best trial and the baseline are trained with fresh seeds")
             result = find(searching, trials)
@@ -43,20 +43,22 @@ def search(name: str, settings: Search, count: int, *, study: str | None, out: P
     return result
 
 
-def told(name: str, count: int) -> Callable[[Sequence[Trial]], None]:
-    """Make what tells of each trial: its score, the best so far, and the time left."""
-    began = time.monotonic()
+@contextlib.contextmanager
+def telling(name: str, count: int) -> Iterator[Callable[[Sequence[Trial]], None]]:
+    """Yield what tells of each trial: its score, the best so far, and the time left; on a terminal with a bar for all of them."""
     before: list[int] = []  # number of the first trial of this run
+    with progress.Tally(name, count + 1) as bar:
 
-    def tell(trials: Sequence[Trial]) -> None:
-        last, best = trials[-1], best_of(trials)
-        before[:] = before or [last.number]
-        trained = last.first + last.size  # of a batch all are told at once
-        left = (time.monotonic() - began) / (trained - before[0]) * (count + 1 - trained)
-        number = "baseline" if last.number == BASELINE else f"trial {last.number} of {count}"
-        found = f"failed: {last.reason}" if last.state == FAILED else f"{fixed(last.score, '.4f')}, {last.state}"
-        at = "the baseline" if best.number == BASELINE else f"trial {best.number}"
-        minutes = f"{left / 60:.0f} min left" if left >= 60 else f"{left:.0f} s left"
-        progress.say(f"{name}: {number}: {found}; best {fixed(best.score, '.4f')} at {at}; {minutes}")
+        def tell(trials: Sequence[Trial]) -> None:
+            last, best = trials[-1], best_of(trials)
+            before[:] = before or [last.number]
+            at = "the baseline" if best.number == BASELINE else f"trial {best.number}"
+            found = f"best {fixed(best.score, '.4f')} at {at}"
+            left = bar.count(last.first + last.size, before[0], found)  # of a batch all are told at once
+            number = "baseline" if last.number == BASELINE else f"trial {last.number} of {count}"
+            own = f"failed: {last.reason}" if last.state == FAILED else f"{fixed(last.score, '.4f')}, {last.state}"
+            minutes = f"{left / 60:.0f} min left" if left >= 60 else f"{left:.0f} s left"
+            progress.say(f"{name}: {number}: {own}; {found}; {minutes}")
 
-    return tell
+        yield tell
+        bar.has_ended = True

@@ -102,15 +102,50 @@ class Progress:
         return [count, best, loss, at_most, *more, f"{pace:.1f} s an epoch"]
 
 
+class Tally(Progress):
+    """Show how many of several things are done, such as the trials of a search: a bar above those of the trainings.
+
+    Elsewhere than on a terminal it shows nothing; whoever counts writes lines.
+    """
+
+    def __init__(self, name: str, total: int):
+        super().__init__(name, total)
+        self.left = 0.0  # seconds, at the last count
+
+    def count(self, done: int, before: int, best: str) -> float:
+        """Show that so many are done; returns how many seconds the others will take.
+
+        Args:
+            before: that were done before this run.
+        """
+        now = time.monotonic()
+        self.done, self.best = done, best
+        self.left = (now - self.began) / max(done - before, 1) * (self.epochs - done)
+        self.ends.append(now)
+        if self in _screen.running:
+            _screen.draw()
+        return self.left
+
+    def _fields(self, *, aligned: bool) -> list[str]:
+        now, digits = time.monotonic(), len(str(self.epochs))
+        count, elapsed = f"{self.done:>{digits}}/{self.epochs}", f"{format_duration(now - self.began)} elapsed"
+        if not self.best:
+            return [count, elapsed]
+        left = max(0.0, self.left - (now - self.ends[-1]))
+        return [count, self.best, f"{format_duration(left)} left", elapsed]
+
+
 def lay_out(trainings: Sequence[Progress], width: int) -> list[str]:
     """Return a line for each training in at most `width` columns; what matters least is left out first."""
     aligned = width >= ALIGNED_COLUMNS
     gap = "  " if aligned else " "
     fields = [training._fields(aligned=aligned) for training in trainings]
-    longest = max((len(training.name) for training in trainings), default=0)
-    names = [training.name.ljust(longest) for training in trainings]
+    names = [training.name for training in trainings]
+    longest = max(map(len, names), default=0)
     if any(longest + len("".join(gap + field for field in row[:ESSENTIAL_FIELDS])) > width for row in fields):
         names = [name.partition(" ")[2] or name for name in names]  # the lines above name the architecture
+        longest = max(map(len, names))
+    names = [name.ljust(longest) for name in names]
     texts = [_join_fields(row, gap, width - len(name)) for name, row in zip(names, fields, strict=True)]
     free = min((width - len(name + text) - len(" ||") for name, text in zip(names, texts, strict=True)), default=0)
     size = min(free, MAX_BAR) if free >= MIN_BAR else 0

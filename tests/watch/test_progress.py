@@ -240,3 +240,20 @@ def test_a_terminal_that_cannot_draw_gets_lines(terminal, clock, monkeypatch):
 @pytest.mark.parametrize(("seconds", "text"), [(7.9, "0:07"), (754, "12:34"), (3723, "1:02:03"), (360000, "100:00:00")])
 def test_durations_are_clock_faces(seconds, text):
     assert progress.format_duration(seconds) == text
+
+
+def test_a_tally_stands_above_the_trainings_with_the_best_and_the_time_left(clock, terminal):
+    with progress.Tally("mlp", 31) as tally, progress.Progress("mlp trial 9 seed 1", 100):
+        assert [line.split()[:2] for line in terminal.show()[:2]] == [["mlp", "|"], ["mlp", "trial"]]
+        clock.now += 60
+        assert tally.count(9, 1, "best 0.4675 at trial 5") == 60 / 8 * 22
+        clock.now += 10
+        progress._screen.draw()
+        assert re.search(r"^mlp .*9/31 +best 0\.4675 at trial 5 +2:35 left", terminal.show()[0])
+        tally.has_ended = True
+
+
+def test_a_tally_says_nothing_where_there_is_no_terminal(capsys):
+    with progress.Tally("mlp", 31) as tally:
+        tally.count(3, 0, "best 0.4675 at trial 1")
+    assert capsys.readouterr().err == ""
