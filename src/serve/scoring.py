@@ -44,7 +44,7 @@ class AssetBars:
 
     @classmethod
     def of(cls, symbol: str, bars: Bars, recipe: Recipe) -> "AssetBars":
-        """Compute the rows of all sequences. Raises CampaignError where no bar has a window."""
+        """Compute the rows of all sequences. Raises CampaignError where a feature is not finite, or no bar has a window."""
         parts, rows, ages = [], [], []
         atr = np.full(len(bars), np.nan) if recipe.barriers.kind == "atr" else None
         for where in split_at_gaps(bars.timestamps, recipe.max_gap):
@@ -52,6 +52,10 @@ class AssetBars:
             if atr is not None:
                 atr[where] = features.average_true_range(sequence)
             raw = features.compute(sequence, recipe.features)[WARM_UP:]
+            if not np.isfinite(raw).all():
+                row, column = np.argwhere(~np.isfinite(raw))[0]
+                found = f"{symbol}: feature {recipe.features[column]} is not finite at {sequence.timestamps[WARM_UP + row]} UTC"
+                raise CampaignError(f"{found}; mend the bars there")
             parts.append(np.clip((raw - recipe.mean) / recipe.scale, -recipe.clip, recipe.clip).astype(np.float32))
             rows.append(np.arange(where.start + WARM_UP, where.start + WARM_UP + len(raw)))
             ages.append(WARM_UP + 1 + np.arange(len(raw)))
@@ -66,8 +70,8 @@ class AssetBars:
         return cls(symbol, bars, np.concatenate(parts), np.concatenate(rows), has_window, age, atr)
 
 
-def read_assets(root: Path, symbols: Sequence[str], recipe: Recipe, now: np.datetime64) -> list[AssetBars]:
-    """Read the finished bars of symbols, as `prepare_assets` takes them.
+def read_assets(root: Path, symbols: Sequence[str], recipe: Recipe, now: np.datetime64 | None) -> list[AssetBars]:
+    """Read the finished bars of symbols; `now` as `prepare_assets` takes it.
 
     Raises:
         CampaignError: a symbol's bars cannot be used, or the model never saw it.
@@ -84,22 +88,22 @@ def check_known(symbols: Sequence[str], recipe: Recipe, where: str) -> None:
         raise CampaignError(f"the model never saw {join_first(unknown)}, it knows {known}: {where}")
 
 
-def prepare_assets(bars: Mapping[str, Bars], recipe: Recipe, now: np.datetime64) -> list[AssetBars]:
+def prepare_assets(bars: Mapping[str, Bars], recipe: Recipe, now: np.datetime64 | None) -> list[AssetBars]:
     """Leave out unfinished bars, and compute the rows of each asset.
 
     Args:
         bars: by symbol.
-        now: datetime64[s], UTC; a bar is finished an hour after it opened. A simulated market knows no now.
+        now: datetime64[s], UTC; a bar is finished an hour after it opened. None: all are, as in a simulated market.
 
     Raises:
         CampaignError: no bar is finished, or there are too few for one window.
     """
     assets = []
     for symbol, own in bars.items():
-        finished = own.timestamps + HOUR <= now if not recipe.simulated else np.ones(len(own), bool)
-        if not finished.any():
+        finished = len(own) if now is None else int(np.searchsorted(own.timestamps, now - HOUR, side="right"))
+        if not finished:
             raise CampaignError(f"{symbol}: no bar is finished by {now} UTC; check the clock, or the bars' zone")
-        assets.append(AssetBars.of(symbol, own[: int(finished.sum())], recipe))
+        assets.append(AssetBars.of(symbol, own[:finished], recipe))
     return assets
 
 

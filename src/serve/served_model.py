@@ -42,13 +42,13 @@ class ServedModel(PythonModel):
             MlflowException: the bars cannot be used, or the model never saw a symbol.
         """
         try:
-            return score_table(self.model, model_input, np.datetime64("now", "s"))
+            return score_table(self.model, model_input, None if self.model.recipe.simulated else np.datetime64("now", "s"))
         except CampaignError as error:
             raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from None
 
 
-def score_table(model: Model, table: pd.DataFrame, now: np.datetime64) -> pd.DataFrame:
-    """Score the newest finished bar of each symbol. Raises CampaignError."""
+def score_table(model: Model, table: pd.DataFrame, now: np.datetime64 | None) -> pd.DataFrame:
+    """Score the newest finished bar of each symbol; `now` as `serve.scoring.prepare_assets` takes it. Raises CampaignError."""
     extra = features.extra_columns(model.recipe.features)
     frames = {str(symbol): frame.drop(columns="symbol") for symbol, frame in table.groupby("symbol", sort=True)}
     check_known(list(frames), model.recipe, "leave it out of the table")

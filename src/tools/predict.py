@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bars.reading import find_symbols
+from bars.reading import SIMULATED_MARKER, find_symbols
 from core.errors import CampaignError, join_first, print_stderr
 from core.params import read_params
 from judge.uncertainty import FEWEST_BLOCKS
@@ -34,7 +34,6 @@ def main(
     since: str | None,
     to: str,
     append_to: Path | None,
-    now: np.datetime64 | None = None,
 ) -> None:
     """Score the newest bar of each symbol, or all from a time on, and write a row for each.
 
@@ -42,7 +41,6 @@ def main(
         root: directory of bars; None takes data.bars. model: as `serve.model.Model.read` takes it. symbols: separated by commas.
         since: first bar, as 2024-06-01 or 2024-06-01T15:00, UTC.
         to: a file, or "-" for standard output. append_to: a file that gets what it lacks, from its newest bars on.
-        now: UTC; None takes the clock's.
 
     Raises:
         CampaignError: model, bars or a file cannot be used.
@@ -54,10 +52,10 @@ def main(
         if path is not None:
             check_ending(path)
     first = parse_time(since) if since else None
-    now = np.datetime64("now", "s") if now is None else now
     scoring = Model.read(model)
     root = Path(read_params()["data"]["bars"]) if root is None else root
-    chosen = symbols.split(",") if symbols else find_symbols(root)
+    now = None if (root / SIMULATED_MARKER).is_file() else np.datetime64("now", "s")
+    chosen = list(dict.fromkeys(map(str.strip, symbols.split(",")))) if symbols else find_symbols(root)
     assets = read_assets(root, chosen, scoring.recipe, now)
     say_warnings(scoring, assets, now)
     if append_to is None:
@@ -67,10 +65,8 @@ def main(
     else:
         with locked(append_to):
             last = last_bars(read_table(append_to), scoring.title) if append_to.exists() else {}
-            hour = np.timedelta64(1, "s")
-            firsts = [
-                max(filter(None, (first, last[asset.symbol] + hour))) if asset.symbol in last else first for asset in assets
-            ]
+            after = {symbol: time + np.timedelta64(1, "s") for symbol, time in last.items()}
+            firsts = [max(filter(None, (first, after.get(asset.symbol))), default=None) for asset in assets]
             count = append(append_to, rows_of(predict(scoring, assets, firsts)))
         print_stderr(f"predict: {count} new rows in {append_to}")
     if not count:
@@ -98,14 +94,14 @@ def write(signals: Sequence[Signal], to: str) -> None:
         write_table(Path(to), rows_of(signals))
 
 
-def say_warnings(model: Model, assets: Sequence[AssetBars], now: np.datetime64) -> None:
-    """Tell on standard error what speaks against acting on the scores."""
+def say_warnings(model: Model, assets: Sequence[AssetBars], now: np.datetime64 | None) -> None:
+    """Tell on standard error what speaks against acting on the scores; `now` as `serve.scoring.prepare_assets` takes it."""
     if not model.worth_a_trade:
         print_stderr(f"predict: warning: the report does not call {model.label} worth a trade (reports/comparison.md)")
     if model.recipe.simulated:
         print_stderr("predict: warning: the model was trained on the simulated market")
-    late = [asset.symbol for asset in assets if bars_missed(asset.bars.timestamps, now) > MAX_MISSED]
-    if late and not model.recipe.simulated:
+    late = [asset.symbol for asset in assets if now is not None and bars_missed(asset.bars.timestamps, now) > MAX_MISSED]
+    if late:
         print_stderr(f"predict: warning: {join_first(late)}: more than {MAX_MISSED} bars are late; bring newer ones")
     fresh = [asset.symbol for asset in assets if asset.age[-1] < SETTLED and asset.rows[0] < SETTLED]
     if fresh:

@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import dataclasses
 import io
 import json
 import re
@@ -191,7 +190,7 @@ def test_review_says_what_came_of_them(clone):
         ("--to p.csv --append q.csv", "--to and --append cannot be given together; --append writes to its own file"),
         ("nowhere", "no bars at nowhere: put <SYMBOL>/1Hour/data.parquet files there, or change data.bars"),
         ("--review none.csv", "none.csv not found; predict writes it with --append"),
-        ("other", "NEW under other: the model never saw it, it knows SIM01, SIM02; choose with --symbols"),
+        ("other", "the model never saw NEW, it knows SIM01, SIM02: under other; choose with --symbols"),
         ("short", r"SIM01 has 110 finished bars, and no 124 of them without a step over 96 h \(warm-up 100 \+ lookback 24\); .*"),
         ("bad", r"bad/SIM01/1Hour/data.parquet: .*High below Low.*"),
     ],
@@ -221,8 +220,8 @@ def test_models_of_other_data_or_not_judged_are_refused_and_the_cures_work(clone
 
 def test_an_unfinished_bar_is_never_scored_and_late_bars_are_told(inside, capsys):
     model = Model.read("mlp")
-    recipe = dataclasses.replace(model.recipe, simulated=False)
-    [first, *_] = read_assets(Path("data/simulated"), ["SIM01"], recipe, LATER)
+    recipe = model.recipe
+    [first] = read_assets(Path("data/simulated"), ["SIM01"], recipe, LATER)
     last = first.bars.timestamps[-1]
     for now, end in ((last + HOUR, last), (last + HOUR - np.timedelta64(1, "s"), first.bars.timestamps[-2])):
         [asset] = read_assets(Path("data/simulated"), ["SIM01"], recipe, now)
@@ -231,9 +230,9 @@ def test_an_unfinished_bar_is_never_scored_and_late_bars_are_told(inside, capsys
         read_assets(Path("data/simulated"), ["SIM01"], recipe, np.datetime64("1990-01-01", "s"))
     from tools.predict import say_warnings
 
-    say_warnings(dataclasses.replace(model, recipe=recipe), [first], last + 4 * HOUR)
+    say_warnings(model, [first], last + 4 * HOUR)
     assert "SIM01: more than 2 bars are late; bring newer ones" in capsys.readouterr().err
-    say_warnings(dataclasses.replace(model, recipe=recipe), [first], last + 3 * HOUR)
+    say_warnings(model, [first], last + 3 * HOUR)
     assert "late" not in capsys.readouterr().err
 
 

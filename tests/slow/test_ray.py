@@ -18,6 +18,7 @@ import pytest
 
 from readme import block
 from scaffold import PROJECT, Clone
+from terminal import Terminal
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: make ray")
 pytestmark = pytest.mark.slow
@@ -341,3 +342,31 @@ def test_check_says_what_the_cluster_has_as_readme_shows(clone):
     (said,) = (line for line in done.stdout.splitlines() if "cluster" in line)
     (shown,) = (line for line in block("ok       cluster").splitlines() if "cluster  " in line)
     assert re.sub(r"\d+ CPUs", "2 CPUs", said) == shown
+
+
+@needs_ray
+def test_on_a_terminal_ray_s_trainings_have_bars_too(clone):
+    terminal = Terminal(100)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    settings = {"PATH": path, "CAMPAIGN_TRACKING": "off", "CAMPAIGN_BACKEND": "ray", "TERM": "xterm"}
+    command = [sys.executable, "src/train_mlp.py"]
+    ended = subprocess.run(command, cwd=clone.directory, stdout=terminal.child, stderr=terminal.child, env=os.environ | settings)
+    lines = terminal.show()
+    terminal.close()
+    assert ended.returncode == 0, lines
+    assert re.search(r"mlp seed [12] \|█+\|  3/3  best 0\.\d{3} at \d  loss 0\.\d{4}  at most +0:00 ", terminal.written)
+    assert sum("stopped after epoch 3: all epochs done" in line for line in lines) == 2
+    assert clone.repro("train_mlp") == [], "the bytes of this machine"
+
+
+@needs_ray
+def test_a_search_on_ray_leaves_the_bytes_of_a_local_one(clone, tmp_path):
+    space = {"mlp": {"dropout": {"low": 0.0, "high": 0.5}, "hidden_sizes": [[4], [8]]}}
+    clone.params(search={"trials": 3, "batch": 2, "fresh_seeds": [11, 12], "space": space})
+    local = Clone.copy_of(clone.directory, tmp_path / "local")
+    local.run("python src/campaign.py search mlp")
+    clone.run("python src/campaign.py search mlp", CAMPAIGN_BACKEND="ray")
+    files = ("mlp.html", "mlp.json", "mlp.md", "mlp_trials.csv")
+    for name in files:
+        own, other = (each.directory / "search/by_hand" / name for each in (clone, local))
+        assert own.read_bytes() == other.read_bytes(), name

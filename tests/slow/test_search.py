@@ -21,6 +21,7 @@ from ruamel.yaml import YAML
 
 from scaffold import Clone, mounted
 from servers import postgresql  # noqa: F401 - a fixture
+from terminal import Terminal
 
 pytestmark = pytest.mark.slow
 SMALL_SPACE = {
@@ -97,6 +98,20 @@ def test_without_pruning_every_trial_gets_all_seeds_also_by_another_sampler_and_
     rows = trials(clone)
     assert [row["state"] for row in rows] == ["complete"] * 6, "of one batch pruning would leave four at most"
     assert all(row["score_seed_2"] for row in rows)
+
+
+def test_on_a_terminal_a_bar_counts_the_trials(clone):
+    terminal = Terminal(100)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "CAMPAIGN_TRACKING": "off", "TERM": "xterm"}
+    command = shlex.split(f"{SEARCH} --trials 4")
+    ended = subprocess.run(command, cwd=clone.directory, stdout=terminal.child, stderr=terminal.child, env=environment)
+    lines = terminal.show()
+    terminal.close()
+    assert ended.returncode == 0, lines
+    assert re.search(r"mlp +\|█+ *\|  3/5  best 0\.\d{4} at (the baseline|trial \d)  \d:\d\d left", terminal.written)
+    assert re.search(r"mlp trial 1 seed 1 +\|", terminal.written)
+    assert not [line for line in lines if "|" in line], "no bar stays"
 
 
 def test_log_loss_as_the_objective_decides_on_test_too(clone):
