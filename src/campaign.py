@@ -194,11 +194,13 @@ def search(arguments: argparse.Namespace) -> None:
 )
 def predict(arguments: argparse.Namespace) -> None:
     """Score new bars with a trained model and say what it calls, or what came of earlier calls."""
+    if arguments.review is not None:
+        from tools import review
+
+        review.main(arguments.review, arguments.root)
+        return
     from tools import predict
 
-    if arguments.review is not None:
-        predict.show_review(arguments.review, arguments.root)
-        return
     predict.main(
         arguments.root,
         model=arguments.model,
