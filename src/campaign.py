@@ -195,8 +195,13 @@ def search(arguments: argparse.Namespace) -> None:
 def predict(arguments: argparse.Namespace) -> None:
     """Score new bars with a trained model and say what it calls, or what came of earlier calls."""
     if arguments.review is not None:
+        from core.errors import CampaignError
         from tools import review
 
+        given = [name for name in ("symbols", "since", "append") if getattr(arguments, name) is not None]
+        given += [name for name, default in (("model", "first"), ("to", "-")) if getattr(arguments, name) != default]
+        if given:
+            raise CampaignError(f"--review and --{given[0]} cannot be given together; --review scores nothing")
         review.main(arguments.review, arguments.root)
         return
     from tools import predict

@@ -240,6 +240,7 @@ def evaluate(
         one_column=read_json(references / "one_column.json")["column"],
         buy_and_hold={split: buy_and_hold(part, costs) for split, part in arrays.items()},
         models={name: own.judged for name, own in found.items()},
+        data=metadata["content_hash"],
     ).write(places.evaluation)
     return found
 

@@ -84,7 +84,7 @@ def draw_fold(
         predictions = Predictions(seeds, thresholds, **own, val_halves=scores[name].val_halves)
         judged[name] = judge_model(predictions, trades, halves, SYMBOLS, min_trades)
     evaluation = Evaluation(
-        0.329, COST, "atr_14", {split: buy_and_hold(own, np.full(2, COST)) for split, own in bars.items()}, judged
+        0.329, COST, "atr_14", {split: buy_and_hold(own, np.full(2, COST)) for split, own in bars.items()}, judged, data=""
     )
     trained = {name: record(name, len(judged[name].seeds)) for name in ROSTER.networks}
     settings = SETTINGS | {"draws": 100}

@@ -85,6 +85,7 @@ def _sample(assets: int, months: int, seeds: int) -> Sample:
         one_column="atr_14",
         buy_and_hold={split: Growth(0.1, 0.3) for split in trades},
         models={name: evaluate(name, trades, {split: scores[split][name] for split in trades}, symbols) for name in LABELS},
+        data="0f",
     )
     trained = {name: train_record(name, evaluation.models[name]) for name in ROSTER.networks}
     of_models = {

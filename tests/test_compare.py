@@ -27,7 +27,7 @@ def test_a_missing_csv_file_is_one_line(tmp_path):
 
 def test_a_model_that_evaluate_has_not_measured_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Evaluation(break_even_precision=0.3, cost_per_trade=0.003, one_column="atr_14", buy_and_hold={}, models={}).write()
+    Evaluation(break_even_precision=0.3, cost_per_trade=0.003, one_column="atr_14", buy_and_hold={}, models={}, data="").write()
     with pytest.raises(CampaignError, match=r"metrics/evaluate.json lacks new, logistic_regression, .*: dvc repro evaluate"):
         compare.load(CAMPAIGN, Roster({"new": "New"}))
 

@@ -139,6 +139,7 @@ class Evaluation:
     one_column: the feature that the reference of that name uses.
     buy_and_hold: what holding all assets would have returned, by split.
     models: by name, in the order they are shown.
+    data: content hash of the splits.
     """
 
     break_even_precision: float | None
@@ -146,6 +147,7 @@ class Evaluation:
     one_column: str
     buy_and_hold: dict[str, Growth]
     models: dict[str, Judged]
+    data: str
 
     @property
     def mean_cost(self) -> float:
@@ -171,6 +173,7 @@ def read_evaluation(path: Path = CAMPAIGN.evaluation) -> Evaluation:
         one_column=content["one_column"],
         buy_and_hold={split: _read(Growth, growth) for split, growth in content["buy_and_hold"].items()},
         models={name: _read_judged(model) for name, model in content["models"].items()},
+        data=content["data"],
     )
 
 

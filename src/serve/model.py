@@ -1,6 +1,8 @@
 """Read what scores new bars: a model's networks, what validation chose for it, and what its features were made with."""
 
 import dataclasses
+import hashlib
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,7 +46,8 @@ class Recipe:
 
     features: F names. mean, scale: float64 (F,), of train. clip: scaled features are kept within.
     lookback: T, bars of a window. max_gap: hours; no window crosses a longer step. horizon: bars until a trade is closed.
-    asset_ids: by symbol. simulated: whether the market is.
+    asset_ids: by symbol. simulated: whether the market is. test_from: when test begins, ISO text in UTC; the model has seen what
+    lies before.
     """
 
     features: tuple[str, ...]
@@ -57,6 +60,7 @@ class Recipe:
     barriers: Barriers
     asset_ids: Mapping[str, int]
     simulated: bool
+    test_from: str
 
     @classmethod
     def read(cls) -> "Recipe":
@@ -78,7 +82,12 @@ class Recipe:
             barriers=Barriers(metadata["barrier"], metadata["profit"], metadata["stop"]),
             asset_ids=dict(asset_ids),
             simulated=metadata["simulated"],
+            test_from=metadata["cuts"]["test"],
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return dataclasses.asdict(self) | {name: getattr(self, name).tolist() for name in ("mean", "scale")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +95,7 @@ class Model:
     """A trained architecture, or one of its seeds.
 
     label: for people. seed: None of all seeds together. files: of the networks.
+    fingerprint: hash of networks, choices and recipe.
     worth_a_trade: whether the report calls it so.
     """
 
@@ -95,6 +105,7 @@ class Model:
     files: Sequence[Path]
     choices: Choices
     recipe: Recipe
+    fingerprint: str
     worth_a_trade: bool
 
     @property
@@ -110,7 +121,9 @@ class Model:
             CampaignError: there is no such model, or model, data and what was chosen do not belong together.
         """
         data = CAMPAIGN.data
-        compared = read_json(COMPARISON)
+        compared, evaluated, metadata = (read_json(path) for path in (COMPARISON, CAMPAIGN.evaluation, data / "metadata.json"))
+        if evaluated["data"] != metadata["content_hash"]:
+            raise CampaignError(f"{CAMPAIGN.evaluation} is about other data than {data}; train and judge anew: dvc repro")
         file = Path(which) if which.endswith(".pt") else None
         name = cls._name_of(which, file, compared)
         models = file.parent if file else MODELS / name
@@ -121,14 +134,19 @@ class Model:
             if not path.is_file():
                 raise CampaignError(f"{path} not found; run the stage that makes it: dvc repro")
         if (models / SCALER).read_bytes() != (data / SCALER).read_bytes():
-            raise CampaignError(f"{models} was trained on other data than {data}; train it anew: dvc repro train_{name}")
+            raise CampaignError(f"{models} was trained on other data than {data}; train it anew: dvc repro")
+        choices, recipe = read_choices(name, files, evaluated, is_one=file is not None), Recipe.read()
+        f1 = [row["f1_score_positive_class"] for row in evaluated["models"][name]["test"]]
+        if compared["models"].get(name, {}).get("test", {}).get("f1", {}).get("by_seed") != f1:
+            raise CampaignError(f"{COMPARISON} is about other models than {CAMPAIGN.evaluation}; compare these: dvc repro")
         return cls(
             name=name,
             label=find_architecture(name).label,
             seed=load_model(file)[1]["seed"] if file else None,
             files=files,
-            choices=read_choices(name, files, is_one=file is not None),
-            recipe=Recipe.read(),
+            choices=choices,
+            recipe=recipe,
+            fingerprint=fingerprint_of(files, choices, recipe),
             worth_a_trade=name in compared["worth_a_trade"],
         )
 
@@ -137,12 +155,10 @@ class Model:
         directory.mkdir(parents=True, exist_ok=True)
         for file in [*self.files, self.files[0].parent / "network.json"]:
             shutil.copyfile(file, directory / file.name)
-        recipe = dataclasses.asdict(self.recipe)
-        recipe |= {name: getattr(self.recipe, name).tolist() for name in ("mean", "scale")}
-        own = {"name": self.name, "label": self.label, "seed": self.seed, "worth_a_trade": self.worth_a_trade}
+        own = {key: getattr(self, key) for key in ("name", "label", "seed", "fingerprint", "worth_a_trade")}
         files = [file.name for file in self.files]
-        content = {**own, "files": files, "choices": dataclasses.asdict(self.choices), "recipe": recipe}
-        write_json(directory / DESCRIPTION, content)
+        choices, recipe = dataclasses.asdict(self.choices), self.recipe.to_json()
+        write_json(directory / DESCRIPTION, {**own, "files": files, "choices": choices, "recipe": recipe})
 
     @classmethod
     def read_copy(cls, directory: Path) -> "Model":
@@ -164,22 +180,28 @@ class Model:
         return name
 
 
-def read_choices(name: str, files: Sequence[Path], *, is_one: bool) -> Choices:
+def fingerprint_of(files: Sequence[Path], choices: Choices, recipe: Recipe) -> str:
+    """Hash all that decides a prediction: 8 hexadecimal digits."""
+    digest = hashlib.sha256(json.dumps([dataclasses.asdict(choices), recipe.to_json()]).encode())
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:8]
+
+
+def read_choices(name: str, files: Sequence[Path], evaluated: Mapping[str, Any], *, is_one: bool) -> Choices:
     """Read what evaluate chose for these networks.
 
     Args:
-        is_one: whether one seed is meant, and not all together.
+        evaluated: content of metrics/evaluate.json. is_one: whether one seed is meant, and not all together.
 
     Raises:
         CampaignError: evaluate has not judged these networks.
     """
-    judged = read_json(CAMPAIGN.evaluation)["models"].get(name)
+    judged = evaluated["models"].get(name)
     thresholds = dict(zip(judged["seeds"], judged["thresholds"], strict=True)) if judged else {}
     contents = [load_model(file)[1] for file in files]
     if any(thresholds.get(content["seed"]) != content["threshold"] for content in contents):
-        raise CampaignError(
-            f"{CAMPAIGN.evaluation} judges other networks than {files[0].parent}; judge these: dvc repro evaluate"
-        )
+        raise CampaignError(f"{CAMPAIGN.evaluation} judges other networks than {files[0].parent}; judge these: dvc repro")
     if not is_one and len(files) != len(thresholds):
         raise CampaignError(
             f"{CAMPAIGN.evaluation} judges {len(thresholds)} seeds, {files[0].parent} has {len(files)}; dvc repro"

@@ -1,6 +1,6 @@
 """Choose the bars to score, score them, and say what is said of each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -9,19 +9,23 @@ from serve.scoring import AssetBars, score
 from serve.signals import Signal, make_signals
 
 
-def predict(model: Model, assets: Sequence[AssetBars], firsts: Sequence[np.datetime64 | None]) -> list[Signal]:
+def predict(model: Model, assets: Sequence[AssetBars], wanted: Mapping[str, np.ndarray]) -> list[Signal]:
     """Score bars of all assets, ordered by time and symbol.
 
     Args:
-        firsts: of each asset the first bar; None: its newest bar alone.
+        wanted: by symbol, bool (R,), which rows; each has a window.
     """
-    wanted = {asset.symbol: choose_rows(asset, first) for asset, first in zip(assets, firsts, strict=True)}
     some = [asset for asset in assets if wanted[asset.symbol].any()]
     if not some:
         return []
     scores = score(some, wanted, model.files, model.recipe)
     signals = [signal for asset in some for signal in make_signals(model, asset, wanted[asset.symbol], scores[asset.symbol])]
     return sorted(signals, key=lambda signal: (signal.timestamp, signal.symbol))
+
+
+def choose_newest(assets: Sequence[AssetBars]) -> dict[str, np.ndarray]:
+    """Choose the newest bar of each asset."""
+    return {asset.symbol: choose_rows(asset, None) for asset in assets}
 
 
 def choose_rows(asset: AssetBars, first: np.datetime64 | None) -> np.ndarray:

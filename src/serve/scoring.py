@@ -31,7 +31,7 @@ class AssetBars:
     rows: int64 (R,), the bar of each row.
     has_window: bool (R,), whether the row is at least the T-th of its sequence.
     atr: float64 (N,), average true range; None where barriers need none.
-    age: int64 (R,), bars of the row's sequence up to it.
+    age: int64 (R,), bars of the row's sequence up to it; those of the first one begin with the file.
     """
 
     symbol: str
@@ -41,6 +41,11 @@ class AssetBars:
     has_window: np.ndarray
     age: np.ndarray
     atr: np.ndarray | None
+
+    @property
+    def is_settled(self) -> np.ndarray:
+        """Which rows have the features that more bars before the first one would give them, but for rounding; bool (R,)."""
+        return (self.age >= SETTLED) | (self.rows >= self.age)  # after a break in the bars a sequence begins in any case
 
     @classmethod
     def of(cls, symbol: str, bars: Bars, recipe: Recipe) -> "AssetBars":
@@ -78,7 +83,14 @@ def read_assets(root: Path, symbols: Sequence[str], recipe: Recipe, now: np.date
     """
     check_known(symbols, recipe, f"under {root}; choose with --symbols")
     extra = features.extra_columns(recipe.features)
-    return prepare_assets({symbol: read_bars(bars_path(root, symbol), extra) for symbol in symbols}, recipe, now)
+    assets = []
+    for symbol in symbols:
+        path = bars_path(root, symbol)
+        bars = read_bars(path, extra)
+        seconds = int(path.stat().st_mtime)  # what was not over when the file was written, was written unfinished
+        known = None if now is None else min(now, np.datetime64(seconds, "s"))
+        assets += prepare_assets({symbol: bars}, recipe, known)
+    return assets
 
 
 def check_known(symbols: Sequence[str], recipe: Recipe, where: str) -> None:

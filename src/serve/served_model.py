@@ -18,7 +18,7 @@ from bars import features
 from bars.reading import bars_from_frame
 from core.errors import CampaignError
 from serve.model import Model
-from serve.predicting import predict
+from serve.predicting import choose_newest, predict
 from serve.scoring import check_known, prepare_assets
 from serve.signals import COLUMNS
 
@@ -64,7 +64,7 @@ def score_table(model: Model, table: pd.DataFrame, now: np.datetime64 | None) ->
         except CampaignError as error:
             raise CampaignError(f"{symbol}: {error}") from None
     assets = prepare_assets(bars, model.recipe, now)
-    signals = predict(model, assets, [None] * len(assets))
+    signals = predict(model, assets, choose_newest(assets))
     return pd.DataFrame([dataclasses.asdict(signal) for signal in signals], columns=list(COLUMNS))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bars.reading import HOUR
-from core.errors import CampaignError
+from core.errors import CampaignError, to_one_line
 from core.files import write_bytes, write_text
 from serve.calendar import next_opening
 from serve.model import Model
@@ -34,6 +34,7 @@ class Signal:
     call: trade or none, at the threshold for money.
     entry_price: the bar's close. profit_price, stop_price: the barriers; None where they have no distance.
     latest_exit: close of the horizon's last bar, as the asset's bars of late let expect it.
+    fingerprint: of the model and what was chosen for it (`serve.model.fingerprint_of`).
     worth_a_trade: whether the report calls the model so.
     """
 
@@ -49,6 +50,7 @@ class Signal:
     profit_price: float | None
     stop_price: float | None
     latest_exit: str
+    fingerprint: str
     worth_a_trade: bool
 
 
@@ -84,6 +86,7 @@ def make_signals(model: Model, asset: AssetBars, wanted: np.ndarray, scores: np.
                 profit_price=price + recipe.barriers.profit * distance if distance > 0 else None,
                 stop_price=price - recipe.barriers.stop * distance if distance > 0 else None,
                 latest_exit=_iso(_latest_exit(bars.timestamps, int(row), recipe.horizon)),
+                fingerprint=model.fingerprint,
                 worth_a_trade=model.worth_a_trade,
             )
         )
@@ -146,34 +149,49 @@ def _schema() -> Any:
     )
 
 
+NUMBERS = ("score", "probability", "spread", "entry_price", "profit_price", "stop_price")
+NEEDED = ("score", "probability", "entry_price")
+TIMES = ("timestamp", "known_from", "latest_exit")
+
+
 def read_table(path: Path) -> list[Row]:
     """Read rows that `write_table` wrote. Raises CampaignError where the file holds something else."""
     check_ending(path)
     try:
-        if path.suffix == ".parquet":
-            import pyarrow.parquet as pq
-
-            rows = pq.read_table(path).to_pylist()
-        elif path.suffix == ".jsonl":
-            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        else:
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = [_from_text(row) for row in csv.DictReader(file)]
-        if any(tuple(row) != COLUMNS for row in rows):
-            raise ValueError(f"its columns are not {', '.join(COLUMNS)}")
+        rows = _read_rows(path)
+        for row in rows:
+            if tuple(row) != COLUMNS:
+                raise ValueError(f"its columns are not {', '.join(COLUMNS)}")
+            for name in TIMES:
+                np.datetime64(row[name].removesuffix("Z"), "s")
+            if not all(isinstance(row[name], float) for name in NEEDED):
+                raise ValueError(f"the bar of {row['timestamp']} lacks a number")
         return rows
     except FileNotFoundError:
         raise CampaignError(f"{path} not found; predict writes it with --append") from None
     except OSError:
         raise
     except Exception as error:  # a foreign file fails in many ways
-        raise CampaignError(f"{path} holds no predictions ({str(error)[:160]}); take another file") from None
+        raise CampaignError(f"{path} holds no predictions ({to_one_line(error)[:160]}); take another file") from None
+
+
+def _read_rows(path: Path) -> list[Row]:
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        return pq.read_table(path).to_pylist()
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise ValueError(f"its columns are not {', '.join(COLUMNS)}")
+        return [_from_text(row) for row in reader]
 
 
 def _from_text(row: Mapping[str, str]) -> Row:
     """Read a row of CSV: numbers, and nothing for None."""
-    numbers = ("score", "probability", "spread", "entry_price", "profit_price", "stop_price")
-    values: Row = {name: (float(text) if text else None) if name in numbers else text for name, text in row.items()}
+    values: Row = {name: (float(text) if text else None) if name in NUMBERS else text for name, text in row.items()}
     return values | {"worth_a_trade": {"True": True, "False": False}[row["worth_a_trade"]]}
 
 
@@ -187,7 +205,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def append(path: Path, rows: Sequence[Row]) -> int:
-    """Add rows that a table lacks, by symbol, bar and model; returns how many. Call it under `locked`."""
+    """Add rows that a table lacks, by symbol, bar and model with its fingerprint; returns how many. Call it under `locked`."""
     present = read_table(path) if path.exists() else []
     known = {key_of(row) for row in present}
     new = [row for row in rows if key_of(row) not in known]
@@ -196,15 +214,15 @@ def append(path: Path, rows: Sequence[Row]) -> int:
     return len(new)
 
 
-def key_of(row: Row) -> tuple[str, str, str]:
-    return row["symbol"], row["timestamp"], row["model"]
+def key_of(row: Row) -> tuple[str, str, str, str]:
+    return row["symbol"], row["timestamp"], row["model"], row["fingerprint"]
 
 
-def last_bars(rows: Sequence[Row], model: str) -> dict[str, np.datetime64]:
-    """Return the newest bar that a table has of each symbol by a model."""
+def last_bars(rows: Sequence[Row], fingerprint: str) -> dict[str, np.datetime64]:
+    """Return the newest bar that a table has of each symbol by the model of that fingerprint."""
     last: dict[str, np.datetime64] = {}
     for row in rows:
-        if row["model"] == model:
+        if row["fingerprint"] == fingerprint:
             time = np.datetime64(row["timestamp"].removesuffix("Z"), "s")
             last[row["symbol"]] = max(last.get(row["symbol"], time), time)
     return last

@@ -1,5 +1,6 @@
 """List the looks at the present test set, and say what the best of so many is worth by luck."""
 
+import dataclasses
 import shutil
 import textwrap
 from collections.abc import Sequence
@@ -24,7 +25,9 @@ def main() -> None:
         raise CampaignError(f"{DATA}/metadata.json not found; run the stage that makes it: dvc repro generate_data")
     test = TestSet.of(DATA)
     if not (looks := looks_at(test, read_ledger())):
-        raise CampaignError(f"{LEDGER}/ has no look at this test set, {test.first} to {test.last}; compare notes one: dvc repro")
+        raise CampaignError(
+            f"{LEDGER}/ has no look at this test set, {test.first[:10]} to {test.last[:10]}; compare notes one: dvc repro"
+        )
     print(format_looks(looks, shutil.get_terminal_size().columns))
 
 
@@ -50,8 +53,8 @@ def format_looks(looks: Sequence[Look], width: int) -> str:
 
 def distinct(looks: Sequence[Look]) -> list[Earned]:
     """Return what all models that trade earned, equal ones once: looks that differ in one network share the other models."""
-    models = {(look.f1[name], own) for look in looks for name, own in look.money.items() if own.sharpe is not None}
-    return [own for _, own in sorted(models, key=lambda pair: (pair[1].sharpe, pair[0]))]
+    earned = {own for look in looks for own in look.money.values() if own.sharpe is not None}
+    return sorted(earned, key=dataclasses.astuple)
 
 
 def best_of(look: Look) -> tuple[str, Earned]:
@@ -93,7 +96,7 @@ def summary(looks: Sequence[Look], models: int, by_luck: float) -> str:
     often = "once" if len(looks) == 1 else f"{len(looks)} times"
     trading = "1 model that trades" if models == 1 else f"{models} models that trade"
     return (
-        f"Test, {test.first} to {test.last}, was looked at {often}, with {trading}. If none of them had an edge, "
+        f"Test, {test.first[:10]} to {test.last[:10]}, was looked at {often}, with {trading}. If none of them had an edge, "
         f"the best would have a Sharpe ratio of {fixed(by_luck)} a day by luck. Deflated: the probability that a model's true "
         "ratio is above that."
     )

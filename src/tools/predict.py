@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from core.params import read_params
 from serve.calendar import bars_missed
 from serve.drift import describe_drift
 from serve.model import Model
-from serve.predicting import predict
+from serve.predicting import choose_rows, predict
 from serve.scoring import SETTLED, AssetBars, read_assets
 from serve.signals import Row, Signal, append, check_ending, last_bars, locked, read_table, to_text, write_table
 
@@ -49,21 +49,25 @@ def main(
             check_ending(path)
     first = parse_time(since) if since else None
     scoring = Model.read(model)
+    chosen_by_settings = read_params()["data"]["symbols"] if root is None else None
     root = Path(read_params()["data"]["bars"]) if root is None else root
     now = None if (root / SIMULATED_MARKER).is_file() else np.datetime64("now", "s")
-    chosen = list(dict.fromkeys(map(str.strip, symbols.split(",")))) if symbols else find_symbols(root)
-    assets = read_assets(root, chosen, scoring.recipe, now)
+    named = list(dict.fromkeys(map(str.strip, symbols.split(",")))) if symbols else chosen_by_settings
+    assets = read_assets(root, named or find_symbols(root), scoring.recipe, now)
     say_warnings(scoring, assets, now)
     if append_to is None:
-        signals = predict(scoring, assets, [first] * len(assets))
+        wanted = {asset.symbol: choose_rows(asset, first) for asset in assets}
+        say_warnings_of_rows(scoring, assets, wanted)
+        signals = predict(scoring, assets, wanted)
         write(signals, to)
         count = len(signals)
     else:
         with locked(append_to):
-            last = last_bars(read_table(append_to), scoring.title) if append_to.exists() else {}
+            last = last_bars(read_table(append_to), scoring.fingerprint) if append_to.exists() else {}
             after = {symbol: time + np.timedelta64(1, "s") for symbol, time in last.items()}
-            firsts = [max(filter(None, (first, after.get(asset.symbol))), default=None) for asset in assets]
-            count = append(append_to, rows_of(predict(scoring, assets, firsts)))
+            wanted = {asset.symbol: choose_rows(asset, first or after.get(asset.symbol)) for asset in assets}
+            say_warnings_of_rows(scoring, assets, wanted)
+            count = append(append_to, rows_of(predict(scoring, assets, wanted)))
         print_stderr(f"predict: {count} new rows in {append_to}")
     if not count:
         sys.exit(NOTHING_NEW)
@@ -73,9 +77,9 @@ def parse_time(text: str) -> np.datetime64:
     """Read a time, in UTC where it names no zone. Raises CampaignError."""
     try:
         time = datetime.fromisoformat(text)
-    except ValueError:
+        return np.datetime64(time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time, "s")
+    except (ValueError, OverflowError):
         raise CampaignError(f"--since is {text!r}; write a time in UTC, as 2024-06-01 or 2024-06-01T15:00") from None
-    return np.datetime64(time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time, "s")
 
 
 def rows_of(signals: Sequence[Signal]) -> list[Row]:
@@ -99,14 +103,23 @@ def say_warnings(model: Model, assets: Sequence[AssetBars], now: np.datetime64 |
     late = [asset.symbol for asset in assets if now is not None and bars_missed(asset.bars.timestamps, now) > MAX_MISSED]
     if late:
         print_stderr(f"predict: warning: {join_first(late)}: more than {MAX_MISSED} bars are late; bring newer ones")
-    fresh = [asset.symbol for asset in assets if asset.age[-1] < SETTLED and asset.rows[0] < SETTLED]
-    if fresh:
-        print_stderr(
-            f"predict: warning: {join_first(fresh)}: fewer than {SETTLED} bars since a break or the first bar; averages still "
-            "remember where they began, so that scores differ from those with longer histories"
-        )
     skipped = [asset.symbol for asset in assets if not asset.has_window[-1] or asset.rows[-1] != len(asset.bars) - 1]
     if skipped:
         print_stderr(f"predict: warning: {join_first(skipped)}: the newest bar has no window yet, after a break; not scored")
     for warning in describe_drift(assets, model.recipe):
         print_stderr(f"predict: warning: {warning}")
+
+
+def say_warnings_of_rows(model: Model, assets: Sequence[AssetBars], wanted: Mapping[str, np.ndarray]) -> None:
+    """Tell on standard error what speaks against the scores of chosen rows."""
+    fresh = [asset.symbol for asset in assets if (wanted[asset.symbol] & ~asset.is_settled).any()]
+    if fresh:
+        print_stderr(
+            f"predict: warning: {join_first(fresh)}: bars with fewer than {SETTLED} before them; averages still remember where "
+            "the file begins, so that scores differ from those with longer histories"
+        )
+    test = np.datetime64(model.recipe.test_from.removesuffix("Z"), "s")
+    seen = sum(int((wanted[asset.symbol] & (asset.bars.timestamps[asset.rows] < test)).sum()) for asset in assets)
+    if seen:
+        known = f"{seen:,} of the bars lie in train and validation, before {test}"
+        print_stderr(f"predict: warning: {known}: the model has seen what came of them")

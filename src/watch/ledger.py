@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import CampaignError, print_stderr, to_one_line
-from core.files import project_root, read_array, read_json, write_text
+from core.files import project_root, read_json, write_text
 from core.params import read_params
 from core.run import describe_system_error
 from judge.money import Trades
@@ -24,25 +24,25 @@ from watch.run_values import flatten
 
 LEDGER = Path("ledger")
 LOOKED_WITH = ("market", "data", "train", "references", "evaluate")  # sections of params.yaml; an architecture has its own, too
-MARKED_ASSETS = 8  # that a test set is recognised by
+REAL = "real"
 DIGITS = 6  # of figures: another processor's last digits are no look of their own
 NAME_LENGTH = 16  # hexadecimal digits
 
 
 @dataclasses.dataclass(frozen=True)
 class TestSet:
-    """What of the market a test set is: two of them overlap where they share a mark.
+    """What of the market a test set is: two of them overlap where they share an asset and an hour.
 
-    first, last: days. assets: number.
-    marks: hashes of symbol, time and close at an asset's first bar of a week; features, labels and cuts have no part in them.
+    market: "real", or a hash of the simulated market's settings. symbols: of the assets.
+    first, last: opening times of the first and the last bar, ISO texts.
     """
 
     __test__ = False  # pytest would take it for a class of tests
 
+    market: str
+    symbols: list[str]
     first: str
     last: str
-    assets: int
-    marks: list[str]
 
     @classmethod
     def of(cls, *directories: Path) -> "TestSet":
@@ -51,30 +51,29 @@ class TestSet:
         Raises:
             CampaignError: a file is missing or damaged.
         """
-        firsts, lasts, symbols = [], [], set()
-        marks: set[str] = set()
-        for directory in directories:
-            times, closes, ids = (read_array(directory / f"test_{name}.npy") for name in ("timestamps", "closes", "asset_ids"))
-            names = sorted(read_json(directory / "asset_id_mapping.json").items(), key=lambda item: item[1])
-            firsts.append(str(times.min())[:10])
-            lasts.append(str(times.max())[:10])
-            symbols |= {symbol for symbol, _ in names}
-            for symbol, number in names[:MARKED_ASSETS]:
-                own = ids == number
-                marks |= _marks(symbol, times[own], closes[own])
-        return cls(min(firsts), max(lasts), len(symbols), sorted(marks))
+        described = [read_json(directory / "metadata.json") for directory in directories]
+        tests = [metadata["splits"]["test"] for metadata in described]
+        return cls(
+            _market(described[0]["simulated"]),
+            sorted({symbol for metadata in described for symbol in metadata["assets"]}),
+            min(test["first_bar"] for test in tests),
+            max(test["last_bar"] for test in tests),
+        )
 
     def overlaps(self, other: "TestSet") -> bool:
-        return not set(self.marks).isdisjoint(other.marks)
+        """Tell whether they are of the same market, and share an asset and an hour; prices may be adjusted since."""
+        return (
+            self.market == other.market
+            and not set(self.symbols).isdisjoint(other.symbols)
+            and max(self.first, other.first) <= min(self.last, other.last)
+        )
 
 
-def _marks(symbol: str, times: np.ndarray, closes: np.ndarray) -> set[str]:
-    """Hash an asset's first bar of each week but the first, which a cut may have shortened; of a single week, its first bar."""
-    weeks = times.astype("datetime64[W]")
-    starts = np.flatnonzero(weeks[1:] != weeks[:-1]) + 1
-    chosen = starts if len(starts) else np.arange(min(len(times), 1))
-    bars = zip(times[chosen].tolist(), closes[chosen].tolist(), strict=True)
-    return {hashlib.sha256(f"{symbol} {time:%Y-%m-%dT%H} {close!r}".encode()).hexdigest()[:8] for time, close in bars}
+def _market(is_simulated: bool) -> str:
+    if not is_simulated:
+        return REAL
+    settings = flatten({"market": read_params().get("market") or {}})
+    return _name_of(json.dumps(settings, sort_keys=True))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +130,9 @@ class Look:
     @property
     def seen(self) -> str:
         """What was seen, as one text: looks that differ in settings alone, and not in a figure, are one."""
-        return json.dumps([self.test.marks, self.f1, {name: dataclasses.astuple(own) for name, own in self.money.items()}])
+        return json.dumps(
+            [dataclasses.astuple(self.test), self.f1, {name: dataclasses.astuple(own) for name, own in self.money.items()}]
+        )
 
     @classmethod
     def at(

@@ -68,6 +68,7 @@ EVALUATION = Evaluation(
     one_column="atr_14",
     buy_and_hold={"val": Growth(0.1, 0.2), "test": Growth(-0.4, 0.5)},
     models={"a": JUDGED},
+    data="0f",
 )
 BY_SYMBOL = replace(EVALUATION, break_even_precision=None, cost_per_trade={"AAA": 0.003, "BBB": 0.001})
 

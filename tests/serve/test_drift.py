@@ -13,7 +13,7 @@ from serve.scoring import AssetBars
 ROWS, FEATURES = 6000, ("calm", "wild")
 RECIPE = Recipe(
     features=FEATURES, mean=np.zeros(2), scale=np.ones(2), clip=10.0, lookback=4, max_gap=96, horizon=5,
-    barriers=Barriers("percent", 0.02, 0.01), asset_ids={"AAA": 0, "BBB": 1}, simulated=False,
+    barriers=Barriers("percent", 0.02, 0.01), asset_ids={"AAA": 0, "BBB": 1}, simulated=False, test_from="2024-01-01T00:00:00Z",
 )  # fmt: skip
 
 

@@ -28,6 +28,7 @@ def row(hour: int, symbol: str = "AAA", **changed: object) -> dict[str, object]:
         "profit_price": 21.84,
         "stop_price": 20.384,
         "latest_exit": "2024-01-03T00:00:00Z",
+        "fingerprint": "0123abcd",
         "worth_a_trade": False,
     }
     return values | changed
@@ -48,11 +49,11 @@ def test_a_repetition_adds_nothing_and_another_model_or_bar_does(tmp_path, endin
     before = path.read_bytes()
     assert append(path, [row(1), row(1, "BBB")]) == 0
     assert path.read_bytes() == before
-    assert append(path, [row(1), row(2), row(1, model="gru seed 2")]) == 2
+    assert append(path, [row(1), row(2), row(1, fingerprint="f1f1f1f1")]) == 2
     assert [key_of(one)[1:] for one in read_table(path)][2:] == [
-        ("2024-01-02T02:00:00Z", "mlp"), ("2024-01-02T01:00:00Z", "gru seed 2"),
+        ("2024-01-02T02:00:00Z", "mlp", "0123abcd"), ("2024-01-02T01:00:00Z", "mlp", "f1f1f1f1"),
     ]  # fmt: skip
-    assert {symbol: str(time) for symbol, time in last_bars(read_table(path), "mlp").items()} == {
+    assert {symbol: str(time) for symbol, time in last_bars(read_table(path), "0123abcd").items()} == {
         "AAA": "2024-01-02T02:00:00", "BBB": "2024-01-02T01:00:00",
     }  # fmt: skip
 
@@ -76,6 +77,7 @@ def test_processes_that_add_at_once_lose_nothing(tmp_path):
     ("name", "content", "problem"),
     [
         ("p.csv", "a,b\n1,2\n", "holds no predictions"),
+        ("p.csv", "date,open,high\n", "holds no predictions"),
         ("p.jsonl", '{"a": 1}\n', "holds no predictions"),
         ("p.jsonl", "no json\n", "holds no predictions"),
         ("p.parquet", "no parquet", "holds no predictions"),
@@ -88,6 +90,19 @@ def test_another_file_is_refused_and_left_alone(tmp_path, name, content, problem
     with pytest.raises(CampaignError, match=problem):
         append(path, [row(1)])
     assert path.read_text() == content
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [({"timestamp": "soon"}, "datetime"), ({"probability": None}, "lacks a number")],
+    ids=["time", "number"],
+)
+def test_a_damaged_row_is_one_line(tmp_path, ending, changed, problem):
+    write_table(tmp_path / f"p{ending}", [row(1), row(2, **changed)])
+    with pytest.raises(CampaignError, match=f"holds no predictions .*{problem}") as error:
+        read_table(tmp_path / f"p{ending}")
+    assert "\n" not in str(error.value)
 
 
 def test_standard_output_is_the_same_text_as_the_file(tmp_path):

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import os
 import re
 import resource
 import shutil
@@ -19,9 +20,9 @@ from core.errors import CampaignError
 from readme import block
 from scaffold import Clone, make_frame, write_symbol
 from serve.model import Model
+from serve.predicting import choose_newest, choose_rows, predict
 from serve.scoring import SETTLED, AssetBars, read_assets, score
-from serve.signals import COLUMNS, read_table
-from tools.predict import choose_rows, predict
+from serve.signals import COLUMNS, read_table, to_text
 
 pytestmark = pytest.mark.slow
 NETWORKS = ("mlp", "lstm", "gru", "cnn_lstm")
@@ -87,7 +88,7 @@ def test_bar_by_bar_with_only_the_bars_known_then_it_is_the_same_to_the_bit(insi
             AssetBars.of(symbol, own[: int(np.searchsorted(own.timestamps, moment, side="right"))], model.recipe)
             for symbol, own in bars.items()
         ]
-        for signal in predict(model, known, [None] * len(known)):
+        for signal in predict(model, known, choose_newest(known)):
             key = (signal.symbol, pd.Timestamp(signal.timestamp.removesuffix("Z")))
             if key in place:
                 assert signal.score == expected[:, place[key]].mean()
@@ -169,15 +170,53 @@ def test_hour_by_hour_a_file_grows_a_second_run_adds_nothing_and_a_missed_hour_i
 
 
 def test_review_says_what_came_of_them(clone):
-    clone.run(f"{PREDICT} --model mlp --since 2022-01-25 --to p.csv")
+    test = clone.read("data/training_data/metadata.json")["cuts"]["test"]
+    clone.run(f"{PREDICT} --model mlp --since {test} --to p.csv")
     lines = clone.run(f"{PREDICT} --review p.csv").stdout.splitlines()
+    everything, *_, on_test = lines[1:5]
     assert [line.split()[0] for line in lines[1:4]] == ["all", "SIM01", "SIM02"]
-    assert lines[4].startswith("on test")
+    assert on_test.startswith("on test")
     assert re.match(r"mlp: [\d,]+ bars of \d+ days with a known outcome, \d+ without one yet\. ", lines[5])
+    assert lines[6] == "nothing differs from test beyond chance"
     assert max(map(len, lines[:5])) < 120
+    money = clone.read("metrics/evaluate.json")["models"]["mlp"]["ensemble"]["test"]["money"]
+    assert f"  {money['trades']}  " in on_test
+    assert f"  {money['trades']}  " in everything, "the same bars, the same trades"
     clone.run(f"{PREDICT} --model gru --append p.csv")
     refused = clone.run(f"{PREDICT} --review p.csv", fails=True)
-    assert refused.stderr == "campaign predict: p.csv has predictions of gru, mlp; keep a file for each model\n"
+    assert re.fullmatch(
+        r"campaign predict: p\.csv has predictions of gru \w{8}, mlp \w{8}; keep a file for each model\n", refused.stderr
+    )
+
+
+def test_what_the_model_has_seen_is_told_and_left_out_of_a_review(clone):
+    cuts = clone.read("data/training_data/metadata.json")["cuts"]
+    done = clone.run(f"{PREDICT} --model mlp --since {cuts['val']} --to p.csv")
+    before = sum(row["timestamp"] < cuts["test"] for row in read_table(clone.directory / "p.csv"))
+    assert f"predict: warning: {before:,} of the bars lie in train and validation, before {cuts['test'][:-1]}: " in done.stderr
+    told = clone.run(f"{PREDICT} --review p.csv").stdout.splitlines()
+    assert told[-1] == f"left out: {before} bars of train and validation, before {cuts['test'][:10]}, which the model has seen"
+
+
+def test_predictions_of_an_earlier_model_are_not_reviewed_with_this_one(clone):
+    clone.run(f"{PREDICT} --model mlp --append p.csv")
+    clone.run("dvc exp run -S evaluate.min_trades=5")
+    clone.run("dvc exp run -S mlp.dropout=0.1")
+    refused = clone.run(f"{PREDICT} --review p.csv", fails=True)
+    assert re.fullmatch(
+        r"campaign predict: p\.csv was predicted by mlp \w{8}, here is \w{8}; review it where those models are: git checkout, "
+        r"then dvc checkout\n",
+        refused.stderr,
+    )
+    clone.run(f"{PREDICT} --model mlp --append p.csv")
+    assert len({row["fingerprint"] for row in read_table(clone.directory / "p.csv")}) == 2
+    clone.run("git checkout -q params.yaml dvc.lock metrics reports")
+    clone.run("dvc checkout --force")
+    rows = read_table(clone.directory / "p.csv")
+    (clone.directory / "old.csv").write_text(
+        to_text([row for row in rows if row["fingerprint"] == rows[0]["fingerprint"]], ".csv")
+    )
+    assert "without one yet" in clone.run(f"{PREDICT} --review old.csv").stdout
 
 
 @pytest.mark.parametrize(
@@ -190,6 +229,8 @@ def test_review_says_what_came_of_them(clone):
         ("--to p.csv --append q.csv", "--to and --append cannot be given together; --append writes to its own file"),
         ("nowhere", "no bars at nowhere: put <SYMBOL>/1Hour/data.parquet files there, or change data.bars"),
         ("--review none.csv", "none.csv not found; predict writes it with --append"),
+        ("--review none.csv --since 2024-01-01", "--review and --since cannot be given together; --review scores nothing"),
+        ("--since 0001-01-01T00:00+14:00", "--since is '0001-01-01T00:00.14:00'; write a time in UTC, as .*"),
         ("other", "the model never saw NEW, it knows SIM01, SIM02: under other; choose with --symbols"),
         ("short", r"SIM01 has 110 finished bars, and no 124 of them without a step over 96 h \(warm-up 100 \+ lookback 24\); .*"),
         ("bad", r"bad/SIM01/1Hour/data.parquet: .*High below Low.*"),
@@ -205,17 +246,68 @@ def test_what_cannot_be_scored_is_refused_in_one_line(clone, arguments, problem)
     assert done.stdout == ""
 
 
-def test_models_of_other_data_or_not_judged_are_refused_and_the_cures_work(clone):
-    shutil.copy(clone.directory / "models/mlp/seed_1.pt", clone.directory / "models/mlp/seed_7.pt")
-    (clone.directory / "models/mlp/seed_7.pt").chmod(0o644)
-    extra = clone.run(f"{PREDICT} --model mlp", fails=True)
-    assert "metrics/evaluate.json judges" in extra.stderr
-    (clone.directory / "models/mlp/seed_7.pt").unlink()
-    clone.run("dvc exp run -S data.clip=9.0 generate_data")
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            "python src/generate_data.py",
+            r"metrics/evaluate.json is about other data than data/training_data; train and judge anew: dvc repro",
+        ),
+        ("python src/train_mlp.py", r"metrics/evaluate.json judges other networks than models/mlp; judge these: dvc repro"),
+        (
+            "python src/evaluate.py",
+            r"metrics/compare.json is about other models than metrics/evaluate.json; compare these: dvc repro",
+        ),
+    ],
+)
+def test_models_data_and_reports_that_do_not_belong_together_are_refused_and_the_cure_works(clone, change, problem):
+    """Labels of another profit leave the scaler as it is."""
+    clone.params(data={"profit": 0.03} if "generate" in change else {}, mlp={"dropout": 0.1})
+    if "evaluate" in change:
+        clone.run("python src/train_mlp.py")
+    clone.run(change)
     refused = clone.run(f"{PREDICT} --model mlp", fails=True)
-    assert refused.stderr == (
-        "campaign predict: models/mlp was trained on other data than data/training_data; train it anew: dvc repro train_mlp\n"
-    )
+    assert re.fullmatch(f"campaign predict: {problem}\n", refused.stderr), refused.stderr
+    clone.run("dvc repro")
+    clone.run(f"{PREDICT} --model mlp")
+
+
+def test_a_seed_that_was_not_judged_is_refused(clone):
+    shutil.copy(clone.directory / "models/mlp/seed_1.pt", clone.directory / "models/mlp/seed_7.pt")
+    assert "metrics/evaluate.json judges" in clone.run(f"{PREDICT} --model mlp", fails=True).stderr
+
+
+def test_the_settings_symbols_are_those_that_are_scored(clone):
+    write_symbol(clone.directory / "data/simulated", "NEW", make_frame(300))
+    assert "the model never saw NEW" in clone.run(f"{PREDICT} --model mlp", fails=True).stderr
+    clone.params(data={"symbols": ["SIM01", "SIM02"]})
+    assert len(clone.run(f"{PREDICT} --model mlp").stdout.splitlines()) == 3
+
+
+def test_bars_before_the_newest_of_a_file_are_added_where_they_are_asked_for(clone):
+    clone.run(f"{PREDICT} --model mlp --append p.csv")
+    [row, _] = read_table(clone.directory / "p.csv")
+    day = f"{row['timestamp'][:10]}T00:00"
+    clone.run(f"{PREDICT} --model mlp --append p.csv --since {day}")
+    assert min(own["timestamp"] for own in read_table(clone.directory / "p.csv")) == f"{day}:00Z"
+
+
+def test_short_histories_are_told_and_a_break_in_long_ones_is_not(clone):
+    frame = pd.read_parquet(bars_path(clone.directory / "data/simulated", "SIM01"))
+    write_symbol(clone.directory / "short", "SIM01", frame.iloc[-300:])
+    write_symbol(clone.directory / "broken", "SIM01", pd.concat([frame.iloc[:-420], frame.iloc[-300:]]))
+    told = {root: clone.run(f"{PREDICT} {root} --model mlp").stderr for root in ("short", "broken")}
+    assert "SIM01: bars with fewer than 400 before them; averages still remember where the file begins" in told["short"]
+    assert "averages" not in told["broken"], "the campaign, too, begins anew at a break"
+
+
+def test_a_bar_that_was_not_over_when_its_file_was_written_is_not_scored(clone):
+    frame = pd.read_parquet(bars_path(clone.directory / "data/simulated", "SIM01"))
+    path = write_symbol(clone.directory / "live", "SIM01", frame)
+    written = frame.index[-1].timestamp() + 1200  # twenty minutes into the last bar
+    os.utime(path, (written, written))
+    [row] = csv.DictReader(io.StringIO(clone.run(f"{PREDICT} live --model mlp").stdout))
+    assert pd.Timestamp(row["timestamp"]) == frame.index[-2]
 
 
 def test_an_unfinished_bar_is_never_scored_and_late_bars_are_told(inside, capsys):
@@ -246,7 +338,7 @@ def test_a_month_of_hourly_runs_keeps_memory_flat(inside, tmp_path):
     peaks = []
     for hour in range(720):
         assets = [AssetBars.of(symbol, bars[: len(bars) - 720 // 4 + hour // 4], model.recipe) for symbol, bars in frames.items()]
-        append(tmp_path / "p.csv", rows_of(predict(model, assets, [None] * len(assets))))
+        append(tmp_path / "p.csv", rows_of(predict(model, assets, choose_newest(assets))))
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     assert peaks[-1] - peaks[180] < 20_000, "kilobytes"
 
@@ -266,7 +358,7 @@ def test_the_five_commands_lead_from_bars_to_a_review(clone):
     for symbol in ("SIM01", "SIM02"):
         frame = pd.read_parquet(bars_path(clone.directory / "data/simulated", symbol))
         write_symbol(clone.directory / "data/historical", symbol, frame)
-    told = clone.run(reviewed.partition("#")[0].removeprefix("$ ")).stdout
+    told = clone.run(reviewed.partition("#")[0].removeprefix("$ ")).stdout  # the bars go on after those that trained
     assert "2 bars of 1 days with a known outcome" in told or "2 bars of 1 day with a known outcome" in told
 
 

@@ -14,7 +14,7 @@ from search.overfitting import deflate
 from tools import ledger
 from watch.ledger import Earned, Look, TestSet, note
 
-TEST = TestSet("2024-01-01", "2024-03-31", 2, ["aa"])
+TEST = TestSet("real", ["AAA", "BBB"], "2024-01-01T00:00:00Z", "2024-03-31T23:00:00Z")
 REFERENCE = np.random.default_rng(9).normal(0.0, 0.01, 90)
 
 
@@ -78,7 +78,7 @@ def test_without_data_or_a_look_it_says_what_makes_them(desk):
 def test_the_command_prints_the_present_test_sets_looks(desk, capsys):
 
     note(noted(write_test(desk / "data/training_data")))
-    note(noted(write_test(desk / "other", seed=3)))
+    note(noted(write_test(desk / "other", first="2023-01-01")))
     capsys.readouterr()
     ledger.main()
     assert "was looked at once, with 1 model that trades" in " ".join(capsys.readouterr().out.split())

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from core.errors import CampaignError
-from looked import HOUR, look, write_test
+from looked import look, write_test
 from scaffold import PROJECT
 from watch.ledger import LEDGER, Earned, Look, TestSet, looks_at, looks_tag, note, read_ledger
 
@@ -37,32 +37,37 @@ def test_a_repetition_adds_none_and_another_figure_adds_one(desk, capsys):
     [
         ({}, True),
         ({"first": "2024-01-20"}, True),  # new bars, or other cuts
+        ({"first": "2024-01-30T23:00:00"}, True),  # one hour
+        ({"first": "2024-01-31"}, False),
+        ({"first": "2024-01-10", "hours": 5}, True),
         ({"symbols": ("BBB", "CCC")}, True),
+        ({"symbols": (*map("A{}".format, range(40)), "BBB")}, True),
         ({"symbols": ("CCC",)}, False),
-        ({"first": "2024-03-01"}, False),
-        ({"seed": 2}, False),  # another simulated market: the same days and symbols, other prices
+        ({"simulated": True}, False),
     ],
 )
-def test_test_sets_are_one_where_they_share_bars(tmp_path, other, overlaps):
-    one, two = TestSet.of(write_test(tmp_path / "one")), TestSet.of(write_test(tmp_path / "two", **other))
+def test_test_sets_are_one_where_they_share_an_asset_and_an_hour(desk, other, overlaps):
+    (desk / "params.yaml").write_text("market: {seed: 7}")
+    one, two = TestSet.of(write_test(desk / "one")), TestSet.of(write_test(desk / "two", **other))
     assert one.overlaps(two) is overlaps
     assert two.overlaps(one) is overlaps
 
 
-def test_a_cut_that_moves_by_hours_or_fewer_rows_hides_no_look(tmp_path):
-    whole = TestSet.of(write_test(tmp_path / "whole"))
-    for hours in (1, 30, 200):
-        first = str(np.datetime64("2024-01-01", "s") + hours * HOUR)
-        assert set(TestSet.of(write_test(tmp_path / str(hours), first=first, hours=400)).marks) <= set(whole.marks)
+def test_another_simulated_market_is_another_test_set(desk):
+    """The same days and symbols, other prices."""
+    data, found = write_test(desk / "data", simulated=True), []
+    for seed in (7, 8, 7):
+        (desk / "params.yaml").write_text(f"market: {{seed: {seed}}}")
+        found.append(TestSet.of(data))
+    assert found[0] == found[2]
+    assert not found[0].overlaps(found[1])
 
 
-def test_folds_have_the_marks_of_all_their_tests(tmp_path):
-    parts = [write_test(tmp_path / first, first=first, hours=24 * 14) for first in ("2024-01-01", "2024-01-15")]
-    together, apart = TestSet.of(*parts), [TestSet.of(part) for part in parts]
-    assert together.marks == sorted({mark for part in apart for mark in part.marks})
-    assert (together.first, together.last, together.assets) == ("2024-01-01", "2024-01-28", 2)
-    short = TestSet.of(write_test(tmp_path / "short", hours=24))
-    assert len(short.marks) == 2, "a test of less than a week has a mark for each asset all the same"
+def test_folds_reach_from_the_first_test_to_the_last(desk):
+    parts = [write_test(desk / first, first=first, hours=24 * 14) for first in ("2024-01-15", "2024-01-01")]
+    together = TestSet.of(*parts)
+    assert (together.first, together.last) == ("2024-01-01T00:00:00Z", "2024-01-28T23:00:00Z")
+    assert together.symbols == ["AAA", "BBB"]
 
 
 def test_the_figures_of_daily_returns_are_scipys():
