@@ -181,7 +181,7 @@ def test_review_says_what_came_of_them(clone):
     assert max(map(len, lines[:5])) < 120
     money = clone.read("metrics/evaluate.json")["models"]["mlp"]["ensemble"]["test"]["money"]
     assert f"  {money['trades']}  " in on_test
-    assert f"  {money['trades']}  " in everything, "the same bars, the same trades"
+    assert int(everything.split()[1]) > int(on_test.split()[2]), "windows reach back before test, where evaluate has none"
     clone.run(f"{PREDICT} --model gru --append p.csv")
     refused = clone.run(f"{PREDICT} --review p.csv", fails=True)
     assert re.fullmatch(
@@ -325,7 +325,7 @@ def test_an_unfinished_bar_is_never_scored_and_late_bars_are_told(inside, capsys
     say_warnings(model, [first], last + 4 * HOUR)
     assert "SIM01: more than 2 bars are late; bring newer ones" in capsys.readouterr().err
     say_warnings(model, [first], last + 3 * HOUR)
-    assert "late" not in capsys.readouterr().err
+    assert "bars are late" not in capsys.readouterr().err
 
 
 def test_a_month_of_hourly_runs_keeps_memory_flat(inside, tmp_path):
@@ -347,7 +347,7 @@ def test_the_five_commands_lead_from_bars_to_a_review(clone):
     """As docs/predict.md has them, on the simulated market's bars as a vendor might send them."""
     for symbol in ("SIM01", "SIM02"):
         frame = pd.read_parquet(bars_path(clone.directory / "data/simulated", symbol))
-        frame.iloc[:-30].to_csv(clone.directory / f"{symbol}.csv")
+        frame.to_csv(clone.directory / f"{symbol}.csv")
     brought, trained, _, scored, reviewed = block("--append signals.csv").splitlines()
     for symbol in ("SIM01", "SIM02"):
         clone.run(brought.partition("#")[0].removeprefix("$ ").replace("btc.csv", f"{symbol}.csv").replace("BTCUSDT", symbol))
@@ -356,8 +356,11 @@ def test_the_five_commands_lead_from_bars_to_a_review(clone):
     assert "predict: 2 new rows in signals.csv" in done.stderr
     assert "simulated" not in done.stderr, "imported bars are taken for real ones"
     for symbol in ("SIM01", "SIM02"):
-        frame = pd.read_parquet(bars_path(clone.directory / "data/simulated", symbol))
-        write_symbol(clone.directory / "data/historical", symbol, frame)
+        frame = pd.read_parquet(bars_path(clone.directory / "data/historical", symbol)).set_index("timestamp")
+        more = make_frame(40, start=str(frame.index[-1].tz_localize(None) + pd.Timedelta(hours=1)))
+        prices = ["Open", "High", "Low", "Close"]
+        more[prices] *= frame["Close"].iloc[-1] / 100
+        write_symbol(clone.directory / "data/historical", symbol, pd.concat([frame, more]))
     told = clone.run(reviewed.partition("#")[0].removeprefix("$ ")).stdout  # the bars go on after those that trained
     assert "2 bars of 1 days with a known outcome" in told or "2 bars of 1 day with a known outcome" in told
 
