@@ -72,6 +72,7 @@ def make_fold(number: int, symbols: Sequence[str], seeds: int, rng: np.random.Ge
             name: evaluate(name, trades, own, list(symbols), min_trades=10**6 if (name, number) == SILENT else 5)
             for name, own in by_model.items()
         },
+        data="",
     )
     scores = {name: ModelScores(val=own["val"], val_halves=cross(own["val"]), test=own["test"]) for name, own in by_model.items()}
     trained = {name: train_record(name, evaluation.models[name]) for name in ROSTER.networks}

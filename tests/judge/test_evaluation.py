@@ -86,7 +86,7 @@ def test_the_mean_cost_is_over_assets():
 def test_the_file_has_the_keys_that_metrics_have_everywhere(tmp_path: Path):
     EVALUATION.write(tmp_path / "evaluate.json")
     content = json.loads((tmp_path / "evaluate.json").read_text())
-    assert list(content) == ["break_even_precision", "cost_per_trade", "one_column", "buy_and_hold", "models"]
+    assert list(content) == ["break_even_precision", "cost_per_trade", "one_column", "buy_and_hold", "models", "data"]
     model = content["models"]["a"]
     assert list(model) == [
         "seeds", "best_seed", "thresholds", "money_thresholds", "calibrations", "cross_fitted", "val", "test", "ensemble",

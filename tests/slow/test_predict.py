@@ -356,7 +356,7 @@ def test_the_five_commands_lead_from_bars_to_a_review(clone):
     assert "predict: 2 new rows in signals.csv" in done.stderr
     assert "simulated" not in done.stderr, "imported bars are taken for real ones"
     for symbol in ("SIM01", "SIM02"):
-        frame = pd.read_parquet(bars_path(clone.directory / "data/historical", symbol)).set_index("timestamp")
+        frame = pd.read_parquet(bars_path(clone.directory / "data/historical", symbol))
         more = make_frame(40, start=str(frame.index[-1].tz_localize(None) + pd.Timedelta(hours=1)))
         prices = ["Open", "High", "Low", "Close"]
         more[prices] *= frame["Close"].iloc[-1] / 100

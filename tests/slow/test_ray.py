@@ -354,8 +354,8 @@ def test_on_a_terminal_ray_s_trainings_have_bars_too(clone):
     lines = terminal.show()
     terminal.close()
     assert ended.returncode == 0, lines
-    assert re.search(r"mlp seed [12] \|█+\|  3/3  best 0\.\d{3} at \d  loss 0\.\d{4}  at most +0:00 ", terminal.written)
-    assert sum("stopped after epoch 3: all epochs done" in line for line in lines) == 2
+    assert re.search(r"mlp seed [12] \|█+\|  2/2  best 0\.\d{3} at \d  loss 0\.\d{4}  at most +0:00 ", terminal.written)
+    assert sum("stopped after epoch 2: all epochs done" in line for line in lines) == 2
     assert clone.repro("train_mlp") == [], "the bytes of this machine"
 
 
