@@ -47,7 +47,7 @@ def main(file: Path, root: Path | None) -> None:
 
 
 def file_of(title: str) -> str:
-    """Return what `Model.read` takes of a model as predictions name it: ``mlp``, or ``mlp seed 2``."""
+    """Return what `Model.read` takes of a model as predictions name it: by its architecture, or that and a seed."""
     name, _, seed = title.partition(" seed ")
     return str(MODELS / name / f"seed_{seed}.pt") if seed else name
 
