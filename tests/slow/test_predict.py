@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from bars.reading import HOUR, bars_path, read_bars
 from core.errors import CampaignError
@@ -41,9 +42,15 @@ def clone(campaign: Clone, tmp_path: Path) -> Clone:
 
 
 @pytest.fixture
-def inside(campaign: Clone) -> Iterator[Clone]:
+def inside(campaign: Clone, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clone]:
+    """The clone as this process's working directory; how scoring prepares the process is undone."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    threads = torch.get_num_threads()
     with contextlib.chdir(campaign.directory):
         yield campaign
+    torch.set_flush_denormal(False)
+    torch.set_deterministic_debug_mode("default")
+    torch.set_num_threads(threads)
 
 
 def assets_of(model: Model, root: str = "data/simulated") -> list[AssetBars]:
