@@ -22,7 +22,7 @@ import yaml
 
 PROJECT = Path(__file__).resolve().parent.parent
 SMALL = {
-    "data": {"bars": "bars", "profit": 0.02, "stop": 0.01},
+    "data": {"bars": "bars", "profit": 0.02, "stop": 0.01, "splits": [0.5, 0.25, 0.25]},
     "train": {"seeds": [1], "epochs": 1},
     "references": {"boosting_rounds": 5, "max_windows": 10_000},
     "compare": {"draws": 100},

@@ -84,3 +84,20 @@ def test_stages_on_a_market_are_measured():
     assert [name for name, *_ in rows] == ["simulate_market", "generate_data", "train_mlp", "fit_references"]
     assert all(float(seconds) > 0 and float(memory) > 0 for _, seconds, memory, _ in rows)
     assert [bool(disk) for *_, disk in rows] == [True, True, False, False]
+
+
+def test_scoring_of_new_bars_is_measured():
+    command = [sys.executable, "benchmarks/predict.py", "--assets", "2"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    [(seconds, memory)] = re.findall(r"^\| 2 \| 600 \| ([\d.]+) \| (\d+) \|$", done.stdout, re.MULTILINE)
+    assert float(seconds) > 0
+    assert 100 < float(memory) < 2000
+
+
+def test_real_searches_are_run_and_their_reports_quoted():
+    command = [sys.executable, "benchmarks/search.py", "--markets", "0", "--trials", "1"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    row = done.stdout.splitlines()[-1]
+    assert re.fullmatch(r"\| with signal, learning rate 0\.00001 \| 7 \| \d+ \| (Better|Not shown|None|Worse).*\. \|", row)
