@@ -129,7 +129,7 @@ class Model:
         models = file.parent if file else MODELS / name
         files = [file] if file else sorted(models.glob("seed_*.pt"), key=lambda path: int(path.stem.split("_")[1]))
         if not files:
-            raise CampaignError(f"{models} holds no trained seed; train it: dvc repro train_{name}")
+            raise CampaignError(f"{models} holds no trained seed; train and judge it: dvc repro")
         for path in (models / SCALER, data / SCALER):
             if not path.is_file():
                 raise CampaignError(f"{path} not found; run the stage that makes it: dvc repro")

@@ -155,5 +155,5 @@ def load_checked(file: Path, recipe: Recipe) -> "nn.Module":
     differing = [name for name, size in shape.items() if content["arguments"][name] != size]
     if differing:
         found = ", ".join(f"{name} {content['arguments'][name]}, the data {shape[name]}" for name in differing)
-        raise CampaignError(f"{file} has {found}; train it anew: dvc repro train_{content['architecture']}")
+        raise CampaignError(f"{file} has {found}; train and judge it anew: dvc repro")
     return network

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -22,7 +23,7 @@ from readme import block
 from scaffold import Clone, make_frame, write_symbol
 from serve.model import Model
 from serve.predicting import choose_newest, choose_rows, predict
-from serve.scoring import SETTLED, AssetBars, read_assets, score
+from serve.scoring import SETTLED, AssetBars, load_checked, read_assets, score
 from serve.signals import COLUMNS, read_table, to_text
 
 pytestmark = pytest.mark.slow
@@ -284,9 +285,29 @@ def test_a_seed_that_was_not_judged_is_refused(clone):
     assert "metrics/evaluate.json judges" in clone.run(f"{PREDICT} --model mlp", fails=True).stderr
 
 
+def test_a_network_of_another_shape_than_the_data_is_refused(inside):
+    model = Model.read("mlp")
+    recipe = dataclasses.replace(model.recipe, lookback=12, features=model.recipe.features[:-1])
+    with pytest.raises(
+        CampaignError, match=r"seed_1\.pt has n_features 22, the data 21, lookback 24, the data 12; train and judge it"
+    ):
+        load_checked(model.files[0], recipe)
+
+
+def test_an_architecture_without_models_is_refused_and_the_cure_works(clone):
+    for file in (clone.directory / "models/mlp").glob("seed_*"):
+        file.unlink()
+    refused = clone.run(f"{PREDICT} --model mlp", fails=True)
+    assert refused.stderr == "campaign predict: models/mlp holds no trained seed; train and judge it: dvc repro\n"
+    clone.run("dvc repro")
+    clone.run(f"{PREDICT} --model mlp")
+
+
 def test_the_settings_symbols_are_those_that_are_scored(clone):
     write_symbol(clone.directory / "data/simulated", "NEW", make_frame(300))
     assert "the model never saw NEW" in clone.run(f"{PREDICT} --model mlp", fails=True).stderr
+    named = csv.DictReader(io.StringIO(clone.run(f"{PREDICT} --model mlp --symbols 'SIM02, SIM01'").stdout))
+    assert [row["symbol"] for row in named] == ["SIM01", "SIM02"], "the cure of the refusal"
     clone.params(data={"symbols": ["SIM01", "SIM02"]})
     assert len(clone.run(f"{PREDICT} --model mlp").stdout.splitlines()) == 3
 
