@@ -5,7 +5,6 @@ import sys
 sys.path.insert(0, __file__.rpartition("/")[0])  # python -P and PYTHONSAFEPATH leave it out
 import core.startup
 
-from itertools import pairwise
 from typing import Annotated
 
 import torch
@@ -14,7 +13,7 @@ from torch import nn
 
 from core.run import run
 from learn.architecture import Architecture, NetworkSettings
-from learn.layers import Dropout
+from learn.layers import AssetVectors, NormedLayers
 
 
 class Settings(NetworkSettings):
@@ -38,16 +37,13 @@ class MLP(nn.Module):
     ):
         super().__init__()
         first = hidden_sizes[0]
-        self.assets = nn.Embedding(n_assets, asset_embedding)
+        self.assets = AssetVectors(n_assets, asset_embedding)
         # One layer of both inputs, in two parts: a window needs no gradient, which would take a tenth of the training.
         self.from_window = nn.Linear(lookback * n_features, first, bias=False)
         self.from_asset = nn.Linear(asset_embedding, first, bias=False)
         reach = (lookback * n_features + asset_embedding) ** -0.5  # as in one layer
         nn.init.uniform_(self.from_asset.weight, -reach, reach)
-        layers: list[nn.Module] = [nn.BatchNorm1d(first), nn.ReLU(), Dropout(dropout)]
-        for n_inputs, width in pairwise(hidden_sizes):
-            layers += [nn.Linear(n_inputs, width, bias=False), nn.BatchNorm1d(width), nn.ReLU(), Dropout(dropout)]
-        self.hidden = nn.Sequential(*layers)
+        self.hidden = NormedLayers(hidden_sizes, dropout)
         self.head = nn.Linear(hidden_sizes[-1], 1)
 
     def forward(self, x: torch.Tensor, asset_ids: torch.Tensor) -> torch.Tensor:

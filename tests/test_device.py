@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,17 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return library
 
 
+def train(device: Path, network: str, precision: str, members: int) -> tuple[int, int, int]:
+    """Steps, operations in them, and launches of Triton's kernels."""
+    command = [sys.executable, "-W", "ignore", STAND_IN / "train.py", network, precision, str(members)]
+    environment = {"LD_PRELOAD": str(device), "PYTHONPATH": f"{PROJECT / 'src'}{os.pathsep}{PROJECT / 'benchmarks'}"}
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    steps, operations, launches = map(int, done.stdout.split())
+    assert steps == 3 * (300 // 128)
+    return steps, operations, launches
+
+
 @pytest.mark.parametrize(
     ("network", "precision"),
     [
@@ -47,10 +59,25 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_a_training_stays_on_the_device(device, network, precision):
-    command = [sys.executable, "-W", "ignore", STAND_IN / "train.py", network, precision]
-    environment = {"LD_PRELOAD": str(device), "PYTHONPATH": f"{PROJECT / 'src'}{os.pathsep}{PROJECT / 'benchmarks'}"}
-    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    steps, operations = map(int, done.stdout.split())
-    assert steps == 3 * (300 // 128)
+    steps, operations, launches = train(device, network, precision, 0)
     assert operations > 50 * steps
+    assert launches == 0
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed (make triton)")
+@pytest.mark.parametrize(
+    ("network", "precision", "members", "own"),
+    [
+        ("mlp", "float32", 1, 3 * 2),
+        ("mlp", "bfloat16", 3, 3 * 2),
+        ("lstm", "bfloat16", 1, 4 + 2 + 4),
+        ("lstm", "bfloat16", 3, 4 + 2 + 4),
+        ("gru", "bfloat16", 3, 4 + 2 + 4),
+        ("cnn_lstm", "bfloat16", 3, 2 + 2 + 4),
+    ],
+)
+def test_a_group_stays_on_the_device(device, network, precision, members, own):
+    """`own` launches a step for layers forward and backward, and five for loss, clipping and AdamW, whatever the members."""
+    steps, operations, launches = train(device, network, precision, members)
+    assert launches == (own + 5) * steps
+    assert operations > 20 * steps

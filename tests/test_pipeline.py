@@ -42,11 +42,7 @@ SURPLUS = {  # files of the folders that a stage depends on and does not import:
     "simulate_market": {f"core/{name}.py" for name in ("cross_fitting", "metrics", "places", "png", "splits")} | FANS_OUT,
     "generate_data": {f"core/{name}.py" for name in ("cross_fitting", "metrics", "places", "png", "splits")},
     "fit_references": {"core/cross_fitting.py", "core/png.py"},
-    "evaluate": {  # the layers are imported by the networks' files, which `learn.architecture` finds by name
-        *(f"judge/{name}.py" for name in COMPARES),
-        *JUDGES_FOLDS,
-        *(f"learn/{name}.py" for name in ("gru", "layers", "train_stage", "trainings")),
-    },
+    "evaluate": {*(f"judge/{name}.py" for name in COMPARES), *JUDGES_FOLDS, "learn/train_stage.py", "learn/trainings.py"},
     "compare": {"core/png.py", *FANS_OUT, *JUDGES_FOLDS, *REPORTS_FOLDS},
 }
 

@@ -4,12 +4,10 @@ At these sizes an eager step on a GPU is some hundred kernels of a few microseco
 than running them takes the GPU. A CUDA graph launches all of them at once.
 """
 
-import copy
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import nn
 
 Step = Callable[[], tuple[torch.Tensor, ...]]
 WARM_UP = 3  # steps after which cuDNN, cuBLAS and the optimizer have allocated what they keep
@@ -37,7 +35,7 @@ def cuda_graph(step: Step) -> Step:
 RECORDERS = {"cuda": cuda_graph}  # by kind of device; on others every step is run by Python
 
 
-def recorded(step: Step, model: nn.Module, optimizer: torch.optim.Optimizer) -> Step:
+def recorded(step: Step, changed: Callable[[], Sequence[torch.Tensor]]) -> Step:
     """Return `step`, or on a GPU a recorded version of it that does the same faster.
 
     A replay runs no Python. What changes from step to step has to live in tensors that stay in place. Python numbers, such as
@@ -46,17 +44,17 @@ def recorded(step: Step, model: nn.Module, optimizer: torch.optim.Optimizer) -> 
     ``CAMPAIGN_CUDA_GRAPH=off`` in the environment disables recording; the bits are the same.
 
     Args:
-        step: trains `model` for one batch, and reads nothing back from the device.
-        model, optimizer: all that it changes; unchanged by this call, but for the optimizer's state, which exists after it.
+        step: trains for one batch, and reads nothing back from the device.
+        changed: lists the tensors that a step changes, and their device is the first one's. They are unchanged by this call,
+            but for those that exist only after it, at the list's end, which are zero.
     """
-    record = RECORDERS.get(next(model.parameters()).device.type)
+    before = changed()
+    record = RECORDERS.get(before[0].device.type)
     if record is None or os.environ.get("CAMPAIGN_CUDA_GRAPH", "").lower() in ("off", "0", "no", "false"):
         return step
-    weights = copy.deepcopy(model.state_dict())
-    moments = {parameter: copy.deepcopy(state) for parameter, state in optimizer.state.items()}
+    kept = [tensor.detach().clone() for tensor in before]
     repeat = record(step)
-    model.load_state_dict(weights)
-    for parameter, state in optimizer.state.items():
-        for name, tensor in state.items():
-            tensor.copy_(moments[parameter][name]) if parameter in moments else tensor.zero_()
+    with torch.no_grad():
+        for number, tensor in enumerate(changed()):
+            tensor.copy_(kept[number]) if number < len(kept) else tensor.zero_()
     return repeat

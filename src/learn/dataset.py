@@ -4,7 +4,8 @@ Rows are stored once; a window is the `lookback` rows that end at a row with a l
 """
 
 import dataclasses
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -52,6 +53,16 @@ class Split:
             ends=torch.as_tensor(ends, device=device),
             lookback=lookback,
         )
+
+    @classmethod
+    def joined(cls, splits: Sequence["Split"]) -> "Split":
+        """Put splits of the same lookback one after the other; one alone is not copied."""
+        if len(splits) == 1:
+            return splits[0]
+        first_rows = itertools.accumulate((len(split.X) for split in splits), initial=0)
+        ends = [split.ends + row for split, row in zip(splits, first_rows, strict=False)]
+        X, y, asset_ids = (torch.cat([getattr(split, name) for split in splits]) for name in ("X", "y", "asset_ids"))
+        return cls(X, y, asset_ids, torch.cat(ends), splits[0].lookback)
 
     def __len__(self) -> int:
         return len(self.ends)

@@ -3,6 +3,8 @@
 import ctypes
 import faulthandler
 import functools
+import importlib.metadata
+import importlib.util
 import os
 import warnings
 from collections.abc import Callable
@@ -43,8 +45,22 @@ def device() -> str:
 
 
 def environment() -> dict[str, str]:
-    """Describe what decides a training's bytes beside code, settings and data: the versions of torch and processor."""
-    return {"torch": torch.__version__, "processor": processor()}
+    """Describe what decides a training's bytes beside code, settings and data: the versions of torch, processor and Triton.
+
+    Triton only on a GPU; "none" where it is missing.
+    """
+    triton = {"triton": triton_version() or "none"} if device() == "cuda" else {}
+    return {"torch": torch.__version__, "processor": processor(), **triton}
+
+
+def triton_version() -> str | None:
+    """Return the version of Triton, which compiles kernels for a GPU; None where it is not installed."""
+    if importlib.util.find_spec("triton") is None:
+        return None
+    try:
+        return importlib.metadata.version("triton")
+    except importlib.metadata.PackageNotFoundError:
+        return "of another distribution"
 
 
 def card_count() -> int:

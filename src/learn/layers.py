@@ -1,10 +1,17 @@
 """Layers that more than one architecture uses. Shapes: B batch, T time, F features, H hidden."""
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import torch
 from torch import nn
 from torch.nn import functional
 
 from learn.gru import gru
+
+
+class AssetVectors(nn.Embedding):
+    """A learned vector for each asset: asset ids int64 (B,) -> (B, E)."""
 
 
 class AssetEmbedding(nn.Module):
@@ -17,7 +24,7 @@ class AssetEmbedding(nn.Module):
 
     def __init__(self, n_assets: int, size: int):
         super().__init__()
-        self.table = nn.Embedding(n_assets, size)
+        self.table = AssetVectors(n_assets, size)
 
     def forward(self, x: torch.Tensor, asset_ids: torch.Tensor) -> torch.Tensor:
         """x (B, T, F), asset_ids int64 (B,) -> (B, T, F + E)."""
@@ -45,11 +52,38 @@ class Dropout(nn.Module):
             return x
         if x.is_cuda:
             return functional.dropout(x, self.share)
-        levels = 2**16  # of a 16-bit number, uniform from -levels / 2 to levels / 2 - 1
-        dropped = min(round(self.share * levels), levels - 1)  # levels whose values are zeroed
-        draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
-        kept = draws[: x.numel()].ge_(dropped - levels // 2).to(x.dtype)  # 1 or 0
-        return x * kept.mul_(levels / (levels - dropped)).view(x.shape)
+        return x * draw_mask(x.numel(), self.share, x.dtype).view(x.shape)
+
+
+def draw_mask(size: int, share: float, dtype: torch.dtype, generator: torch.Generator | None = None) -> torch.Tensor:
+    """Draw what dropout on a CPU multiplies `size` values with: 0, or what scales up the rest; (size,).
+
+    Args:
+        generator: None draws from torch's own.
+    """
+    levels = 2**16  # of a 16-bit number, uniform from -levels / 2 to levels / 2 - 1
+    dropped = min(round(share * levels), levels - 1)  # levels whose values are zeroed
+    draws = torch.empty((size + 3) // 4, dtype=torch.int64).random_(-(2**63), None, generator=generator).view(torch.int16)
+    kept = draws[:size].ge_(dropped - levels // 2).to(dtype)  # 1 or 0
+    return kept.mul_(levels / (levels - dropped))
+
+
+class NormedLayers(nn.Sequential):
+    """Batch norm, ReLU and dropout of values (B, C), then a linear layer without bias before each further three of them.
+
+    No bias, because batch norm would take it away again.
+
+    Args:
+        widths: C of each three.
+        dropout: share of the values that each zeroes.
+    """
+
+    def __init__(self, widths: Sequence[int], dropout: float):
+        layers: list[nn.Module] = []
+        for n_inputs, width in pairwise([0, *widths]):
+            layers += [nn.Linear(n_inputs, width, bias=False)] if n_inputs else []
+            layers += [nn.BatchNorm1d(width), nn.ReLU(), Dropout(dropout)]
+        super().__init__(*layers)
 
 
 class TimeConvolution(nn.Module):
@@ -78,8 +112,8 @@ class TimeConvolution(nn.Module):
 class RecurrentStack(nn.Module):
     """Single recurrent layers with dropout between them.
 
-    On a GPU they are float32 also under autocast; `learn.fit.fit` has cuDNN multiply in TF32 then, bfloat16's range with three
-    bits more.
+    As cuDNN's on a GPU they are float32 also under autocast, and multiply in TF32 then, bfloat16's range with three bits more. In
+    a group `learn.kernels` runs them.
 
     Not ``num_layers > 1``: cuDNN's own dropout keeps its state outside the generator, so it can be neither saved nor
     reproduced (pytorch#104697).
@@ -105,15 +139,17 @@ class RecurrentStack(nn.Module):
         """x (B, T, F) -> the last layer's hidden states (B, T, H)."""
         x = x.transpose(0, 1)  # both kinds of layer walk over time
         for number, layer in enumerate(self.layers):
-            x = self.dropout(x) if number else x
-            if x.is_cuda:  # autocast gives cuDNN's layers float16, whatever was asked for: gradients are too small for it
-                with torch.autocast("cuda", enabled=False):
-                    x = layer(x.float())[0]
-            elif self.by_hand and isinstance(layer, nn.GRU):
-                x = gru(x, layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0)
-            else:
-                x = layer(x)[0]
+            x = self.run(layer, self.dropout(x) if number else x)
         return x.transpose(0, 1)
+
+    def run(self, layer: nn.LSTM | nn.GRU, x: torch.Tensor) -> torch.Tensor:
+        """Run one of the layers: x (T, B, F) -> hidden states (T, B, H)."""
+        if x.is_cuda:  # autocast gives cuDNN's layers float16, whatever was asked for: gradients are too small for it
+            with torch.autocast("cuda", enabled=False):
+                return layer(x.float())[0]
+        if self.by_hand and isinstance(layer, nn.GRU):
+            return gru(x, layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0)
+        return layer(x)[0]
 
 
 class Attention(nn.Module):

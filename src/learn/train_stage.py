@@ -16,6 +16,7 @@ from core.places import CAMPAIGN
 from core.task import Task
 from learn.architecture import Architecture, NetworkSettings
 from learn.device import device
+from learn.grouping import fingerprint_of
 from learn.models import best_on_validation, with_seeds, write_models
 from learn.training import OF_DATA, choose_precision, recorded_settings
 from learn.trainings import Loop, Runner, Training, running
@@ -121,7 +122,7 @@ def train(architecture: Architecture) -> None:
     settings = read_section("train", Train)
     trainings = plan_trainings(architecture, settings, [CAMPAIGN.data], settings.seeds)
     metadata = read_json(CAMPAIGN.data / "metadata.json")
-    tags = {"fingerprint": trainings[0].fingerprint(), "data_hash": metadata["content_hash"], "bars": metadata["source"]}
+    tags = {"fingerprint": fingerprint_of(trainings), "data_hash": metadata["content_hash"], "bars": metadata["source"]}
     tags |= {"device": "cluster" if on_cluster() else device(), "precision": trainings[0].loop.precision}
     with running(trainings) as runner:
         import core.png  # noqa: F401 - needed at the end, and there is time now

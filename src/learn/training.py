@@ -21,7 +21,7 @@ OF_DATA = ("n_features", "n_assets", "lookback")  # arguments of a network that 
 
 @dataclasses.dataclass(frozen=True)
 class Loop:
-    """The settings of the training loop, as `learn.fit.fit` takes them; `precision` is resolved, never auto."""
+    """The settings of the training loop, as the loop takes them; `precision` is resolved, never auto."""
 
     epochs: int
     batch_size: int
@@ -61,7 +61,7 @@ class Training:
     @property
     def title(self) -> str:
         """Name of the training in what people read; other splits than the campaign's are named."""
-        fold = "" if self.splits == DATA else self.splits.name
+        fold = "" if self.splits.name == DATA.name else self.splits.name  # a node of a cluster has them elsewhere
         return " ".join(part for part in (self.architecture, fold, self.label, f"seed {self.seed}") if part)
 
     def build(self) -> nn.Module:

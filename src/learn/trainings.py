@@ -1,8 +1,8 @@
 """Run a list of trainings, and yield their outcomes.
 
-Each training runs in a process of its own, here or on a node of a Ray cluster, so that one that dies takes no other with it.
-Its checkpoint is found again by its fingerprint, so that a run which is killed and started again ends with the bytes of one that
-never was.
+Each group of trainings, on a CPU a single one, runs in a process of its own, here or on a node of a Ray cluster, so that one
+that dies takes no other group with it. Its checkpoint is found again by its fingerprint, so that a run which is killed and
+started again ends with the bytes of one that never was.
 """
 
 import contextlib
@@ -28,8 +28,9 @@ from core.run import check_unchanged, stage_inputs
 from core.task import Task
 from learn import checkpoint
 from learn.device import card_count
+from learn.grouping import group_trainings, name_of
 from learn.training import Loop, Training
-from learn.worker import Failed, Message, Note, Placed, Trained, train_in_process, train_on_node
+from learn.worker import Failed, Message, Note, Numbered, Placed, Trained, train_in_process, train_on_node
 
 CHECKPOINTS = ".checkpoints"  # under the project's root, where CAMPAIGN_CHECKPOINTS names no other; git-ignored, and no out
 WORKERS = multiprocessing.get_context("forkserver")
@@ -47,13 +48,16 @@ def do_not_watch(training: Training) -> AbstractContextManager[Callable[[Message
 
 @dataclasses.dataclass(frozen=True)
 class Runner:
-    """Trainings whose checkpoints this process holds; `directories` has the checkpoint's directory of each.
+    """Trainings whose checkpoints this process holds.
 
+    directories: of each training, the one that its checkpoint has where it is a group of its own; in a claimed directory.
+    used: the directories of the groups that were started.
     elsewhere: checkpoints' directories that only nodes of a cluster have.
     """
 
     trainings: Sequence[Training]
     directories: Sequence[Path]
+    used: set[Path] = dataclasses.field(default_factory=set)
     elsewhere: set[Placed] = dataclasses.field(default_factory=set)
 
     def outcomes(self, watch: Watch = do_not_watch) -> Iterator[Trained | Failed]:
@@ -63,46 +67,53 @@ class Runner:
             watch: opened around each training, yields what takes its messages; both in a thread of this process.
 
         Raises:
-            CampaignError: CAMPAIGN_BACKEND or CAMPAIGN_JOBS cannot be used.
+            CampaignError: CAMPAIGN_BACKEND, CAMPAIGN_JOBS or CAMPAIGN_MEMBERS cannot be used.
         """
         import joblib  # what a benchmark on a bare machine can do without
 
-        tasks = [_task(training, directory.parent) for training, directory in zip(self.trainings, self.directories, strict=True)]
+        numbers = group_trainings(self.trainings)
+        groups = [_Group([self.trainings[at] for at in own], self.directories[own[0]].parent) for own in numbers]
+        self.used.update(group.directory for group in groups)
         if on_cluster():
             from core.cluster import connect
 
-            jobs, start, stop = connect().job_count(tasks), self._on_node, connect().stop
+            jobs, start, stop = connect().job_count([group.task() for group in groups]), self._on_node, connect().stop
         else:
-            jobs, start, stop = job_count(len(tasks)), functools.partial(_in_process, Cards(card_count())), lambda: None
+            jobs, start, stop = job_count(len(groups)), functools.partial(_in_process, Cards(card_count())), lambda: None
+        ready: dict[int, Trained | Failed] = {}
+        following = 0
         try:
             with joblib.Parallel(jobs, backend="threading", return_as="generator") as pool:
-                pairs = zip(self.trainings, self.directories, strict=True)
-                yield from pool(
-                    joblib.delayed(_follow)(training, start(training, directory), watch) for training, directory in pairs
-                )
+                found = pool(joblib.delayed(_follow)(group.trainings, start(group), watch) for group in groups)
+                for own, outcomes in zip(numbers, found, strict=True):
+                    ready |= zip(own, outcomes, strict=True)
+                    while following in ready:
+                        yield ready.pop(following)
+                        following += 1
         except BaseException:
             stop()
             raise
 
-    def _on_node(self, training: Training, directory: Path) -> Iterator[Message]:
-        """Run a training on a node of the cluster, and yield its messages."""
+    def _on_node(self, group: "_Group") -> Iterator[Numbered]:
+        """Run a group on a node of the cluster, and yield its messages."""
         from core.cluster import Restarted, connect
 
         try:
-            for message in connect().stream(_task(training, directory.parent)):
+            for message in connect().stream(group.task()):
                 match message:
                     case Placed():
                         self.elsewhere.add(message)
                     case Restarted(reason):
-                        yield Note(reason)
+                        yield 0, Note(reason)
                     case _:
                         yield message
         except CampaignError as error:
-            yield Failed(str(error))
+            for number in range(len(group.trainings)):
+                yield number, Failed(str(error))
 
     def kept(self) -> list[str]:
         """Say that finished epochs are kept, if there are any."""
-        if self.elsewhere or any((directory / "state.pt").exists() for directory in self.directories):
+        if self.elsewhere or any((directory / "state.pt").exists() for directory in (*self.directories, *self.used)):
             return ["finished epochs are kept, the same command goes on after them"]
         return []
 
@@ -115,7 +126,8 @@ def running(trainings: Sequence[Training], *, keep: bool = False) -> Iterator[Ru
     finished epochs when they are run again.
 
     Args:
-        keep: leave the checkpoints, so that a list with the same trainings does not run them again.
+        keep: leave the checkpoints, so that a list with the same groups does not run them again. On a CPU a group is one
+            training; on a GPU a training more changes the last group, if that was not full.
 
     Raises:
         CampaignError: another process runs the same trainings, or none can be started here.
@@ -180,23 +192,51 @@ def start_forkserver(directory: Path) -> None:
         signal.signal(signal.SIGINT, handler)
 
 
-def _task(training: Training, claimed: Path) -> Task:
-    """Say how a node of a cluster runs `training`, whose checkpoint has a place in the directory `claimed`."""
-    arguments = (training, claimed.resolve(), (claimed / "lock").read_text())
-    return Task(training.title, train_on_node, (training.splits,), arguments, uses_gpu=True)
+@dataclasses.dataclass(frozen=True)
+class _Group:
+    """Trainings that share a process.
+
+    claimed: the directory of the first one's fingerprint, which holds the group's checkpoint.
+    """
+
+    trainings: Sequence[Training]
+    claimed: Path
+
+    @property
+    def directory(self) -> Path:
+        return self.claimed / name_of(self.trainings)
+
+    def task(self) -> Task:
+        """Say how a node of a cluster runs the group."""
+        first, *others = self.trainings
+        title = first.title if not others else f"{first.title} and {len(others)} beside it"
+        arguments = (self.trainings, self.claimed.resolve(), (self.claimed / "lock").read_text())
+        return Task(title, train_on_node, tuple(training.splits for training in self.trainings), arguments, uses_gpu=True)
 
 
-def _follow(training: Training, messages: Iterator[Message], watch: Watch) -> Trained | Failed:
-    """Tell who watches of a training's messages, and return its outcome, which comes last."""
-    last: Message | None = None
-    with watch(training) as tell:
-        for last in messages:
-            tell(last)
-    return last if isinstance(last, Trained) else Failed(f"{training.title}: {last.reason}")
+def _follow(group: Sequence[Training], messages: Iterator[Numbered], watch: Watch) -> list[Trained | Failed]:
+    """Tell who watches of the messages, and return the outcome of each training, its last one."""
+    outcomes: dict[int, Trained | Failed] = {}
+    with contextlib.ExitStack() as stack:
+        own = [stack.enter_context(contextlib.ExitStack()) for _ in group]
+        tell = [each.enter_context(watch(training)) for each, training in zip(own, group, strict=True)]
+        for number, message in messages:
+            if isinstance(message, Note):
+                number = next(other for other in range(len(group)) if other not in outcomes)
+            if number in outcomes:  # on a cluster a group that was lost starts again
+                continue
+            tell[number](message)
+            if isinstance(message, Trained | Failed):
+                outcomes[number] = message
+                own[number].close()
+    return [
+        outcome if isinstance(outcome, Trained) else Failed(f"{training.title}: {outcome.reason}")
+        for training, outcome in ((training, outcomes[number]) for number, training in enumerate(group))
+    ]
 
 
 class Cards:
-    """Deal out the GPUs of this machine: a training gets the one with the fewest."""
+    """Deal out the GPUs of this machine: a group gets the one with the fewest."""
 
     def __init__(self, number: int):
         self.users, self.lock = [0] * number, threading.Lock()
@@ -217,33 +257,36 @@ class Cards:
                 self.users[card] -= 1
 
 
-def _in_process(cards: Cards, training: Training, directory: Path) -> Iterator[Message]:
-    """Run a training in a process of its own, and yield its messages; the last one is the outcome."""
+def _in_process(cards: Cards, group: _Group) -> Iterator[Numbered]:
+    """Run a group in a process of its own, and yield its messages; the last one of each training is its outcome."""
+    left = set(range(len(group.trainings)))
+
+    def fail(reason: str) -> Iterator[Numbered]:
+        return ((number, Failed(reason)) for number in sorted(left))
+
     with cards.deal() as card:
         receiver, sender = WORKERS.Pipe(duplex=False)
         heeds_interrupt = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN  # as what a script puts into the background
         process = WORKERS.Process(
             target=train_in_process,
-            args=(training, directory, sender, stage_inputs()),
+            args=(group.trainings, group.directory, sender, stage_inputs()),
             kwargs={"card": card, "heeds_interrupt": heeds_interrupt},
             daemon=True,
         )
         try:
             process.start()
         except (EOFError, ConnectionError):  # where the process that forks them could not, it is gone
-            cure = "set CAMPAIGN_JOBS=1, or raise the limit: ulimit -u"
-            yield Failed(f"its process could not be started, see above; {cure}")
+            yield from fail("its process could not be started, see above; set CAMPAIGN_JOBS=1, or raise the limit: ulimit -u")
             return
         sender.close()
-        last: Message | None = None
-        for last in _messages(receiver):
-            yield last
+        for number, message in _messages(receiver):
+            left -= {number} if isinstance(message, Trained | Failed) else set()
+            yield number, message
         process.join()
-        if not isinstance(last, Trained | Failed):
-            yield Failed(f"its process {_how_it_ended(process.exitcode)}")
+        yield from fail(f"its process {_how_it_ended(process.exitcode)}")
 
 
-def _messages(receiver: Connection) -> Iterator[Message]:
+def _messages(receiver: Connection) -> Iterator[Numbered]:
     """Yield what the process sends until it is gone: EOFError after a whole message, OSError in the middle of one."""
     with contextlib.suppress(EOFError, OSError):
         while True:

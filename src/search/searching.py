@@ -204,7 +204,10 @@ class Searching:
         return batch
 
     def _train(self, runner: Runner, positions: Mapping[Place, int]) -> dict[Place, Trained | Failed]:
-        """Run some of the runner's trainings, by their positions; equal ones once. One that fails is tried again, alone."""
+        """Run some of the runner's trainings, by their positions; equal ones once. What fails is tried again.
+
+        First beside the same others, which goes on after their finished epochs; what fails again was beside others, alone.
+        """
         watch = functools.partial(watching, writer=Writer()) if sys.stderr.isatty() else do_not_watch
         first_at: dict[Path, int] = {}
         for position in positions.values():
@@ -216,6 +219,8 @@ class Searching:
             return dict(zip(directories, own.outcomes(watch), strict=True))
 
         found = outcomes(list(first_at))
+        if any(isinstance(outcome, Failed) for outcome in found.values()):
+            found = outcomes(list(first_at))
         for directory in [directory for directory, outcome in found.items() if isinstance(outcome, Failed)]:
             found |= outcomes([directory])
         return {place: found[runner.directories[position]] for place, position in positions.items()}

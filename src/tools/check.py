@@ -36,6 +36,7 @@ from core.splits import SPLITS
 from generate_data import Data
 from learn.architecture import Architecture, find_architecture
 from learn.device import device, multiplies_bfloat16, prepare_process, resolve_precision
+from learn.grouping import largest_group
 from learn.train_stage import LoopSettings, Train, loop_settings
 from learn.training import Loop
 from search.settings import Search
@@ -194,10 +195,12 @@ def check_cores(seeds: int) -> ChecklistLine:
     """Say how many of `seeds` train side by side."""
     cores = core_count()
     try:
-        side_by_side = job_count(seeds)
+        members = min(seeds, largest_group(on_gpu=device() == "cuda"))
+        side_by_side = job_count(-(-seeds // members))
     except CampaignError as error:
         return ChecklistLine("problem", "cores", str(error))
-    text = f"{cores}, {seeds} seeds, {side_by_side} side by side"
+    how = f"{side_by_side} side by side" if members == 1 else f"{members} to a process, which share each step"
+    text = f"{cores}, {seeds} seeds, {how}"
     if device() == "cpu" and side_by_side > 2 * cores:
         return ChecklistLine("warning", "cores", text, f"more than two a core slow each other down: CAMPAIGN_JOBS={cores}")
     return ChecklistLine("ok", "cores", text)
@@ -447,12 +450,14 @@ def make_plan(sections: Mapping[str, Any], networks: Sequence[Network], size: Da
     """Gather what the campaign comes to from all sections, which are valid, and the size of its data."""
     market, data, train, references = (sections[name] for name in ("market", "data", "train", "references"))
     simulate = functools.partial(simulate_market.simulate, **market.model_dump())
+    members = min(len(train.seeds), largest_group(on_gpu=device() == "cuda"))
     return Plan(
         data=size,
         lookback=data.lookback,
         networks=tuple(networks),
         seeds=len(train.seeds),
-        side_by_side=job_count(len(train.seeds)),
+        members=members,
+        side_by_side=job_count(-(-len(train.seeds) // members)),
         fitted=min(size.samples["train"], references.max_windows),
         fit_logistic=functools.partial(
             fit_references.logistic_scores, c=references.logistic_c, iterations=references.logistic_iterations

@@ -18,7 +18,8 @@ from judge.names import REFERENCES
 from judge.uncertainty import draw_days
 from learn.dataset import Split
 from learn.device import device
-from learn.fit import fit, predict
+from learn.fit import fit_side_by_side, predict
+from learn.member import Member
 from learn.training import Loop
 from watch import tracking
 
@@ -89,7 +90,7 @@ class Network:
 class Plan:
     """What the configured campaign comes to.
 
-    seeds: trainings of each network. side_by_side: how many of them run at once.
+    seeds: trainings of each network. members: how many of them share a process. side_by_side: how many processes run at once.
     fitted: train windows that the references are fitted on. fit_logistic, fit_boosting: with their settings bound.
     draws: of the bootstrap.
     simulate_asset: simulates one asset's bars; None where the bars are a user's own.
@@ -99,6 +100,7 @@ class Plan:
     lookback: int
     networks: tuple[Network, ...]
     seeds: int
+    members: int
     side_by_side: int
     fitted: int
     fit_logistic: Callable[..., object]
@@ -205,27 +207,28 @@ def estimate_training(network: Network, plan: Plan, per_trained: float, per_scor
     """Estimate a train stage: at least `patience` epochs after the first, at most all.
 
     Args:
-        per_trained, per_scored: seconds that a window costs in training and in scoring.
+        per_trained: seconds that a window costs all members of a group in training. per_scored: one of them in scoring.
     """
     cores = core_count() if device() == "cpu" else 1
-    turns = -(-plan.seeds // plan.side_by_side) * max(1.0, plan.side_by_side / cores)
-    epoch = (per_trained * plan.data.samples["train"] + per_scored * plan.data.samples["val"]) * turns
+    groups = -(-plan.seeds // plan.members)
+    turns = -(-groups // plan.side_by_side) * max(1.0, plan.side_by_side / cores)
+    epoch = (per_trained * plan.data.samples["train"] + plan.members * per_scored * plan.data.samples["val"]) * turns
     fewest = min(network.loop.patience + 1, network.loop.epochs)
     least, most = (STAGE_START_SECONDS + epochs * epoch for epochs in (fewest, network.loop.epochs))
     return StageTime(f"train_{network.name}", least, most, epoch)
 
 
 def measure_window_seconds(network: Network, plan: Plan) -> tuple[float, float]:
-    """Measure the seconds that a window costs in training and in scoring, on one thread, after an epoch that warms up."""
+    """Measure the seconds that a window costs a group's members in training, and one in scoring, after an epoch that warms up."""
     X, y, asset_ids = draw_rows(plan.batch(network) * TIMED_STEPS, plan.data, plan.lookback)
     split = Split.of(X, y, asset_ids, lookback=plan.lookback, device=device())
-    model = network.build(plan.data.assets)
-    loop = dataclasses.replace(network.loop, epochs=2)
-    epochs = fit(model, split, split, halves=np.zeros(len(split), np.int8), seed=0, **vars(loop))
+    loop, halves = dataclasses.replace(network.loop, epochs=2), np.zeros(len(split), np.int8)
+    models = [network.build(plan.data.assets) for _ in range(plan.members)]
+    epochs = fit_side_by_side([Member(model, split, split, halves=halves, seed=0, loop=loop) for model in models])
     next(epochs)
     both = measure_seconds(lambda: next(epochs))
-    scoring = measure_seconds(lambda: predict(model, split))
-    return max(both - scoring, 0.0) / len(split), scoring / len(split)
+    scoring = measure_seconds(lambda: predict(models[0], split))
+    return max(both - plan.members * scoring, 0.0) / len(split), scoring / len(split)
 
 
 def estimate_references(plan: Plan) -> float:

@@ -1,4 +1,7 @@
-"""Train an architecture on every fold, once with each seed; a training that is finished already is not run again."""
+"""Train an architecture on every fold, once with each seed; a training that is finished already is not run again.
+
+On a GPU that goes for full groups of trainings: a new fold joins the last one that is not full (`learn.grouping`).
+"""
 
 import sys
 

@@ -1,12 +1,15 @@
 """Train a network for some epochs on the device that `device.cpp` pretends, with tensors that have no values.
 
-Usage: LD_PRELOAD=device.so PYTHONPATH=src:benchmarks python train.py NETWORK float32|bfloat16
+Usage: LD_PRELOAD=device.so PYTHONPATH=src:benchmarks python train.py NETWORK float32|bfloat16 MEMBERS
+
+With no members (0) one network is trained as where Triton is missing; else as many at once, with kernels that do nothing.
 
 Prints how many steps and operations it saw.
 """
 
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,10 +19,11 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from learn import cuda_graph
+from learn import cuda_graph, fit, stacked
 from learn.dataset import Split
 from learn.device import prepare_process
-from learn.fit import fit
+from learn.member import Member
+from learn.training import Loop
 
 
 class Watch(TorchDispatchMode):
@@ -27,7 +31,7 @@ class Watch(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.in_step, self.steps, self.operations = False, 0, 0
+        self.in_step, self.steps, self.operations, self.launches = False, 0, 0, 0
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         left = operation(*args, **(kwargs or {}))
@@ -38,7 +42,7 @@ class Watch(TorchDispatchMode):
         return left
 
     def record(self, step: cuda_graph.Step) -> cuda_graph.Step:
-        """As `core.graph.cuda_graph`, but that a repetition takes the step anew, and is watched."""
+        """As `learn.cuda_graph.cuda_graph`, but that a repetition takes the step anew, and is watched."""
         for _ in range(cuda_graph.WARM_UP):
             step()
 
@@ -75,20 +79,38 @@ def gru(self: torch.nn.GRU, x: torch.Tensor) -> tuple[torch.Tensor, None]:
 
 def train(build: Callable[[], torch.nn.Module], precision: str) -> None:
     """Two epochs, then another after what a checkpoint keeps, which lies on the host."""
-    state = None
-    for _ in range(2):
+    states = [None] * max(1, members)
+    for begun in (False, True):
         train, val = (Split.of(*random_rows(size), lookback=T, device="cuda") for size in (300, 700))
-        with torch.device("cuda"):
-            model = build()
-        for layer in model.modules():
-            if isinstance(layer, torch.nn.RNNBase):
-                layer.register_forward_pre_hook(check_precision)
-        epochs = fit(model, train, val, halves=np.zeros(len(val), np.int8), seed=1, precision=precision, state=state, **SETTINGS)
-        epoch = next(epochs) if state else [next(epochs), next(epochs)][1]
-        assert all(tensor.is_cuda for tensor in model.state_dict().values())
-        assert all(leaf.is_cuda for leaf in tree_leaves(epoch.state["optimizer"]["state"]))
-        state = tree_map_only(torch.Tensor, torch.Tensor.cpu, epoch.state)
-    assert len(state["history"]) == 3
+        group = []
+        for seed, state in enumerate(states):
+            with torch.device("cuda"):
+                model = build()
+            for layer in model.modules():
+                if isinstance(layer, torch.nn.RNNBase):
+                    layer.register_forward_pre_hook(check_precision)
+            halves, loop = np.zeros(len(val), np.int8), Loop(**SETTINGS, precision=precision)
+            group.append(Member(model, train, val, halves=halves, seed=seed, loop=loop, state=state))
+        epochs = fit.fit_side_by_side(group)
+        row = next(epochs) if begun else [next(epochs), next(epochs)][1]
+        for member, epoch in zip(group, row, strict=True):
+            assert all(tensor.is_cuda for tensor in member.model.state_dict().values())
+            assert all(leaf.is_cuda for leaf in tree_leaves(epoch.state["optimizer"]["state"]))
+        states = [tree_map_only(torch.Tensor, torch.Tensor.cpu, epoch.state) for epoch in row]
+    assert all(len(state["history"]) == 3 for state in states)
+
+
+class Launch:
+    """A kernel that does nothing but look where its tensors lie."""
+
+    def __getitem__(self, grid: tuple[int, int]) -> Callable[..., None]:
+        assert all(size > 0 for size in grid)
+
+        def launch(*arguments: Any, **_: int) -> None:
+            assert all(own.is_cuda and own.is_contiguous() for own in arguments if isinstance(own, torch.Tensor))
+            watch.launches += watch.in_step
+
+        return launch
 
 
 prepare_process()
@@ -98,8 +120,19 @@ torch.nn.GRU.forward = gru
 torch.nn.Module.to = lambda model, device: model  # is there already; without values nothing can be moved in place
 FakeTensor.numpy, FakeTensor.item, FakeTensor.__bool__ = array, value, lambda tensor: bool(value(tensor))
 FakeTensorMode.__deepcopy__ = lambda mode, memo: mode
-watch = Watch()
+watch, members = Watch(), int(sys.argv[3])
 cuda_graph.RECORDERS["cuda"] = watch.record
+if members:
+    from learn import kernels
+
+    stacked.reason_against = lambda *network: None  # needs values
+    torch.cuda.get_device_properties = lambda device: SimpleNamespace(shared_memory_per_block_optin=2**18)
+    fit.side_by_side = lambda *given: list(map(*given))  # other threads know nothing of tensors without values
+    for name, kernel in vars(kernels).items():
+        if name.startswith("_") and hasattr(kernel, "fn"):
+            setattr(kernels, name, Launch())
+else:
+    stacked.find_kernels = lambda device: None
 with FakeTensorMode(), watch:
     train(NETWORKS[sys.argv[1]], sys.argv[2])
-print(watch.steps, watch.operations)
+print(watch.steps, watch.operations, watch.launches)

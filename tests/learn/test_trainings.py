@@ -8,7 +8,6 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from learn.architecture import find_architecture
 from learn.dataset import Split
 from learn.device import environment, resolve_precision
 from learn.fit import predict
+from learn.member import Member
 from learn.models import write_models
 from learn.train_stage import Train, join_environments, plan_trainings, train_record
 from learn.trainings import Cards, Failed, Loop, Trained, Training, running
@@ -67,17 +67,19 @@ def one(seed: int, splits: Path = DATA, **settings: Any) -> Training:
 
 def test_a_seed_decides_the_weights_that_its_training_starts_from(desk, monkeypatch):
     write_data(DATA)
-    starts, fit = [], worker.fit
+    starts = []
 
-    def spy(model: torch.nn.Module, *parts: Split, **settings: Any) -> Iterator:
-        starts.append((settings["seed"], torch.cat([weight.detach().flatten().clone() for weight in model.parameters()])))
-        return fit(model, *parts, **settings)
+    class Spy(Member):
+        def __init__(self, model: torch.nn.Module, *parts: Split, **settings: Any):
+            starts.append((settings["seed"], torch.cat([weight.detach().flatten().clone() for weight in model.parameters()])))
+            super().__init__(model, *parts, **settings)
 
-    monkeypatch.setattr(worker, "fit", spy)
+    monkeypatch.setattr(worker, "Member", Spy)
     told = []
     for number, seed in enumerate((1, 1, 2)):
         torch.manual_seed(number)  # whatever the process did before
-        told.append([type(message) for message in worker.train_from_checkpoint(one(seed), desk / str(number) / "state.pt")])
+        messages = worker.train_from_checkpoint([one(seed)], desk / str(number) / "state.pt")
+        told.append([type(message) for own, message in messages if own == 0])
     assert [seed for seed, _ in starts] == [1, 1, 2]
     assert torch.equal(starts[0][1], starts[1][1])
     drawn = ~torch.isin(starts[0][1], torch.tensor([0.0, 1.0]))  # all but batch norm's
@@ -94,7 +96,7 @@ def ended(history: list[float], best: int, patience: int) -> tuple[dict[str, Any
     state = {"history": rows, "best": {"epoch": best, "f1": history[best - 1], "threshold": 0.99, "weights": weights}}
     state["half_best"] = [{"epoch": epoch, "f1": 0.3, "logits": torch.full((5,), float(epoch))} for epoch in (4, 2)]
     model = train_mlp.MLP(**ARGUMENTS)
-    trained = worker.summarise(one(7, patience=patience), model, split, state)
+    trained = worker.summarise([one(7, patience=patience)], 0, model, split, state)
     assert trained.half_logits.dtype == np.float32
     assert trained.half_logits.tolist() == [[4.0] * 5, [2.0] * 5]
     return checkpoint.from_bytes(trained.model), trained.summary, split

@@ -72,6 +72,19 @@ def test_mlflow_has_a_run_of_the_fifth(campaign):
     assert {"tcn"} <= {value for (value,) in tagged}
 
 
+def test_its_seeds_share_each_step_where_they_are_told_to_and_a_line_says_why_not(campaign, tmp_path):
+    clone = Clone.copy_of(campaign.directory, tmp_path / "clone")
+    said = clone.run("python src/train_tcn.py", CAMPAIGN_MEMBERS="8").stderr
+    assert "shares no step" not in said
+    assert clone.read("metrics/train/tcn.json")["seeds"][0]["members"] == ["tcn seed 1", "tcn seed 2"]
+    script = clone.directory / "src/train_tcn.py"
+    script.write_text(
+        script.read_text().replace("        return self.head(", "        assert x.mean().item() < 9\n        return self.head(")
+    )
+    said = clone.run("python src/train_tcn.py", CAMPAIGN_MEMBERS="8").stderr
+    assert "tcn seed 1: shares no step with others: torch.vmap cannot run its network" in said
+
+
 def test_git_sees_the_three_parts_and_the_results_alone(campaign):
     changed = {line[3:] for line in campaign.run("git status --short --untracked-files=all").stdout.splitlines()}
     assert {"src/train_tcn.py", "params.yaml", "dvc.yaml", "dvc.lock", "metrics/test/tcn.json"} <= changed

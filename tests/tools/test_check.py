@@ -292,6 +292,18 @@ def test_a_number_of_jobs_that_is_none_is_one_problem(ready, capsys, monkeypatch
     assert lines(capsys)["cores"] == [("problem", "CAMPAIGN_JOBS is 'many'; it must be a whole number above zero, or unset")]
 
 
+def test_members_of_a_group_are_counted_and_a_number_of_them_that_is_none_is_one_problem(ready, capsys, monkeypatch):
+    monkeypatch.setenv("CAMPAIGN_MEMBERS", "8")
+    check.main()
+    ((status, text),) = lines(capsys)["cores"]
+    assert status == "ok"
+    assert text.endswith("2 seeds, 2 to a process, which share each step")
+    monkeypatch.setenv("CAMPAIGN_MEMBERS", "many")
+    assert "1 problem would stop the campaign" in refusal(check.main)
+    ((_, text),) = lines(capsys)["cores"]
+    assert text == "CAMPAIGN_MEMBERS is 'many'; it must be a whole number from 1 to 999, or unset"
+
+
 def test_too_little_memory_or_disk_is_a_problem_and_little_is_a_warning(ready, capsys, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(check, "free_memory", lambda: 0.1 * estimate.GIB)
