@@ -1,6 +1,7 @@
 """The benchmarks of training run on a bare machine: torch, numpy and pydantic, and what those need."""
 
 import importlib.metadata
+import json
 import os
 import re
 import subprocess
@@ -52,12 +53,27 @@ def test_the_machine_is_bare(bare):
     assert run(bare, "-c", code) == "[]\n"
 
 
-def test_epochs_on_a_device(bare):
-    small = "--device cpu --windows 600 --val-windows 200 --epochs 1 --seeds 2 --networks mlp lstm"
+def test_epochs_on_a_device(bare, tmp_path):
+    small = f"--device cpu --windows 600 --val-windows 200 --epochs 1 --members 1 3 --out {tmp_path}"
     said = run(bare, "benchmarks/gpu.py", *small.split())
-    rows = re.findall(r"^\| (\w+) \| ([\d.]+) \| [\d.]+ \| [\d.]+ \| ([\d.]+) \| [\d.]+ \|$", said, re.MULTILINE)
-    assert [name for name, *_ in rows] == ["mlp", "lstm"]
-    assert all(float(one) > 0 and float(many) > 0 for _, one, many in rows)
+    rows = re.findall(r"^\| (\w+) \| (\d) \| ([\d.]+) \|  \|  \| ([\d.]+) \| 0\.0 \|$", said, re.MULTILINE)
+    assert [row[:2] for row in rows] == [(name, members) for name in ("mlp", "lstm", "gru", "cnn_lstm") for members in "13"]
+    [minutes] = re.findall(r"^\| 3 \| ([\d.]+) \|  \|  \|$", said, re.MULTILINE)
+    written = json.loads((tmp_path / "gpu.json").read_text())["epochs"]
+    assert [row["trained_by"] for row in written] == [["Single"], ["Stacked"]] * 4
+    of_three = [row["epoch_s"] for row in written if row["members"] == 3]
+    assert float(minutes) == pytest.approx(100 * sum(of_three) / 60, abs=0.1)
+    assert "Worked out, not measured: 100 epochs of each network." in said
+    assert (tmp_path / "gpu.md").read_text() == said
+
+
+def test_epochs_that_there_is_no_time_for_are_told(bare, tmp_path):
+    command = f"benchmarks/gpu.py --device cpu --windows 600 --val-windows 200 --networks mlp --limit 0 --out {tmp_path}"
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(bare)}
+    command = [sys.executable, "-S", *command.split()]
+    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [f"gpu: no time left for mlp with {members} members" for members in (1, 3, 8, 16)]
 
 
 def test_throughput(bare):
