@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ray check bars repro report leaderboard experiments leaks audit walk-forward search predict ledger verify backfill ui bench quick test \
+.PHONY: help setup ray triton check bars repro report leaderboard experiments leaks audit walk-forward search predict ledger verify backfill ui bench quick test \
   lint clean-checkpoints
 
 help: ## list the targets
@@ -22,6 +22,9 @@ $(READY): requirements.txt constraints.txt
 
 ray: $(READY) ## install Ray too, for CAMPAIGN_BACKEND=ray
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-ray.txt -c constraints.txt
+
+triton: $(READY) ## install Triton too, for tests of what a GPU runs
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-triton.txt
 
 check: $(READY) ## tell whether a run can start, and how long it takes
 	@python src/campaign.py check
@@ -77,14 +80,17 @@ bench: $(READY) ## measure training, data and scaling
 
 LOOP := tests/learn/test_dataset.py tests/learn/test_fit.py tests/learn/test_gru.py tests/learn/test_layers.py \
   tests/learn/test_loss.py tests/learn/test_networks.py
+KERNELS := tests/learn/test_kernels.py tests/learn/test_stacked.py
 
 quick: lint ## ruff, and all tests but the slow ones
 	pytest -n 2 --ignore tests/slow -m 'not slow'
 
-test: lint ## ruff, and all tests; the loop's on two instruction sets
+test: lint ## ruff, and all tests; the loop's on two instruction sets, a GPU's kernels by Triton's interpreter
 	pytest -n 2 --dist loadfile --no-loadscope-reorder
 	@if grep -qw avx512f /proc/cpuinfo; then set -x; ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 pytest -n 2 $(LOOP); \
 	elif [ "$$(uname -m)" = x86_64 ]; then set -x; ONEDNN_MAX_CPU_ISA=AVX ATEN_CPU_CAPABILITY=default pytest -n 2 $(LOOP); fi
+	@if python -c 'import triton' 2> /dev/null; then set -x; TRITON_INTERPRET=1 pytest -n 2 $(KERNELS); \
+	else echo "Triton is not installed (make triton): the kernels of a GPU are not tested"; fi
 
 lint: $(READY) ## ruff: style and format
 	ruff check .

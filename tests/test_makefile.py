@@ -99,18 +99,27 @@ def test_the_loops_tests_run_again_under_a_lowered_instruction_set():
     assert all((PROJECT / path).is_file() for paths in again for path in paths.split())
 
 
-def test_the_continuous_integration_installs_ray_first():
-    """So that the tests of Ray run there."""
-    assert (PROJECT / ".ci/run").read_text().splitlines()[-2:] == ["make ray", "exec make test"]
-    printed = subprocess.check_output(["make", "--dry-run", "ray"], cwd=PROJECT, text=True)
+def test_the_continuous_integration_installs_ray_and_triton_first():
+    """So that the tests of both run there."""
+    assert (PROJECT / ".ci/run").read_text().splitlines()[-2:] == ["make ray triton", "exec make test"]
+    printed = subprocess.check_output(["make", "--dry-run", "ray", "triton"], cwd=PROJECT, text=True)
     assert "-r requirements-ray.txt -c constraints.txt" in printed
+    assert "-r requirements-triton.txt" in printed
+
+
+def test_the_kernels_are_tested_by_their_interpreter_where_there_is_one():
+    printed = subprocess.check_output(["make", "--dry-run", "test"], cwd=PROJECT, text=True)
+    (line,) = [line for line in printed.splitlines() if "TRITON_INTERPRET=1" in line]
+    files = re.findall(r"tests/\S+\.py", line)
+    assert files == ["tests/learn/test_kernels.py", "tests/learn/test_stacked.py"]
+    assert all((PROJECT / name).is_file() for name in files)
 
 
 def test_a_pull_request_runs_the_tests_and_compares_the_metrics():
     """By the commands of the workflow itself; actionlint, which is not installed with the tests, found nothing in it."""
     workflow = YAML(typ="safe").load((PROJECT / ".github/workflows/tests.yml").read_text())
     steps = [step.get("run", "") for step in workflow["jobs"]["tests"]["steps"]]
-    assert {"make ray", "make test"} <= set(steps)
+    assert {"make ray triton", "make test"} <= set(steps)
     (line,) = [line.strip() for step in steps for line in step.splitlines() if "dvc metrics diff" in line]
     command = line.partition(" >")[0].replace(".venv/bin/dvc", f"{shlex.quote(sys.executable)} -m dvc")
     done = subprocess.run(["sh", "-c", command], cwd=PROJECT, env=os.environ | {"BASE": "HEAD"}, capture_output=True, text=True)
