@@ -2,7 +2,8 @@
 
 Usage: LD_PRELOAD=device.so PYTHONPATH=src:benchmarks python train.py NETWORK float32|bfloat16 MEMBERS
 
-With no members (0) one network is trained as where Triton is missing; else as many at once, with kernels that do nothing.
+With no members (0) one network is trained as where Triton is missing; else as many at once. Their kernels do nothing, but are
+compiled for an H100 as they would be on one.
 
 Prints how many steps and operations it saw.
 """
@@ -24,6 +25,14 @@ from learn.dataset import Split
 from learn.device import prepare_process
 from learn.member import Member
 from learn.training import Loop
+
+H100 = 232_448  # bytes of shared memory that a program can have there
+
+
+def type_of(value: Any) -> str:
+    """Triton's name of an argument's type."""
+    names = {torch.bfloat16: "*bf16", torch.float32: "*fp32", torch.int64: "*i64", torch.int8: "*i8"}
+    return names[value.dtype] if isinstance(value, torch.Tensor) else "fp32" if isinstance(value, float) else "i32"
 
 
 class Watch(TorchDispatchMode):
@@ -101,12 +110,32 @@ def train(build: Callable[[], torch.nn.Module], precision: str) -> None:
 
 
 class Launch:
-    """A kernel that does nothing but look where its tensors lie."""
+    """A kernel that is compiled with what it is given, and does nothing but look where its tensors lie."""
+
+    def __init__(self, kernel: Any):
+        self.kernel, self.compiled = kernel, set()
+
+    def compile(self, arguments: tuple[Any, ...], options: dict[str, int]) -> None:
+        given = dict(zip(self.kernel.arg_names, arguments, strict=True))
+        constants = {own.name: given[own.name] for own in self.kernel.params if own.is_constexpr}
+        signature = {name: "constexpr" if name in constants else type_of(value) for name, value in given.items()}
+        key = (*signature.items(), *constants.items())
+        if key not in self.compiled:
+            self.compiled.add(key)
+            source = ASTSource(fn=self.kernel, signature=signature, constexprs=constants)
+            made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+            assert made.metadata.shared <= H100, (
+                f"{self.kernel.__name__} asks for {made.metadata.shared:,} bytes of shared memory"
+            )
+            for kind, name in ((torch.nn.LSTM, "_lstm_backward"), (torch.nn.GRU, "_gru_backward")):
+                if self.kernel.__name__ == name:
+                    assert made.metadata.shared == kernels.SHARED_BYTES[kind][constants["H"]]
 
     def __getitem__(self, grid: tuple[int, int]) -> Callable[..., None]:
         assert all(size > 0 for size in grid)
 
-        def launch(*arguments: Any, **_: int) -> None:
+        def launch(*arguments: Any, **options: int) -> None:
+            self.compile(arguments, options)
             assert all(own.is_cuda and own.is_contiguous() for own in arguments if isinstance(own, torch.Tensor))
             watch.launches += watch.in_step
 
@@ -123,14 +152,18 @@ FakeTensorMode.__deepcopy__ = lambda mode, memo: mode
 watch, members = Watch(), int(sys.argv[3])
 cuda_graph.RECORDERS["cuda"] = watch.record
 if members:
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
     from learn import kernels
 
     stacked.reason_against = lambda *network: None  # needs values
     torch.cuda.get_device_properties = lambda device: SimpleNamespace(shared_memory_per_block_optin=2**18)
     fit.side_by_side = lambda *given: list(map(*given))  # other threads know nothing of tensors without values
     for name, kernel in vars(kernels).items():
-        if name.startswith("_") and hasattr(kernel, "fn"):
-            setattr(kernels, name, Launch())
+        if name.startswith("_") and name not in ("_sigmoid", "_tanh") and hasattr(kernel, "fn"):  # these are called by kernels
+            setattr(kernels, name, Launch(kernel))
 else:
     stacked.find_kernels = lambda device: None
 with FakeTensorMode(), watch:
