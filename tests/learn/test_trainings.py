@@ -199,6 +199,24 @@ def test_what_trained_each_seed_is_recorded_where_they_differ():
     assert join_environments(trained[:1]) == places[0]
 
 
+@pytest.mark.parametrize(
+    ("seeds", "cure"),
+    [
+        ((1,), "start fewer seeds at once (CAMPAIGN_JOBS=1) or lower train.batch_size (now 16)"),
+        ((1, 2), "train fewer together (now 2 seeds, folds or trials) or lower train.batch_size (now 16)"),
+    ],
+)
+def test_a_gpu_out_of_memory_is_one_line_for_each_training_that_says_what_to_lower(desk, monkeypatch, seeds, cure):
+    def need_too_much(members: list[Member]) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 80 GiB.")
+
+    write_data(DATA)
+    monkeypatch.setattr(worker, "fit_side_by_side", need_too_much)
+    messages = list(worker.train([one(seed) for seed in seeds], desk / "place", None))
+    outcomes = {number: message.reason for number, message in messages if isinstance(message, Failed)}
+    assert outcomes == dict.fromkeys(range(len(seeds)), f"the GPU is out of memory; {cure}")
+
+
 def test_trainings_share_the_gpus_evenly():
     cards = Cards(2)
     with cards.deal() as one, cards.deal() as other:
