@@ -193,9 +193,10 @@ def test_two_nodes_give_the_same_bytes_also_where_they_do_not_see_the_files(clon
 
 @needs_ray
 def test_trainings_share_a_gpu_as_they_are_told_to(clone):
-    """Ray takes the node to have a GPU, which is counted; the network is trained on the processor all the same."""
-    clone.run("python src/train_mlp.py")
+    """Ray takes the node to have a GPU, which is counted; the network is trained on the processor all the same, in a group."""
+    clone.run("python src/train_mlp.py", CAMPAIGN_MEMBERS="16")
     expected = contents(clone)
+    assert all("members" in seed for seed in clone.read("metrics/train/mlp.json")["seeds"])
     with cluster("4:gpu") as nodes:
         share = {"CAMPAIGN_BACKEND": "ray", "RAY_ADDRESS": nodes.address, "CAMPAIGN_GPUS_PER_TRAINING": "0.5"}
         said = clone.run("python src/campaign.py check", **share).stdout
