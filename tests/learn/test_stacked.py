@@ -256,6 +256,19 @@ def test_a_member_that_diverges_takes_no_other_with_it():
         assert furthest(last.state["model"], alone[-1].state["model"]) < 1e-5
 
 
+def test_the_kernels_dropout_is_drawn_anew_at_each_place_step_and_epoch():
+    """From keys that move on: a member's own, and with room for all places of a network between two steps."""
+    members = three("lstm")
+    trainer = Stacked(members)
+    seeds = [own.epoch_seed for own in members]
+    assert (
+        len({*seeds, *(int(np.random.SeedSequence([own.seed, 2]).generate_state(1, np.uint64)[0] >> 1) for own in members)}) == 6
+    )
+    trainer.train_epoch()
+    assert trainer._keys.tolist() == [seed + stacked.SITES * members[0].steps for seed in seeds]
+    assert 1 < next(trainer._sites) < stacked.SITES
+
+
 @one_way
 def test_what_has_ended_is_trained_no_further():
     members = three("mlp")
